@@ -1,0 +1,166 @@
+//! The audit chain: one entry for every verdict, hold, letter, view, decision, send and outcome.
+//! Each entry's hash covers the one before it, so a changed, removed or reordered line is found by anyone with
+//! the export alone. Entries hold digests and facts, never message text, recipients or arguments.
+//! `gate` writes facts, the engines chain them inside `commit`, `cli` and `web` show and verify them.
+
+use super::call::CallId;
+use super::digest::Digest;
+use super::json;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// What happened, before the engine gave it a number.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fact {
+    /// For example `call.held`; the list is in docs/operations.md.
+    pub kind: &'static str,
+    /// The held call it speaks of.
+    pub call: Option<CallId>,
+    /// `agent:NAME`, `person:ADDRESS`, `operator` (a command on this machine) or `paraph`.
+    pub actor: String,
+    /// Facts; a JSON object.
+    pub data: Value,
+}
+
+/// One link of the chain, as it is exported (semantics.md 32).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// From 1, without gaps.
+    pub seq: u64,
+    /// When it was committed.
+    pub at: Timestamp,
+    /// Hash of the entry before; 64 zeros for the first.
+    pub prev: String,
+    /// What happened.
+    pub kind: String,
+    /// The held call it speaks of.
+    pub call: Option<CallId>,
+    /// Who did it.
+    pub actor: String,
+    /// Facts.
+    pub data: Value,
+    /// `sha256:` + SHA-256 over the canonical JSON of the other members.
+    pub hash: String,
+}
+
+/// The last number and hash of a chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// 0 for an empty chain.
+    pub seq: u64,
+    /// 64 zeros for an empty chain.
+    pub hash: String,
+}
+
+impl Default for Head {
+    fn default() -> Head {
+        Head { seq: 0, hash: "0".repeat(64) }
+    }
+}
+
+impl Entry {
+    /// The entry that follows `head`.
+    pub fn chain(head: &Head, fact: Fact, at: Timestamp) -> Entry {
+        let mut entry = Entry {
+            seq: head.seq + 1,
+            at,
+            prev: head.hash.clone(),
+            kind: fact.kind.to_owned(),
+            call: fact.call,
+            actor: fact.actor,
+            data: fact.data,
+            hash: String::new(),
+        };
+        entry.hash = entry.computed_hash();
+        entry
+    }
+
+    /// What `hash` must be.
+    pub fn computed_hash(&self) -> String {
+        let body = json!({
+            "seq": self.seq, "at": self.at, "prev": self.prev, "kind": self.kind,
+            "call": self.call, "actor": self.actor, "data": self.data,
+        });
+        Digest::of_bytes(json::canonical(&body).as_bytes()).to_string()
+    }
+
+    /// This entry as the head of the chain.
+    pub fn head(&self) -> Head {
+        Head { seq: self.seq, hash: self.hash.clone() }
+    }
+}
+
+/// Why a chain does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// The number is not the next one.
+    #[error("entry {found} stands where entry {expected} belongs: lines were removed, added or moved")]
+    Number {
+        /// The number that belongs here.
+        expected: u64,
+        /// The number that stands here.
+        found: u64,
+    },
+    /// It does not follow the entry before.
+    #[error("entry {seq} does not follow the entry before it: one of the two was changed")]
+    Link {
+        /// Of the later one.
+        seq: u64,
+    },
+    /// Its content does not have its hash.
+    #[error("entry {seq} was changed: its content does not have its hash")]
+    Hash {
+        /// Which.
+        seq: u64,
+    },
+}
+
+/// Checks that `entry` follows `head`, and gives the new head.
+pub fn follow(head: &Head, entry: &Entry) -> Result<Head, Broken> {
+    if entry.seq != head.seq + 1 {
+        return Err(Broken::Number { expected: head.seq + 1, found: entry.seq });
+    }
+    if entry.prev != head.hash {
+        return Err(Broken::Link { seq: entry.seq });
+    }
+    if entry.hash != entry.computed_hash() {
+        return Err(Broken::Hash { seq: entry.seq });
+    }
+    Ok(entry.head())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fact(n: u64) -> Fact {
+        Fact { kind: "call.allowed", call: None, actor: "agent:a".into(), data: json!({ "n": n }) }
+    }
+
+    #[test]
+    fn a_changed_removed_or_swapped_entry_is_found() {
+        let mut head = Head::default();
+        let entries: Vec<Entry> = (0..4)
+            .map(|n| {
+                let entry = Entry::chain(&head, fact(n), Timestamp::UNIX_EPOCH);
+                head = entry.head();
+                entry
+            })
+            .collect();
+        let check = |entries: &[Entry]| entries.iter().try_fold(Head::default(), |head, entry| follow(&head, entry));
+        assert_eq!(check(&entries).unwrap(), head);
+        let mut changed = entries.clone();
+        changed[1].data = json!({"n": 9});
+        assert_eq!(check(&changed), Err(Broken::Hash { seq: 2 }));
+        changed[1].hash = changed[1].computed_hash();
+        assert_eq!(check(&changed), Err(Broken::Link { seq: 3 }));
+        let mut removed = entries.clone();
+        removed.remove(1);
+        assert_eq!(check(&removed), Err(Broken::Number { expected: 2, found: 3 }));
+        let mut swapped = entries;
+        swapped.swap(1, 2);
+        assert!(check(&swapped).is_err());
+    }
+}

@@ -1,0 +1,82 @@
+//! What a decision is bound to: SHA-256 over the canonical JSON of `{server, tool, arguments}`.
+//! A digest is text, `sha256:` and 64 hex digits, so that it reads the same on a page, in a mail and in the audit.
+//! Made by `gate/admit`, compared by `gate/review`, checked once more by `gate/release` on the bytes to send.
+
+use super::json::canonical;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+/// `sha256:` and 64 lower-case hex digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Digest(String);
+
+impl Digest {
+    /// The digest of one call.
+    pub fn of_call(server: &str, tool: &str, arguments: &Value) -> Digest {
+        let canonical =
+            format!("{{\"arguments\":{},\"server\":{},\"tool\":{}}}", canonical(arguments), canonical(&Value::from(server)), canonical(&Value::from(tool)));
+        Digest::of_bytes(canonical.as_bytes())
+    }
+
+    /// The digest of some bytes.
+    pub fn of_bytes(bytes: &[u8]) -> Digest {
+        Digest(format!("sha256:{}", hex(&Sha256::digest(bytes))))
+    }
+
+    /// Takes a digest as somebody wrote it; it is only ever compared.
+    pub fn claimed(text: &str) -> Digest {
+        Digest(text.to_owned())
+    }
+
+    /// The text, with its `sha256:`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Four short groups of the digest that a person can compare between a mail and a page.
+    pub fn short(&self) -> String {
+        let hex = self.0.trim_start_matches("sha256:");
+        hex.as_bytes().chunks(4).take(4).map(|four| String::from_utf8_lossy(four).into_owned()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl std::fmt::Display for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        use std::fmt::Write as _;
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn key_order_does_not_matter_and_every_value_does() {
+        let one = Digest::of_call("s", "t", &json!({"a": 1, "b": [true]}));
+        assert_eq!(one, Digest::of_call("s", "t", &json!({"b": [true], "a": 1})));
+        for other in [
+            Digest::of_call("s2", "t", &json!({"a": 1, "b": [true]})),
+            Digest::of_call("s", "t2", &json!({"a": 1, "b": [true]})),
+            Digest::of_call("s", "t", &json!({"a": 2, "b": [true]})),
+        ] {
+            assert_ne!(one, other);
+        }
+    }
+
+    #[test]
+    fn two_ids_above_2_to_the_53_do_not_share_a_digest() {
+        assert_ne!(Digest::of_call("s", "t", &json!({"id": 9_007_199_254_740_992_u64})), Digest::of_call("s", "t", &json!({"id": 9_007_199_254_740_993_u64})));
+    }
+}

@@ -1,0 +1,363 @@
+//! Strict JSON: accepts only texts that every reader understands alike, so that what was judged is what the
+//! server will execute. serde_json decides the grammar; a second walk over the accepted text refuses what
+//! readers disagree on: duplicate keys, numbers that lose digits, depth. Called by `mcp` for every request
+//! and by `gate` for decisions; the canonical form (RFC 8785) is what a digest is taken over.
+
+use serde_json::{Number, Value};
+use std::collections::HashSet;
+use std::fmt::Write as _;
+
+/// How deep objects and arrays may nest.
+pub const MAX_DEPTH: usize = 64;
+
+/// Why a text was refused, and where: `pointer` is an RFC 6901 JSON Pointer into it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason} at \"{pointer}\"")]
+pub struct NotStrict {
+    /// Where, as a JSON Pointer; empty for the whole text.
+    pub pointer: String,
+    /// What is wrong, in plain words without any of the text itself.
+    pub reason: &'static str,
+    /// True when the text is not JSON at all (JSON-RPC `-32700`), false when it is JSON that we refuse.
+    pub not_json: bool,
+}
+
+/// Parses `text` and refuses everything that two JSON readers could understand differently.
+pub fn strict(text: &[u8]) -> Result<Value, NotStrict> {
+    let whole = |reason, not_json| NotStrict { pointer: String::new(), reason, not_json };
+    let text = std::str::from_utf8(text).map_err(|_| whole("the text is not UTF-8", true))?;
+    if text.starts_with('\u{feff}') {
+        return Err(whole("the text starts with a byte order mark", true));
+    }
+    if too_deep(text) {
+        return Err(whole("nested deeper than 64 levels", false));
+    }
+    let value: Value = serde_json::from_str(text).map_err(|error| {
+        if error.to_string().starts_with("number out of range") {
+            return whole("a number is too large for any reader", false);
+        }
+        whole("the text is not valid JSON", true)
+    })?;
+    Walk { text: text.as_bytes(), at: 0, pointer: String::new() }.value()?;
+    Ok(value)
+}
+
+/// Nesting is measured before parsing, so that a hostile text costs no recursion.
+fn too_deep(text: &str) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for byte in text.bytes() {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return true;
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+/// A walk over a text that serde_json has already accepted: the grammar is known to be right.
+struct Walk<'a> {
+    text: &'a [u8],
+    at: usize,
+    pointer: String,
+}
+
+impl Walk<'_> {
+    fn value(&mut self) -> Result<(), NotStrict> {
+        self.space();
+        match self.text[self.at] {
+            b'{' => self.object(),
+            b'[' => self.array(),
+            b'"' => {
+                self.string();
+                Ok(())
+            }
+            b't' | b'n' => {
+                self.at += 4;
+                Ok(())
+            }
+            b'f' => {
+                self.at += 5;
+                Ok(())
+            }
+            _ => self.number(),
+        }
+    }
+
+    fn object(&mut self) -> Result<(), NotStrict> {
+        self.at += 1;
+        let mut seen = HashSet::new();
+        loop {
+            self.space();
+            match self.text[self.at] {
+                b'}' => break,
+                b',' => {
+                    self.at += 1;
+                    continue;
+                }
+                _ => {}
+            }
+            let key: String = serde_json::from_slice(self.string()).unwrap_or_default();
+            let parent = self.pointer.len();
+            let _ = write!(self.pointer, "/{}", key.replace('~', "~0").replace('/', "~1"));
+            if !seen.insert(key) {
+                return Err(self.refuse("the same key stands twice"));
+            }
+            self.space();
+            self.at += 1;
+            self.value()?;
+            self.pointer.truncate(parent);
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn array(&mut self) -> Result<(), NotStrict> {
+        self.at += 1;
+        let mut index = 0usize;
+        loop {
+            self.space();
+            match self.text[self.at] {
+                b']' => break,
+                b',' => {
+                    self.at += 1;
+                    continue;
+                }
+                _ => {}
+            }
+            let parent = self.pointer.len();
+            let _ = write!(self.pointer, "/{index}");
+            self.value()?;
+            self.pointer.truncate(parent);
+            index += 1;
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn string(&mut self) -> &[u8] {
+        let start = self.at;
+        self.at += 1;
+        while self.text[self.at] != b'"' {
+            self.at += if self.text[self.at] == b'\\' { 2 } else { 1 };
+        }
+        self.at += 1;
+        &self.text[start..self.at]
+    }
+
+    fn number(&mut self) -> Result<(), NotStrict> {
+        let start = self.at;
+        while self.at < self.text.len() && matches!(self.text[self.at], b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9') {
+            self.at += 1;
+        }
+        let token = std::str::from_utf8(&self.text[start..self.at]).unwrap_or_default();
+        let exact = if token.contains(['.', 'e', 'E']) {
+            token.parse::<f64>().is_ok_and(|double| double.is_finite() && decimal(token) == decimal(&format!("{double:e}")))
+        } else {
+            token.parse::<i64>().is_ok() || token.parse::<u64>().is_ok()
+        };
+        if exact { Ok(()) } else { Err(self.refuse("a number that readers round differently")) }
+    }
+
+    fn space(&mut self) {
+        while self.at < self.text.len() && self.text[self.at].is_ascii_whitespace() {
+            self.at += 1;
+        }
+    }
+
+    fn refuse(&self, reason: &'static str) -> NotStrict {
+        NotStrict { pointer: self.pointer.clone(), reason, not_json: false }
+    }
+}
+
+/// The decimal value of a JSON number: its significant digits and the power of ten of the last one.
+/// `None` for exponents no double has.
+fn decimal(token: &str) -> Option<(bool, String, i64)> {
+    let (mantissa, exponent) = token.split_once(['e', 'E']).unwrap_or((token, "0"));
+    let exponent: i64 = exponent.parse().ok()?;
+    let negative = mantissa.starts_with('-');
+    let (whole, fraction) = mantissa.trim_start_matches('-').split_once('.').unwrap_or((mantissa.trim_start_matches('-'), ""));
+    let digits = format!("{whole}{fraction}");
+    let power = exponent.checked_sub(i64::try_from(fraction.len()).ok()?)?;
+    let significant = digits.trim_start_matches('0');
+    let trimmed = significant.trim_end_matches('0');
+    if trimmed.is_empty() {
+        return Some((false, String::new(), 0));
+    }
+    let power = power + i64::try_from(significant.len() - trimmed.len()).ok()?;
+    Some((negative, trimmed.to_owned(), power))
+}
+
+/// The canonical form of RFC 8785, with one deviation: integers are written exactly, because two ids above
+/// 2^53 must not share a digest.
+pub fn canonical(value: &Value) -> String {
+    let mut out = String::new();
+    write_canonical(value, &mut out);
+    out
+}
+
+fn write_canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(true) => out.push_str("true"),
+        Value::Bool(false) => out.push_str("false"),
+        Value::Number(number) => write_number(number, out),
+        Value::String(text) => write_string(text, out),
+        Value::Array(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                write_canonical(item, out);
+            }
+            out.push(']');
+        }
+        Value::Object(members) => {
+            let mut keys: Vec<(Vec<u16>, &String)> = members.keys().map(|key| (key.encode_utf16().collect(), key)).collect();
+            keys.sort();
+            out.push('{');
+            for (index, (_, key)) in keys.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                write_string(key, out);
+                out.push(':');
+                write_canonical(&members[*key], out);
+            }
+            out.push('}');
+        }
+    }
+}
+
+fn write_number(number: &Number, out: &mut String) {
+    match number.as_f64() {
+        Some(double) if number.is_f64() => out.push_str(ryu_js::Buffer::new().format(double)),
+        _ => {
+            let _ = write!(out, "{number}");
+        }
+    }
+}
+
+fn write_string(text: &str, out: &mut String) {
+    // serde_json escapes exactly what RFC 8785 section 3.2.2.2 asks for: quotes, backslash and C0 controls.
+    out.push_str(&serde_json::to_string(text).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn refused(text: &str) -> NotStrict {
+        strict(text.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn a_duplicate_key_is_found_at_any_depth_after_unescaping() {
+        assert_eq!(refused(r#"{"a":1,"a":2}"#).pointer, "/a");
+        assert_eq!(refused(r#"{"x":[0,{"a":1,"\u0061":2}]}"#).pointer, "/x/1/a");
+        assert_eq!(refused(r#"{"a/b":{"c":1,"c":1}}"#).pointer, "/a~1b/c");
+    }
+
+    #[test]
+    fn numbers_that_lose_digits_are_refused() {
+        for text in
+            ["12345678901234567890123", "1.00000000000000001", "1e-400", "0.1000000000000000055511151231257827", "18446744073709551616", "-9223372036854775809"]
+        {
+            assert_eq!(refused(&format!("[{text}]")).pointer, "/0", "{text}");
+        }
+        assert!(!refused("[1e400]").not_json);
+        for text in [
+            "0",
+            "-0",
+            "0.0",
+            "1.10",
+            "1e2",
+            "100.0",
+            "0.1",
+            "1E+2",
+            "9223372036854775807",
+            "18446744073709551615",
+            "2.5e-8",
+            "5e-324",
+            "1.7976931348623157e308",
+        ] {
+            assert!(strict(format!("[{text}]").as_bytes()).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_told_apart_from_what_is_refused() {
+        for text in ["", "{", "[1,]", "NaN", "{\"a\":NaN}", "{'a':1}", "1 2", "\"\\ud800\"", "\u{feff}{}"] {
+            assert!(refused(text).not_json, "{text}");
+        }
+        assert!(strict(b"\"\xff\"").unwrap_err().not_json);
+        assert!(!refused(&"[".repeat(65)).not_json);
+        let deep = format!("{}{}", "[".repeat(64), "]".repeat(64));
+        assert!(strict(deep.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn canonical_json_follows_rfc_8785_but_keeps_integers_exact() {
+        let value = json!({"\u{20ac}": "Euro Sign", "\r": "Carriage Return", "\u{fb33}": "Hebrew", "1": "One", "\u{1f600}": "Smiley", "\u{80}": "Control", "\u{f6}": "o"});
+        let keys: Vec<char> = canonical(&value).split("\":").filter_map(|part| part.chars().next_back()).collect();
+        assert_eq!(keys.len(), 8);
+        assert_eq!(canonical(&json!([1e30, 4.50, 2e-3, 1e-27, 1.0, -0.0, 333_333_333.333_333_3])), "[1e+30,4.5,0.002,1e-27,1,0,333333333.3333333]");
+        assert_eq!(canonical(&json!([9_007_199_254_740_993_u64])), "[9007199254740993]");
+        assert_eq!(canonical(&json!({"b": 1, "a": "\u{1}\n\"/"})), r#"{"a":"\u0001\n\"/","b":1}"#);
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_filter_map("finite", |d| Number::from_f64(d).map(Value::Number)),
+            ".*".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::vec((".*", inner), 0..6).prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_we_write_we_accept_and_canonical_text_is_a_fixed_point(value in any_json()) {
+            let text = serde_json::to_string(&value).unwrap();
+            let read = strict(text.as_bytes()).unwrap();
+            prop_assert_eq!(&read, &value);
+            let once = canonical(&value);
+            prop_assert_eq!(canonical(&strict(once.as_bytes()).unwrap()), once);
+        }
+
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = strict(&bytes);
+        }
+
+        #[test]
+        fn no_near_json_makes_the_reader_panic(text in "[\\[\\]{}\":,0-9eE.+\\-\\\\ua-f tn]{0,80}") {
+            let _ = strict(text.as_bytes());
+        }
+    }
+}

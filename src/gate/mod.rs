@@ -1,0 +1,4 @@
+//! The gate.
+
+pub mod clock;
+pub mod upstream;

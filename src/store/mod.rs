@@ -1,0 +1,257 @@
+//! The seam to what is kept: one `commit` that writes a call, rows and audit facts all or nothing, and a few
+//! wide reads. `Arc<dyn Store>`, so that a test can wrap any engine in a faulty one. Engines compare revisions
+//! and chain the audit; what the next state is was decided by `gate`, the only writer.
+
+pub mod in_memory;
+pub mod on_sled;
+pub mod record;
+
+use crate::domain::audit::{Entry, Fact, Head};
+use crate::domain::call::{AskKey, Call, CallId};
+use crate::domain::letter::Letter;
+use crate::domain::people::{Agent, Credential, Person};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+
+/// Writes. Reads are in [`Views`].
+#[async_trait]
+pub trait Store: Views {
+    /// All or nothing; durable when it returns. An error other than `Lost` means nothing was written.
+    async fn commit(&self, change: Change) -> Result<Head, CommitError>;
+
+    /// "Look again." May repeat, come late or be missed; never carries a decision.
+    fn hints(&self) -> broadcast::Receiver<Hint>;
+}
+
+/// Reads. Never blocks the runtime. All answers are snapshots: decide by the revision in `commit`.
+#[async_trait]
+pub trait Views: Send + Sync + 'static {
+    /// One call, with its text.
+    async fn call(&self, id: &CallId) -> Result<Option<Call>, StoreError>;
+
+    /// The newest call that is identical for its agent.
+    async fn newest(&self, key: &AskKey) -> Result<Option<Call>, StoreError>;
+
+    /// Calls that match, in the order of the query.
+    async fn calls(&self, query: &Query) -> Result<Page, StoreError>;
+
+    /// The calls whose deadline is at or before `until`, earliest first, at most `most`; and the first deadline
+    /// after `until` (or of the first call left out).
+    async fn due(&self, until: Timestamp, most: usize) -> Result<Due, StoreError>;
+
+    /// One row.
+    async fn row(&self, kind: Kind, key: &str) -> Result<Option<Row>, StoreError>;
+
+    /// Rows of a kind in the order of their keys, those after `after`.
+    async fn rows(&self, kind: Kind, after: Option<&str>, most: usize) -> Result<Vec<Row>, StoreError>;
+
+    /// Audit entries from number `from` on, at most `most`.
+    async fn entries(&self, from: u64, most: usize) -> Result<Vec<Entry>, StoreError>;
+
+    /// The last entry's number and hash.
+    async fn head(&self) -> Result<Head, StoreError>;
+
+    /// How many calls are `Held`.
+    async fn held(&self) -> Result<usize, StoreError>;
+}
+
+/// One atomic change.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// When, for the audit entries.
+    pub at: Timestamp,
+    /// A call's next revision.
+    pub call: Option<CallWrite>,
+    /// Rows' next revisions: the stored revision must be one less, or absent for revision 1.
+    pub rows: Vec<Row>,
+    /// Rows that must be there and are taken away.
+    pub removed: Vec<(Kind, String)>,
+    /// Facts for the audit, in order.
+    pub facts: Vec<Fact>,
+}
+
+/// A call's next revision.
+#[derive(Debug, Clone)]
+pub struct CallWrite {
+    /// The stored revision must be one less; absent for revision 1.
+    pub call: Call,
+    /// For a new call: the newest identical call that the gate saw. Another one now = `Conflict`.
+    pub after: Option<CallId>,
+    /// For a new call: how many may be held.
+    pub room: Option<Room>,
+}
+
+/// Bounds checked inside the commit.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// Of all agents.
+    pub total: usize,
+    /// Of this call's agent.
+    pub of_agent: usize,
+}
+
+/// Why nothing was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// Something moved meanwhile: read again and decide again.
+    #[error("the record changed meanwhile")]
+    Conflict,
+    /// No room for another held call.
+    #[error("{}", if *.of_agent { "this agent has too many held calls" } else { "too many calls are held" })]
+    Full {
+        /// The agent's own bound, not the total.
+        of_agent: bool,
+    },
+    /// The store cannot write.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The acknowledgement was lost: the change may or may not be there. Read again, never assume.
+    #[error("the store's answer was lost")]
+    Lost,
+}
+
+/// The store cannot serve.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// A record cannot be read.
+    #[error("the store is damaged: {0}")]
+    Corrupt(String),
+    /// A write or sync failed; the store takes nothing more until it is opened again.
+    #[error("the store refuses writes: {0}")]
+    Poisoned(String),
+    /// The write queue is full.
+    #[error("the store's write queue is full")]
+    Busy,
+}
+
+/// A stored record other than a call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "row", rename_all = "snake_case")]
+pub enum Row {
+    /// Key: name.
+    Agent(Agent),
+    /// Key: address.
+    Person(Person),
+    /// Key: digest of the secret.
+    Credential(Credential),
+    /// Key: letter id.
+    Letter(Letter),
+}
+
+/// The kinds of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Agents.
+    Agent,
+    /// People.
+    Person,
+    /// Links, sessions, API tokens.
+    Credential,
+    /// The outbox.
+    Letter,
+}
+
+impl Row {
+    /// Which kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Row::Agent(_) => Kind::Agent,
+            Row::Person(_) => Kind::Person,
+            Row::Credential(_) => Kind::Credential,
+            Row::Letter(_) => Kind::Letter,
+        }
+    }
+
+    /// Its key within the kind.
+    pub fn key(&self) -> &str {
+        match self {
+            Row::Agent(agent) => &agent.name,
+            Row::Person(person) => &person.email,
+            Row::Credential(credential) => credential.secret.as_str(),
+            Row::Letter(letter) => &letter.id,
+        }
+    }
+
+    /// Compared by the engines.
+    pub fn revision(&self) -> u64 {
+        match self {
+            Row::Agent(agent) => agent.revision,
+            Row::Person(person) => person.revision,
+            Row::Credential(credential) => credential.revision,
+            Row::Letter(letter) => letter.revision,
+        }
+    }
+}
+
+/// Which calls.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// State words; empty means every state.
+    pub states: Vec<String>,
+    /// Only of this server.
+    pub server: Option<String>,
+    /// Only of this agent.
+    pub agent: Option<String>,
+    /// Only calls that name no group or one of these; `None` means every call.
+    pub groups: Option<Vec<String>>,
+    /// Newest first instead of oldest first.
+    pub newest_first: bool,
+    /// At most.
+    pub limit: usize,
+    /// Where the page before ended.
+    pub cursor: Option<String>,
+}
+
+/// One page of calls.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// The calls, with their texts.
+    pub calls: Vec<Call>,
+    /// Where the next page starts.
+    pub next: Option<String>,
+}
+
+/// Calls that want attention.
+#[derive(Debug, Clone, Default)]
+pub struct Due {
+    /// Their ids.
+    pub calls: Vec<CallId>,
+    /// When to look again.
+    pub next: Option<Timestamp>,
+}
+
+/// A wake-up without content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hint {
+    /// The call that changed; `None`: anything may have.
+    pub call: Option<CallId>,
+}
+
+impl Change {
+    /// A change that only writes facts.
+    pub fn of_facts(at: Timestamp, facts: Vec<Fact>) -> Change {
+        Change { at, call: None, rows: Vec::new(), removed: Vec::new(), facts }
+    }
+
+    /// A call's next revision together with the fact that tells of it.
+    pub fn of_call(at: Timestamp, call: Call, fact: Fact) -> Change {
+        Change { call: Some(CallWrite { call, after: None, room: None }), ..Change::of_facts(at, vec![fact]) }
+    }
+
+    /// One row and the fact that tells of it.
+    pub fn of_row(at: Timestamp, row: Row, fact: Fact) -> Change {
+        Change { rows: vec![row], ..Change::of_facts(at, vec![fact]) }
+    }
+}
+
+impl Query {
+    /// Whether the call is asked for; the one filter both engines use.
+    pub fn matches(&self, call: &Call) -> bool {
+        (self.states.is_empty() || self.states.iter().any(|word| word == call.state.word()))
+            && self.server.as_ref().is_none_or(|server| *server == call.server)
+            && self.agent.as_ref().is_none_or(|agent| *agent == call.agent)
+            && self.groups.as_ref().is_none_or(|groups| call.reviewers.is_empty() || call.reviewers.iter().any(|group| groups.contains(group)))
+    }
+}
