@@ -121,7 +121,7 @@ pub struct Credential {
     pub revision: u64,
     /// What it opens.
     pub kind: CredentialKind,
-    /// Whose.
+    /// Whose: a person's address.
     pub email: String,
     /// When it was made.
     pub made_at: Timestamp,
@@ -139,6 +139,8 @@ pub enum CredentialKind {
     Session,
     /// API token.
     ApiToken,
+    /// An agent's bearer token; `email` holds the agent's name.
+    AgentToken,
 }
 
 /// An optional duration as whole milliseconds.

@@ -1,4 +1,226 @@
-//! The gate.
+//! The gate: the only writer of call states. Edges ask it, engines keep what it decides.
+//! One step of a call's life per file, in this order: `admit` → `hold` → `review` → `release`, with `expire`,
+//! `cancel` and `recover` beside; `people` and `signin` say who somebody is. Made by `serve`, used by `mcp`, `web`,
+//! `notify` and `cli`.
 
+pub mod admit;
+pub mod behind;
+pub mod cancel;
 pub mod clock;
+pub mod deadlines;
+pub mod expire;
+pub mod failure;
+pub mod forward;
+pub mod hold;
+pub mod letters;
+pub mod notice;
+pub mod people;
+pub mod recover;
+pub mod release;
+pub mod review;
+pub mod reviewer;
+pub mod signin;
 pub mod upstream;
+pub mod waiters;
+
+pub use crate::store::{Hint, Page, Query};
+pub use admit::{Admission, Ask};
+pub use clock::{Clock, SystemClock};
+pub use failure::Failure;
+pub use forward::Pass;
+pub use hold::{Delivery, Seat};
+pub use notice::Notice;
+pub use reviewer::{Listed, Reviewer, ServerView};
+pub use upstream::Upstream;
+
+use crate::domain::audit::Fact;
+use crate::domain::call::{Call, CallId, Presence};
+use crate::domain::message::MessagePointers;
+use crate::domain::policy::Policy;
+use crate::store::{CommitError, Store};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What the operator wrote, as far as the gate needs it.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Waiting times and bounds of held calls.
+    pub hold: HoldSettings,
+    /// Per server.
+    pub servers: BTreeMap<String, ServerSettings>,
+    /// Facts that may wait to be written behind.
+    pub audit_queue: usize,
+    /// Sends under way to one server, at most.
+    pub in_flight_per_server: usize,
+    /// Whether holds write letters.
+    pub letters: bool,
+}
+
+/// `[hold]`.
+#[derive(Debug, Clone)]
+pub struct HoldSettings {
+    /// A rule may set its own.
+    pub expires_in: Duration,
+    /// An agent may have its own.
+    pub keep_open: Duration,
+    /// Between approval and sending.
+    pub undo: Duration,
+    /// How long an approval waits for an agent that cancelled.
+    pub permit_for: Duration,
+    /// How long an uncollected outcome waits.
+    pub outcome_for: Duration,
+    /// How long the identical call gets the same refusal.
+    pub refuse_again_for: Duration,
+    /// Of all agents.
+    pub max_held: usize,
+    /// Of one agent.
+    pub max_held_per_agent: usize,
+}
+
+impl Default for HoldSettings {
+    fn default() -> HoldSettings {
+        const HOUR: Duration = Duration::from_secs(3600);
+        HoldSettings {
+            expires_in: 24 * HOUR,
+            keep_open: Duration::from_secs(50),
+            undo: Duration::ZERO,
+            permit_for: HOUR,
+            outcome_for: HOUR,
+            refuse_again_for: 24 * HOUR,
+            max_held: 10_000,
+            max_held_per_agent: 100,
+        }
+    }
+}
+
+/// One server's rules.
+#[derive(Debug, Clone, Default)]
+pub struct ServerSettings {
+    /// Its policy.
+    pub policy: Policy,
+    /// Where the message is, per tool.
+    pub messages: BTreeMap<String, MessagePointers>,
+}
+
+/// A handle; clones share everything.
+#[derive(Clone)]
+pub struct Gate {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<dyn Store>,
+    upstream: Arc<dyn Upstream>,
+    clock: Arc<dyn Clock>,
+    settings: Settings,
+    waiters: waiters::Waiters,
+    behind: behind::Behind,
+    lives: Lives,
+}
+
+/// The tasks that live as long as the gate.
+struct Lives {
+    draining: CancellationToken,
+    tasks: TaskTracker,
+    sends: release::Sends,
+}
+
+impl Gate {
+    /// Joins the parts and starts the gate's own tasks. Call [`Gate::recover`] before anything is let in.
+    pub fn open(store: Arc<dyn Store>, upstream: Arc<dyn Upstream>, clock: Arc<dyn Clock>, settings: Settings) -> Gate {
+        let draining = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let behind = behind::Behind::start(&tasks, store.clone(), clock.clone(), settings.audit_queue.max(1));
+        let sends = release::Sends::new(settings.servers.keys(), settings.in_flight_per_server.max(1));
+        let gate = Gate {
+            inner: Arc::new(Inner { store, upstream, clock, settings, waiters: waiters::Waiters::default(), behind, lives: Lives { draining, tasks, sends } }),
+        };
+        gate.inner.lives.tasks.spawn(gate.clone().pass_hints());
+        gate.inner.lives.tasks.spawn(gate.clone().keep_deadlines());
+        gate
+    }
+
+    /// "Look again" for pages, mails and waiting requests. A receiver that lags must look at everything.
+    pub fn watch(&self) -> broadcast::Receiver<Hint> {
+        self.inner.store.hints()
+    }
+
+    /// Cancelled when the process is going down: every stream ends by itself then.
+    pub fn draining(&self) -> CancellationToken {
+        self.inner.lives.draining.clone()
+    }
+
+    /// The clock everybody shares.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        self.inner.clock.clone()
+    }
+
+    /// What the operator wrote.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// Stops taking new work, lets sends finish until `limit`, writes what waits behind.
+    pub async fn close(&self, limit: Duration) {
+        self.inner.lives.draining.cancel();
+        if !self.inner.lives.sends.finish(limit).await {
+            tracing::warn!(limit_ms = limit.as_millis(), "sends were still under way at the shutdown deadline; they become unconfirmed at the next start");
+        }
+        // Only now: the sends that just finished had facts to write.
+        self.inner.lives.tasks.close();
+        self.inner.behind.close();
+        self.inner.lives.tasks.wait().await;
+    }
+
+    /// Whether the agent is there, gone, or took the call back.
+    pub fn presence(&self, call: &Call) -> Presence {
+        if self.inner.waiters.is_waiting(&call.id) {
+            Presence::Waiting
+        } else if call.cancelled {
+            Presence::Cancelled
+        } else {
+            Presence::Gone
+        }
+    }
+
+    /// Wakes waiting requests whenever a call may have changed.
+    async fn pass_hints(self) {
+        let mut hints = self.inner.store.hints();
+        loop {
+            let hint = tokio::select! {
+                () = self.inner.lives.draining.cancelled() => return,
+                hint = hints.recv() => hint,
+            };
+            match hint {
+                Ok(Hint { call: Some(id) }) => self.inner.waiters.wake(&id),
+                Ok(Hint { call: None }) | Err(broadcast::error::RecvError::Lagged(_)) => self.inner.waiters.wake_all(),
+                Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    }
+
+    /// Applies `next` to the newest revision until it is written; `None` when `next` has nothing to write.
+    async fn rewrite<F>(&self, id: &CallId, mut next: F) -> Result<Option<Call>, Failure>
+    where
+        F: FnMut(&Call) -> Option<(Call, Fact)> + Send,
+    {
+        for _ in 0..REWRITES {
+            let Some(call) = self.inner.store.call(id).await.map_err(|e| self.failed(&e))? else { return Ok(None) };
+            let Some((written, fact)) = next(&call) else { return Ok(None) };
+            match self.inner.store.commit(crate::store::Change::of_call(self.inner.clock.now(), written.clone(), fact)).await {
+                Ok(_) => return Ok(Some(written)),
+                // After a lost acknowledgement the next read tells whether it was written.
+                Err(CommitError::Conflict | CommitError::Lost) => {}
+                Err(error @ (CommitError::Full { .. } | CommitError::Store(_))) => return Err(self.failed(&error)),
+            }
+        }
+        Err(self.failed(&CommitError::Conflict))
+    }
+}
+
+/// How often a change is decided again because the record moved meanwhile.
+const REWRITES: usize = 16;

@@ -1,0 +1,147 @@
+//! Step 1 of a call's life: what becomes of it at the door. The order is fixed (semantics.md 1): attach to an
+//! open call or an undelivered outcome, then the policy, then the bounds, then the commit. Whatever cannot be
+//! judged is denied. Called by `mcp` with the one strictly parsed value.
+
+use super::forward::Pass;
+use super::hold::{Held, Seat};
+use super::notice::{self, Notice, Wording};
+use super::{Failure, Gate};
+use crate::domain::audit::Fact;
+use crate::domain::call::{AskKey, Call, State};
+use crate::domain::digest::Digest;
+use crate::domain::message;
+use crate::domain::people::Agent;
+use crate::domain::policy::{Action, Asked, Judgement};
+use crate::store::{Change, CommitError};
+use serde_json::{Value, json};
+
+/// One `tools/call` as it was parsed: once, strictly.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Who.
+    pub agent: Agent,
+    /// Which upstream.
+    pub server: String,
+    /// Which tool.
+    pub tool: String,
+    /// JSON text of `arguments`, the bytes that will be sent.
+    pub arguments: String,
+    /// The same, parsed by `domain::json::strict`; an object.
+    pub value: Value,
+    /// JSON text of `_meta` without the progress token; only an allowed call keeps it.
+    pub meta: Option<String>,
+    /// Trace context members of `_meta`; a held call keeps these.
+    pub trace: Vec<(String, String)>,
+}
+
+/// What becomes of a call at the door.
+pub enum Admission {
+    /// Send it now.
+    Allowed(Pass),
+    /// Tell the agent no.
+    Refused(Notice),
+    /// Answer as if there were no such tool (JSON-RPC `-32602`).
+    Unknown,
+    /// Wait for a person, or collect what became of the identical call.
+    Waiting(Seat),
+}
+
+impl Gate {
+    /// Judges one call.
+    pub async fn admit(&self, ask: Ask) -> Result<Admission, Failure> {
+        let digest = Digest::of_call(&ask.server, &ask.tool, &ask.value);
+        let key = AskKey::of(&ask.agent.name, &digest);
+        for _ in 0..super::REWRITES {
+            let newest = self.inner.store.newest(&key).await.map_err(|e| self.failed(&e))?;
+            if let Some(call) = &newest {
+                if self.attaches(call) {
+                    return Ok(Admission::Waiting(self.attach(call).await?));
+                }
+            }
+            let judgement = self.judge(&ask);
+            match judgement.action {
+                Action::Allow => return Ok(Admission::Allowed(Pass::new(self.clone(), ask, digest, judgement.rule))),
+                Action::Deny => return self.deny(&ask, &digest, judgement).await,
+                Action::Hide => {
+                    self.record(self.verdict_fact("call.denied", &ask, &digest, &judgement.rule)).await?;
+                    return Ok(Admission::Unknown);
+                }
+                Action::RequireApproval => match self.hold(&ask, &digest, judgement, newest.map(|call| call.id)).await? {
+                    Held::Seated(seat) => return Ok(Admission::Waiting(seat)),
+                    Held::Full(notice) => return Ok(Admission::Refused(notice)),
+                    Held::Moved => {}
+                },
+            }
+        }
+        Err(self.failed(&CommitError::Conflict))
+    }
+
+    /// Whether `tools/list` leaves the tool out for this agent.
+    pub fn hides(&self, server: &str, agent: &str, tool: &str) -> bool {
+        self.inner.settings.servers.get(server).is_none_or(|settings| settings.policy.hides(agent, tool))
+    }
+
+    /// Whether the identical call belongs to this one (contract.md, "How an agent waits").
+    fn attaches(&self, call: &Call) -> bool {
+        let (now, hold) = (self.inner.clock.now(), &self.inner.settings.hold);
+        match &call.state {
+            State::Held { .. } | State::Approved { .. } | State::Sending { .. } | State::Unconfirmed { .. } => true,
+            State::Rejected { at, .. } | State::ChangesRequested { at, .. } => now < *at + hold.refuse_again_for,
+            State::Answered { at, .. } | State::Expired { at } | State::Withdrawn { at, .. } | State::Lapsed { at } => {
+                !call.delivered && now < *at + hold.outcome_for
+            }
+        }
+    }
+
+    /// Sits down at an existing call; an agent that had taken it back has asked again.
+    async fn attach(&self, call: &Call) -> Result<Seat, Failure> {
+        let seat = Seat::new(self.clone(), call, call.state.settled_at().is_some());
+        if call.cancelled && call.state.settled_at().is_none() {
+            let actor = format!("agent:{}", call.agent);
+            self.rewrite(&call.id, |call| {
+                let open = call.cancelled && matches!(call.state, State::Held { .. } | State::Approved { .. });
+                open.then(|| {
+                    let fact = Fact { kind: "call.asked_again", call: Some(call.id.clone()), actor: actor.clone(), data: json!({}) };
+                    (Call { cancelled: false, ..call.touched() }, fact)
+                })
+            })
+            .await?;
+        }
+        Ok(seat)
+    }
+
+    pub(super) fn judge(&self, ask: &Ask) -> Judgement {
+        match self.inner.settings.servers.get(&ask.server) {
+            Some(settings) => settings.policy.judge(&Asked { agent: &ask.agent.name, tool: &ask.tool, arguments: &ask.value }),
+            None => Judgement { action: Action::Deny, rule: "no-such-server".into(), reason: None, reviewers: Vec::new(), approvals: 1, expires_in: None },
+        }
+    }
+
+    async fn deny(&self, ask: &Ask, digest: &Digest, judgement: Judgement) -> Result<Admission, Failure> {
+        self.record(self.verdict_fact("call.denied", ask, digest, &judgement.rule)).await?;
+        let notice = notice::denied(self.wording(&ask.server, &ask.tool), &judgement.rule, judgement.reason.as_deref(), digest);
+        Ok(Admission::Refused(notice))
+    }
+
+    pub(super) fn wording(&self, server: &str, tool: &str) -> Wording {
+        let configured = self.inner.settings.servers.get(server).is_some_and(|settings| settings.messages.contains_key(tool));
+        Wording { message: message::is_message_tool(tool, configured) }
+    }
+
+    /// A fact about a verdict; the tool's name is the agent's text until a server knows it, so it is cut.
+    pub(super) fn verdict_fact(&self, kind: &'static str, ask: &Ask, digest: &Digest, rule: &str) -> Fact {
+        let tool: String = ask.tool.chars().take(128).collect();
+        Fact {
+            kind,
+            call: None,
+            actor: format!("agent:{}", ask.agent.name),
+            data: json!({ "server": ask.server, "tool": tool, "digest": digest, "rule": rule }),
+        }
+    }
+
+    /// Writes a fact durably.
+    pub(super) async fn record(&self, fact: Fact) -> Result<(), Failure> {
+        let change = Change::of_facts(self.inner.clock.now(), vec![fact]);
+        self.inner.store.commit(change).await.map(drop).map_err(|e| self.failed(&e))
+    }
+}

@@ -1,0 +1,210 @@
+//! Step 2: the hold. The call, its audit entry and its letter become durable in one change; only then is
+//! anybody told. A waiting request first sits down, then reads the store, then waits for a hint, and reads
+//! again: a decision between the two is never missed. Called by `admit`; the seat is driven by `mcp`.
+
+use super::admit::Ask;
+use super::notice::{self, Notice};
+use super::waiters::Place;
+use super::{Failure, Gate};
+use crate::domain::audit::Fact;
+use crate::domain::call::{Call, CallId, OutcomeKind, State, Terms};
+use crate::domain::digest::Digest;
+use crate::domain::letter::{Letter, Occasion};
+use crate::domain::message;
+use crate::domain::policy::Judgement;
+use crate::store::{CallWrite, Change, CommitError, Room, Row};
+use serde_json::json;
+use std::time::Duration;
+
+/// A lost hint costs at most this.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// What became of the attempt to hold.
+pub(super) enum Held {
+    /// Held; wait here.
+    Seated(Seat),
+    /// No room.
+    Full(Notice),
+    /// The identical call changed meanwhile: judge again.
+    Moved,
+}
+
+/// A waiting request's place at one call. Dropping it is leaving.
+pub struct Seat {
+    gate: Gate,
+    place: Place,
+    id: CallId,
+    message: bool,
+    /// The call was settled before this request came.
+    late: bool,
+}
+
+/// What the agent gets in the end.
+#[derive(Debug, Clone)]
+pub enum Delivery {
+    /// The server's result, byte for byte, and a further text block when it is of an earlier call.
+    Result {
+        /// JSON text of `result`.
+        body: String,
+        /// The block to add.
+        earlier: Option<String>,
+    },
+    /// The server's JSON-RPC error: JSON text of `error`.
+    Error(String),
+    /// A sentence of ours.
+    Notice(Notice),
+}
+
+impl Gate {
+    pub(super) async fn hold(&self, ask: &Ask, digest: &Digest, judgement: Judgement, after: Option<CallId>) -> Result<Held, Failure> {
+        let now = self.inner.clock.now();
+        let hold = &self.inner.settings.hold;
+        let configured = self.inner.settings.servers.get(&ask.server).and_then(|settings| settings.messages.get(&ask.tool));
+        let mut bits = [0u8; 16];
+        self.inner.clock.random(&mut bits);
+        let expires_in = judgement.expires_in.unwrap_or(hold.expires_in);
+        let call = Call {
+            id: CallId::from_random(bits),
+            revision: 1,
+            version: 1,
+            state: State::Held { expires_at: now + expires_in },
+            server: ask.server.clone(),
+            tool: ask.tool.clone(),
+            agent: ask.agent.name.clone(),
+            arguments: ask.arguments.clone(),
+            digest: digest.clone(),
+            asked_digest: digest.clone(),
+            rule: judgement.rule,
+            reason: judgement.reason,
+            reviewers: judgement.reviewers,
+            approvals: judgement.approvals,
+            message: message::find(&ask.tool, &ask.value, configured),
+            meta_dropped: ask.meta.is_some(),
+            trace: ask.trace.clone(),
+            held_at: now,
+            terms: Terms { expires_in, undo: hold.undo, permit_for: hold.permit_for },
+            cancelled: false,
+            delivered: false,
+            decisions: Vec::new(),
+            views: Vec::new(),
+        };
+        let mut fact = self.verdict_fact("call.held", ask, digest, &call.rule);
+        fact.call = Some(call.id.clone());
+        fact.data["approvals"] = json!(call.approvals);
+        fact.data["reviewers"] = json!(call.reviewers);
+        fact.data["expires_at"] = json!(now + expires_in);
+        let letter = Letter {
+            id: format!("held-{}", call.id),
+            revision: 1,
+            call: call.id.clone(),
+            occasion: Occasion::Held,
+            written_at: now,
+            attempts: 0,
+            next_at: now,
+            delivered_to: Vec::new(),
+        };
+        let change = Change {
+            call: Some(CallWrite { call: call.clone(), after, room: Some(Room { total: hold.max_held, of_agent: hold.max_held_per_agent }) }),
+            rows: if self.inner.settings.letters { vec![Row::Letter(letter)] } else { Vec::new() },
+            ..Change::of_facts(now, vec![fact])
+        };
+        // Sitting down before the commit: presence is "waiting" in the same instant as the call is there.
+        let seat = Seat::new(self.clone(), &call, false);
+        match self.inner.store.commit(change).await {
+            Ok(_) => {
+                tracing::info!(call.id = %call.id, server = call.server, rule = call.rule, "a call is held");
+                Ok(Held::Seated(seat))
+            }
+            Err(CommitError::Full { of_agent }) => {
+                self.record(self.verdict_fact("call.limited", ask, digest, if of_agent { "max_held_per_agent" } else { "max_held" })).await?;
+                let what = if of_agent { "too many of this agent's calls wait for a person" } else { "too many calls wait for a person" };
+                Ok(Held::Full(notice::limited(self.wording(&ask.server, &ask.tool), what, now, Duration::from_secs(60))))
+            }
+            Err(CommitError::Conflict | CommitError::Lost) => Ok(Held::Moved),
+            Err(error @ CommitError::Store(_)) => Err(self.failed(&error)),
+        }
+    }
+}
+
+impl Seat {
+    pub(super) fn new(gate: Gate, call: &Call, late: bool) -> Seat {
+        let place = gate.inner.waiters.sit(&call.id);
+        Seat { gate, place, id: call.id.clone(), message: call.message.is_some(), late }
+    }
+
+    /// Which call.
+    pub fn call(&self) -> &CallId {
+        &self.id
+    }
+
+    /// Whether the call is a message ("sent") or something else ("done").
+    pub fn is_message(&self) -> bool {
+        self.message
+    }
+
+    /// Waits until the call is settled. Can be dropped and called again.
+    pub async fn settled(&mut self) -> Result<Delivery, Failure> {
+        loop {
+            self.place.listen();
+            let call = self.read().await?;
+            if let Some(delivery) = delivery(&call, self.late) {
+                return Ok(delivery);
+            }
+            tokio::select! {
+                () = self.place.rung() => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+        }
+    }
+
+    /// The pending answer.
+    pub async fn pending(&self) -> Result<Notice, Failure> {
+        let call = self.read().await?;
+        Ok(match delivery(&call, self.late) {
+            Some(Delivery::Notice(notice)) => notice,
+            _ => notice::pending(&call, self.gate.inner.waiters.count_answer(&self.id)),
+        })
+    }
+
+    /// The agent got the outcome: the identical call is a new one from now on.
+    pub async fn delivered(&self) -> Result<(), Failure> {
+        self.gate
+            .rewrite(&self.id, |call| {
+                let news = call.state.settled_at().is_some() && !call.delivered && !matches!(call.state, State::Unconfirmed { .. });
+                news.then(|| {
+                    let fact =
+                        Fact { kind: "call.delivered", call: Some(call.id.clone()), actor: "paraph".into(), data: json!({ "state": call.state.word() }) };
+                    (Call { delivered: true, ..call.touched() }, fact)
+                })
+            })
+            .await
+            .map(drop)
+    }
+
+    /// The agent took its request back. Only the last waiter's cancel counts for the call.
+    pub async fn cancel(self) -> Result<(), Failure> {
+        let (gate, id) = (self.gate.clone(), self.id.clone());
+        let last = gate.inner.waiters.seats(&id) <= 1;
+        drop(self);
+        if last { gate.cancel(&id).await } else { Ok(()) }
+    }
+
+    async fn read(&self) -> Result<Call, Failure> {
+        let call = self.gate.inner.store.call(&self.id).await.map_err(|e| self.gate.failed(&e))?;
+        call.ok_or_else(|| self.gate.failed(&crate::store::StoreError::Corrupt("a call that was held is not there".into())))
+    }
+}
+
+fn delivery(call: &Call, late: bool) -> Option<Delivery> {
+    if let State::Answered { at, outcome } = &call.state {
+        match outcome.kind {
+            OutcomeKind::Ok | OutcomeKind::ToolError => {
+                let earlier = late.then(|| notice::sent_earlier(call, *at));
+                return Some(Delivery::Result { body: outcome.body.clone(), earlier });
+            }
+            OutcomeKind::ProtocolError => return Some(Delivery::Error(outcome.body.clone())),
+            OutcomeKind::Told => {}
+        }
+    }
+    notice::settled(call).map(Delivery::Notice)
+}

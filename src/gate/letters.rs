@@ -1,0 +1,104 @@
+//! The durable outbox as `notify` sees it: which letters are due, to whom (resolved now, not when they were
+//! written), and what became of them. A letter about a call that nobody has to decide any more is put away.
+
+use super::{Failure, Gate};
+use crate::domain::audit::Fact;
+use crate::domain::call::{Call, State};
+use crate::domain::letter::Letter;
+use crate::domain::people::{Person, Role};
+use crate::store::{Change, CommitError, Kind, Row};
+use jiff::Timestamp;
+use serde_json::json;
+
+/// A letter that wants to go out.
+#[derive(Debug, Clone)]
+pub struct DueLetter {
+    /// The letter.
+    pub letter: Letter,
+    /// What it is about.
+    pub call: Call,
+    /// Who has not got it yet.
+    pub to: Vec<Person>,
+}
+
+/// What is due and when to look again.
+#[derive(Debug, Clone, Default)]
+pub struct Outbox {
+    /// Due now.
+    pub due: Vec<DueLetter>,
+    /// The next time a letter becomes due.
+    pub next: Option<Timestamp>,
+}
+
+impl Gate {
+    /// The letters that are due, at most `most`.
+    pub async fn outbox(&self, most: usize) -> Result<Outbox, Failure> {
+        let now = self.inner.clock.now();
+        let people = self.people().await?;
+        let mut outbox = Outbox::default();
+        let mut after: Option<String> = None;
+        loop {
+            let rows = self.inner.store.rows(Kind::Letter, after.as_deref(), 256).await.map_err(|e| self.failed(&e))?;
+            let Some(last) = rows.last() else { return Ok(outbox) };
+            after = Some(last.key().to_owned());
+            for row in rows {
+                let Row::Letter(letter) = row else { continue };
+                if letter.next_at > now {
+                    outbox.next = Some(outbox.next.map_or(letter.next_at, |next| next.min(letter.next_at)));
+                    continue;
+                }
+                let call = self.inner.store.call(&letter.call).await.map_err(|e| self.failed(&e))?;
+                let Some(call) = call.filter(|call| matches!(call.state, State::Held { .. })) else {
+                    self.letter_done(&letter, "not_needed").await?;
+                    continue;
+                };
+                let to = readers(&people, &call).into_iter().filter(|person| !letter.delivered_to.contains(&person.email)).collect();
+                outbox.due.push(DueLetter { letter, call, to });
+                if outbox.due.len() >= most {
+                    return Ok(outbox);
+                }
+            }
+        }
+    }
+
+    /// The letter reached everybody it was for; it leaves the outbox.
+    pub async fn letter_sent(&self, letter: &Letter, to: &[Person]) -> Result<(), Failure> {
+        let people: Vec<&str> = to.iter().map(|person| person.email.as_str()).collect();
+        self.put_away(letter, "letter.sent", json!({ "letter": letter.id, "people": people })).await
+    }
+
+    /// Nobody has to be told any more, or there is nobody to tell.
+    pub async fn letter_done(&self, letter: &Letter, why: &'static str) -> Result<(), Failure> {
+        self.put_away(letter, "letter.dropped", json!({ "letter": letter.id, "why": why })).await
+    }
+
+    /// The letter could not be delivered to everybody; it is tried again at `next_at`.
+    pub async fn letter_failed(&self, letter: &Letter, delivered_to: Vec<String>, next_at: Timestamp) -> Result<(), Failure> {
+        let next = Letter { revision: letter.revision + 1, attempts: letter.attempts.saturating_add(1), next_at, delivered_to, ..letter.clone() };
+        let data = json!({ "letter": letter.id, "attempts": next.attempts, "next_at": next_at });
+        let fact = Fact { kind: "letter.failed", call: Some(letter.call.clone()), actor: "paraph".into(), data };
+        self.settle(Change::of_row(self.inner.clock.now(), Row::Letter(next), fact)).await
+    }
+
+    async fn put_away(&self, letter: &Letter, kind: &'static str, data: serde_json::Value) -> Result<(), Failure> {
+        let fact = Fact { kind, call: Some(letter.call.clone()), actor: "paraph".into(), data };
+        let change = Change { removed: vec![(Kind::Letter, letter.id.clone())], ..Change::of_facts(self.inner.clock.now(), vec![fact]) };
+        self.settle(change).await
+    }
+
+    async fn settle(&self, change: Change) -> Result<(), Failure> {
+        match self.inner.store.commit(change).await {
+            // Another process was faster, or it is already written: the outbox is read again anyway.
+            Ok(_) | Err(CommitError::Conflict | CommitError::Lost) => Ok(()),
+            Err(error @ (CommitError::Full { .. } | CommitError::Store(_))) => Err(self.failed(&error)),
+        }
+    }
+}
+
+/// Who is told: everybody active who may decide; the operators when the rule's groups hold nobody
+/// (semantics.md 16).
+fn readers(people: &[Person], call: &Call) -> Vec<Person> {
+    let active = |person: &&Person| person.disabled_at.is_none() && person.role != Role::Auditor;
+    let asked: Vec<Person> = people.iter().filter(active).filter(|person| person.is_asked(&call.reviewers)).cloned().collect();
+    if asked.is_empty() { people.iter().filter(active).filter(|person| person.role == Role::Operator).cloned().collect() } else { asked }
+}

@@ -1,0 +1,202 @@
+//! Step 6: an approved call leaves, once. The policy is judged again on the very bytes; `Sending` is durable
+//! before the ticket exists; the ticket is spent at the upstream; the end is written down. Whatever is not
+//! proven to have stayed here is `Unconfirmed` and never sent again by itself (semantics.md 19, 21).
+//! Called by `deadlines` when a release is due.
+
+use super::forward::is_tool_error;
+use super::upstream::{Outgoing, Sent, Ticket};
+use super::{Failure, Gate};
+use crate::domain::audit::Fact;
+use crate::domain::call::{Call, CallId, Event, Outcome, OutcomeKind, Refusal, State};
+use crate::domain::digest::Digest;
+use crate::domain::json;
+use crate::domain::policy::{Action, Asked};
+use crate::store::{Change, CommitError, Kind, Row};
+use serde_json::json;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The longest pause before a send that never left is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The sends under way: at most so many per server, each call at most once.
+pub(super) struct Sends {
+    doors: HashMap<String, Arc<Semaphore>>,
+    under_way: Mutex<HashSet<CallId>>,
+    tasks: TaskTracker,
+}
+
+impl Sends {
+    pub(super) fn new<'a>(servers: impl Iterator<Item = &'a String>, in_flight: usize) -> Sends {
+        let doors = servers.map(|name| (name.clone(), Arc::new(Semaphore::new(in_flight)))).collect();
+        Sends { doors, under_way: Mutex::default(), tasks: TaskTracker::new() }
+    }
+
+    /// How many are under way or wait for their server's door.
+    pub(super) fn count(&self) -> usize {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Waits for the sends under way; false when the limit passed first.
+    pub(super) async fn finish(&self, limit: Duration) -> bool {
+        self.tasks.close();
+        tokio::time::timeout(limit, self.tasks.wait()).await.is_ok()
+    }
+}
+
+impl Gate {
+    /// Starts the release of one call unless it is already under way.
+    pub(super) fn start_release(&self, id: CallId) {
+        let sends = &self.inner.lives.sends;
+        if self.inner.lives.draining.is_cancelled() || !sends.under_way.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone()) {
+            return;
+        }
+        let gate = self.clone();
+        sends.tasks.spawn(async move {
+            // The failure is in the log; the call stays approved and is looked at again.
+            let result = gate.release(&id).await;
+            gate.inner.lives.sends.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            if result.is_ok() {
+                gate.inner.waiters.wake(&id);
+            }
+        });
+    }
+
+    async fn release(&self, id: &CallId) -> Result<(), Failure> {
+        let Some(call) = self.inner.store.call(id).await.map_err(|e| self.failed(&e))? else { return Ok(()) };
+        let Some(door) = self.inner.lives.sends.doors.get(&call.server) else {
+            return self.withdraw(id, "the server is not in the config any more", "paraph").await;
+        };
+        let _through = tokio::select! {
+            through = door.acquire() => through.map_err(|e| self.failed(&e))?,
+            // Not sent yet: it stays approved and leaves after the next start.
+            () = self.inner.lives.draining.cancelled() => return Ok(()),
+        };
+        // Read again: it may have waited at the door for long.
+        let Some(call) = self.inner.store.call(id).await.map_err(|e| self.failed(&e))? else { return Ok(()) };
+        if call.is_permit() {
+            return Ok(());
+        }
+        if let Some(why) = self.stands_against(&call).await? {
+            return self.withdraw(id, &why, "policy").await;
+        }
+        let now = self.inner.clock.now();
+        let sending = match call.after(&Event::Send, now) {
+            Ok(sending) => sending,
+            Err(Refusal::TooLate) => return self.lapse(id).await,
+            Err(Refusal::TooEarly | Refusal::Settled(_) | Refusal::OutOfOrder(_)) => return Ok(()),
+        };
+        let fact = self.call_fact("call.sending", &sending, "paraph", json!({ "digest": sending.digest }));
+        match self.inner.store.commit(Change::of_call(now, sending.clone(), fact)).await {
+            Ok(_) => {}
+            // A lost acknowledgement is never taken for a yes: recovery will find the call in `Sending`.
+            Err(CommitError::Conflict) => return Ok(()),
+            Err(error @ (CommitError::Lost | CommitError::Full { .. } | CommitError::Store(_))) => return Err(self.failed(&error)),
+        }
+        let cancel = CancellationToken::new();
+        self.inner.waiters.sending(id, cancel.clone());
+        let sent = self.inner.upstream.send(ticket_for(&sending, cancel)).await;
+        self.end(id, sent).await
+    }
+
+    /// What forbids the send now although it was approved: changed bytes, a deny rule, a revoked agent.
+    async fn stands_against(&self, call: &Call) -> Result<Option<String>, Failure> {
+        let Ok(arguments) = json::strict(call.arguments.as_bytes()) else {
+            return Ok(Some("its stored arguments cannot be read".into()));
+        };
+        if Digest::of_call(&call.server, &call.tool, &arguments) != call.digest {
+            return Ok(Some("its stored arguments are not the ones that were approved".into()));
+        }
+        let agent = self.inner.store.row(Kind::Agent, &call.agent).await.map_err(|e| self.failed(&e))?;
+        let active = matches!(&agent, Some(Row::Agent(agent)) if agent.revoked_at.is_none() && agent.may_use(&call.server));
+        if !active {
+            return Ok(Some("its agent was revoked".into()));
+        }
+        let Some(settings) = self.inner.settings.servers.get(&call.server) else {
+            return Ok(Some("the server is not in the config any more".into()));
+        };
+        let judged = settings.policy.judge(&Asked { agent: &call.agent, tool: &call.tool, arguments: &arguments });
+        Ok(match judged.action {
+            Action::Deny | Action::Hide => Some(format!("rule {} refuses it now", judged.rule)),
+            Action::Allow | Action::RequireApproval => None,
+        })
+    }
+
+    async fn end(&self, id: &CallId, sent: Sent) -> Result<(), Failure> {
+        let written = self
+            .rewrite(id, |call| {
+                let now = self.inner.clock.now();
+                let (event, kind) = end_event(call, &sent, now);
+                let next = call.after(&event, now).ok()?;
+                let data = match &next.state {
+                    State::Answered { outcome, .. } => json!({ "end": outcome.kind.word(), "body": Digest::of_bytes(outcome.body.as_bytes()) }),
+                    State::Unconfirmed { why, .. } => json!({ "why": why }),
+                    State::Held { .. }
+                    | State::Approved { .. }
+                    | State::Sending { .. }
+                    | State::Rejected { .. }
+                    | State::ChangesRequested { .. }
+                    | State::Expired { .. }
+                    | State::Withdrawn { .. }
+                    | State::Lapsed { .. } => json!({}),
+                };
+                let fact = self.call_fact(kind, &next, "paraph", data);
+                Some((next, fact))
+            })
+            .await?;
+        if written.is_some_and(|call| call.state.settled_at().is_some()) {
+            self.inner.waiters.forget(id);
+        }
+        Ok(())
+    }
+
+    /// Takes an open call back.
+    pub(super) async fn withdraw(&self, id: &CallId, why: &str, actor: &str) -> Result<(), Failure> {
+        self.rewrite(id, |call| {
+            let next = call.after(&Event::Withdraw { why: why.to_owned() }, self.inner.clock.now()).ok()?;
+            let fact = self.call_fact("call.withdrawn", &next, actor, json!({ "why": why }));
+            Some((next, fact))
+        })
+        .await?;
+        self.inner.waiters.forget(id);
+        Ok(())
+    }
+
+    /// A fact about a held call.
+    pub(super) fn call_fact(&self, kind: &'static str, call: &Call, actor: &str, data: serde_json::Value) -> Fact {
+        Fact { kind, call: Some(call.id.clone()), actor: actor.to_owned(), data }
+    }
+}
+
+fn ticket_for(call: &Call, cancel: CancellationToken) -> Ticket {
+    let trace: serde_json::Map<String, serde_json::Value> = call.trace.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+    Ticket::new(Outgoing {
+        server: call.server.clone(),
+        agent: call.agent.clone(),
+        tool: call.tool.clone(),
+        arguments: call.arguments.clone(),
+        meta: (!trace.is_empty()).then(|| serde_json::Value::Object(trace).to_string()),
+        relay: None,
+        cancel,
+    })
+}
+
+fn end_event(call: &Call, sent: &Sent, now: jiff::Timestamp) -> (Event, &'static str) {
+    match sent {
+        Sent::Result(body) => {
+            let kind = if is_tool_error(body) { OutcomeKind::ToolError } else { OutcomeKind::Ok };
+            (Event::Answer { outcome: Outcome { kind, body: body.get().to_owned() } }, "call.answered")
+        }
+        Sent::Error(body) => (Event::Answer { outcome: Outcome { kind: OutcomeKind::ProtocolError, body: body.get().to_owned() } }, "call.answered"),
+        Sent::NeverLeft(_) => {
+            let tries = if let State::Sending { tries, .. } = call.state { tries } else { 0 };
+            let pause = Duration::from_secs(1 << tries.min(6)).min(LONGEST_PAUSE);
+            (Event::NeverLeft { retry_at: now + pause }, "call.never_left")
+        }
+        Sent::Unknown(why) => (Event::Lose { why: why.clone() }, "call.unconfirmed"),
+    }
+}

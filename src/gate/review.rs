@@ -1,0 +1,203 @@
+//! Step 5: a person decides. Page, API, mail and terminal all come through `decide`, which checks in the order
+//! of semantics.md 12: may this person see it, may they decide, is it still open, is it what they were shown,
+//! did they see all of it, is the decision complete. A second click learns who was first.
+
+use super::reviewer::{Listed, Reviewer};
+use super::{Failure, Gate};
+use crate::domain::audit::Fact;
+use crate::domain::call::{Call, CallId, Decision, Event, Refusal, State, Verdict, View};
+use crate::domain::digest::Digest;
+use crate::store::{Change, CommitError, Kind, Row};
+use serde_json::json;
+use std::time::Duration;
+
+/// Characters of a reason that are kept.
+pub const MAX_REASON: usize = 4_000;
+/// A call that was taken back stays decidable at least this long.
+const AFTER_UNDO: Duration = Duration::from_secs(600);
+
+/// A decision as somebody sent it.
+#[derive(Debug, Clone)]
+pub struct Decide {
+    /// What.
+    pub verdict: Verdict,
+    /// Digest of the text that was shown.
+    pub digest: Digest,
+    /// Version of the call that was shown.
+    pub version: u64,
+    /// Needed to reject.
+    pub reason: Option<String>,
+    /// The request carried edited arguments.
+    pub edits: bool,
+}
+
+/// Why a decision did not count.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReviewError {
+    /// There is no such call for this person (404).
+    #[error("there is no such call")]
+    NotFound,
+    /// The person may read it but not decide it (403).
+    #[error("you may not decide this call: {0}")]
+    NotEntitled(&'static str),
+    /// Not in this version (501).
+    #[error("{0} is not in this version")]
+    NotYet(&'static str),
+    /// Somebody or something was first (409).
+    #[error("this call is already {}", .0.call.state.word().replace('_', " "))]
+    Settled(Box<Listed>),
+    /// The decision names another text or version than the current one (412).
+    #[error("this call changed after it was shown to you; read it again")]
+    Stale(Box<Listed>),
+    /// The person was never served the whole call (428).
+    #[error("you have not been shown the whole call; open it first")]
+    NotShown,
+    /// Something is missing (422).
+    #[error("{0}")]
+    Incomplete(&'static str),
+    /// A fault on our side (503).
+    #[error(transparent)]
+    Failure(#[from] Failure),
+}
+
+impl Reviewer {
+    /// One call, whole, and a record that this person was served its text.
+    pub async fn read(&self, id: &CallId) -> Result<Listed, ReviewError> {
+        let (gate, person) = (self.gate(), self.person());
+        let call = self.visible(id).await?;
+        if !call.seen_by(&person.email) && call.state.settled_at().is_none() {
+            gate.rewrite(id, |call| {
+                if call.seen_by(&person.email) {
+                    return None;
+                }
+                let mut next = call.touched();
+                next.views.push(View { by: person.email.clone(), digest: call.digest.clone(), at: gate.inner.clock.now() });
+                let fact = gate.call_fact("call.viewed", &next, &self.actor(), json!({ "digest": call.digest, "via": self.via().word() }));
+                Some((next, fact))
+            })
+            .await?;
+        }
+        let call = self.visible(id).await?;
+        Ok(gate.listed(call))
+    }
+
+    /// Decides, or says why not.
+    pub async fn decide(&self, id: &CallId, decide: Decide) -> Result<Listed, ReviewError> {
+        let gate = self.gate();
+        for _ in 0..super::REWRITES {
+            let mut call = self.visible(id).await?;
+            self.entitled(&call).await?;
+            if decide.edits {
+                return Err(ReviewError::NotYet("editing a call before approving it"));
+            }
+            if decide.verdict == Verdict::RequestChanges {
+                return Err(ReviewError::NotYet("asking for changes"));
+            }
+            let now = gate.inner.clock.now();
+            if matches!(call.state, State::Held { expires_at } if now >= expires_at) {
+                gate.expire(id).await?;
+                call = self.visible(id).await?;
+            }
+            if !matches!(call.state, State::Held { .. }) {
+                return Err(ReviewError::Settled(Box::new(gate.listed(call))));
+            }
+            if decide.digest != call.digest || decide.version != call.version {
+                return Err(ReviewError::Stale(Box::new(gate.listed(call))));
+            }
+            if !call.seen_by(&self.person().email) {
+                return Err(ReviewError::NotShown);
+            }
+            let reason = decide.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
+            if decide.verdict == Verdict::Reject && reason.is_none() {
+                return Err(ReviewError::Incomplete("a refusal needs a reason: the agent is told it, so that it does not try again"));
+            }
+            if reason.is_some_and(|reason| reason.chars().count() > MAX_REASON) {
+                return Err(ReviewError::Incomplete("the reason is longer than 4,000 characters"));
+            }
+            let decision =
+                Decision { by: self.person().email.clone(), verdict: decide.verdict, reason: reason.map(str::to_owned), via: self.via(), at: now, void: false };
+            let next = match call.decided(decision) {
+                Ok(next) => next,
+                Err(Refusal::TooLate | Refusal::TooEarly) => continue,
+                Err(Refusal::Settled(_) | Refusal::OutOfOrder(_)) => return Err(ReviewError::Settled(Box::new(gate.listed(call)))),
+            };
+            if next.decisions.len() == call.decisions.len() {
+                return Ok(gate.listed(call));
+            }
+            match gate.inner.store.commit(Change::of_call(now, next.clone(), self.decision_fact(&next, decide.verdict))).await {
+                Ok(_) => {
+                    if next.state.settled_at().is_some() {
+                        gate.inner.waiters.forget(id);
+                    }
+                    tracing::info!(call.id = %id, verdict = decide.verdict.word(), state = next.state.word(), "a person decided");
+                    return Ok(gate.listed(next));
+                }
+                Err(CommitError::Conflict) => {}
+                // It may have been written: then the next round says who was first, which is this person.
+                Err(CommitError::Lost) => return self.own_decision(id, &decide).await,
+                Err(error @ (CommitError::Full { .. } | CommitError::Store(_))) => return Err(gate.failed(&error).into()),
+            }
+        }
+        Err(gate.failed(&CommitError::Conflict).into())
+    }
+
+    /// Takes an approval back before the call left.
+    pub async fn undo(&self, id: &CallId) -> Result<Listed, ReviewError> {
+        let gate = self.gate();
+        let call = self.visible(id).await?;
+        self.entitled(&call).await?;
+        let written = gate
+            .rewrite(id, |call| {
+                let now = gate.inner.clock.now();
+                let mut next = call.after(&Event::Undo { expires_at: (call.held_at + call.terms.expires_in).max(now + AFTER_UNDO) }, now).ok()?;
+                for decision in &mut next.decisions {
+                    decision.void = true;
+                }
+                let fact = gate.call_fact("call.undone", &next, &self.actor(), json!({ "via": self.via().word() }));
+                Some((next, fact))
+            })
+            .await?;
+        match written {
+            Some(call) => Ok(gate.listed(call)),
+            None => Err(ReviewError::Settled(Box::new(gate.listed(self.visible(id).await?)))),
+        }
+    }
+
+    async fn entitled(&self, call: &Call) -> Result<(), ReviewError> {
+        let gate = self.gate();
+        let owner = match gate.inner.store.row(Kind::Agent, &call.agent).await.map_err(|e| gate.failed(&e))? {
+            Some(Row::Agent(agent)) => agent.owner,
+            Some(Row::Person(_) | Row::Credential(_) | Row::Letter(_)) | None => None,
+        };
+        if self.person().may_decide(call, owner.as_deref()) {
+            return Ok(());
+        }
+        Err(ReviewError::NotEntitled(if self.person().may_see(call) && owner.as_deref() == Some(self.person().email.as_str()) {
+            "it comes from an agent of yours, and its rule asks for other people"
+        } else {
+            "an auditor reads and does not decide"
+        }))
+    }
+
+    /// After a lost acknowledgement: the call as it is, if this person's decision is in it.
+    async fn own_decision(&self, id: &CallId, decide: &Decide) -> Result<Listed, ReviewError> {
+        let call = self.visible(id).await?;
+        let mine = call.decisions.iter().any(|d| !d.void && d.by == self.person().email && d.verdict == decide.verdict);
+        let listed = self.gate().listed(call);
+        if mine { Ok(listed) } else { Err(self.gate().failed(&CommitError::Lost).into()) }
+    }
+
+    fn decision_fact(&self, call: &Call, verdict: Verdict) -> Fact {
+        let data = json!({ "verdict": verdict.word(), "digest": call.digest, "via": self.via().word(), "state": call.state.word(),
+            "approvals": call.approved_by().count(), "needed": call.approvals });
+        self.gate().call_fact("call.decided", call, &self.actor(), data)
+    }
+}
+
+impl Gate {
+    /// A call together with what only memory knows.
+    pub(super) fn listed(&self, call: Call) -> Listed {
+        let presence = self.presence(&call);
+        Listed { call, presence }
+    }
+}

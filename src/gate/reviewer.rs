@@ -1,0 +1,187 @@
+//! A signed-in person as a handle: whoever holds a `Reviewer` has proven who they are, and every read goes
+//! through their rights. A call they may not see does not exist for them. Made by `signin`, used by `web`.
+
+use super::review::ReviewError;
+use super::upstream::{ServerStatus, ToolInfo};
+use super::{Failure, Gate, Page, Query};
+use crate::domain::audit::Entry;
+use crate::domain::call::{Call, CallId, Presence, State, Via};
+use crate::domain::people::{Person, Role};
+use crate::domain::policy::Preview;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+/// Results above this size are streamed apart (semantics.md 24).
+pub const MAX_INLINE_RESULT: usize = 64 * 1024;
+
+/// A person who may act, and over which way.
+#[derive(Clone)]
+pub struct Reviewer {
+    gate: Gate,
+    person: Person,
+    via: Via,
+}
+
+/// A call and whether its agent is there.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// The record.
+    pub call: Call,
+    /// Known only to the running gate.
+    pub presence: Presence,
+}
+
+/// One server with what the policy would say of each tool.
+#[derive(Debug, Clone)]
+pub struct ServerView {
+    /// State and transport.
+    pub status: ServerStatus,
+    /// The tools with their verdicts; `None` when the server was never asked.
+    pub tools: Option<Vec<(ToolInfo, Preview)>>,
+}
+
+impl Reviewer {
+    pub(super) fn new(gate: Gate, person: Person, via: Via) -> Reviewer {
+        Reviewer { gate, person, via }
+    }
+
+    /// Who.
+    pub fn person(&self) -> &Person {
+        &self.person
+    }
+
+    /// Over which way they came.
+    pub fn via(&self) -> Via {
+        self.via
+    }
+
+    /// The same person over another way; the terminal commands come over the API and say so.
+    pub fn over(self, via: Via) -> Reviewer {
+        Reviewer { via, ..self }
+    }
+
+    /// The gate they stand at.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    pub(super) fn actor(&self) -> String {
+        format!("person:{}", self.person.email)
+    }
+
+    /// The calls this person may see, without marking anything as read.
+    pub async fn calls(&self, query: Query) -> Result<Page, Failure> {
+        let groups = match self.person.role {
+            Role::Operator | Role::Auditor => None,
+            Role::Reviewer => Some(self.person.groups.clone()),
+        };
+        self.gate.inner.store.calls(&Query { groups, ..query }).await.map_err(|e| self.gate.failed(&e))
+    }
+
+    /// The call if this person may see it, without marking it as read.
+    pub async fn visible(&self, id: &CallId) -> Result<Call, ReviewError> {
+        let call = self.gate.inner.store.call(id).await.map_err(|e| self.gate.failed(&e))?;
+        call.filter(|call| self.person.may_see(call)).ok_or(ReviewError::NotFound)
+    }
+
+    /// The call with its presence, without marking it as read.
+    pub async fn look(&self, id: &CallId) -> Result<Listed, ReviewError> {
+        Ok(self.gate.listed(self.visible(id).await?))
+    }
+
+    /// How many calls are held, of all that there are.
+    pub async fn held(&self) -> Result<usize, Failure> {
+        self.gate.inner.store.held().await.map_err(|e| self.gate.failed(&e))
+    }
+
+    /// Audit entries from a number on. A reviewer is not shown entries about calls they may not see.
+    pub async fn entries(&self, from: u64, most: usize) -> Result<Vec<Entry>, Failure> {
+        let store = &self.gate.inner.store;
+        let mut entries = store.entries(from, most).await.map_err(|e| self.gate.failed(&e))?;
+        if self.person.role != Role::Reviewer {
+            return Ok(entries);
+        }
+        let mut known: HashMap<CallId, bool> = HashMap::new();
+        for entry in &entries {
+            if let Some(id) = entry.call.as_ref().filter(|id| !known.contains_key(*id)) {
+                let seen = store.call(id).await.map_err(|e| self.gate.failed(&e))?.is_some_and(|call| self.person.may_see(&call));
+                known.insert(id.clone(), seen);
+            }
+        }
+        entries.retain(|entry| entry.call.as_ref().is_none_or(|id| known.get(id).copied().unwrap_or(false)));
+        Ok(entries)
+    }
+
+    /// The number of the last audit entry.
+    pub async fn last_entry(&self) -> Result<u64, Failure> {
+        self.gate.inner.store.head().await.map(|head| head.seq).map_err(|e| self.gate.failed(&e))
+    }
+
+    /// Every server, its state, its tools and the verdict each would get.
+    pub async fn servers(&self) -> Vec<ServerView> {
+        let servers = self.gate.inner.upstream.servers().await;
+        servers
+            .into_iter()
+            .map(|status| {
+                let policy = self.gate.inner.settings.servers.get(&status.name).map(|settings| &settings.policy);
+                let tools = status.tools.clone().map(|tools| {
+                    let known = tools.into_iter();
+                    known.filter_map(|tool| policy.map(|policy| (tool.clone(), policy.preview(&tool.name)))).collect()
+                });
+                ServerView { status, tools }
+            })
+            .collect()
+    }
+}
+
+impl Listed {
+    /// CALL of contract.md 3.
+    pub fn to_json(&self) -> Value {
+        let call = &self.call;
+        let (expires_at, release_at, send_by) = times(call);
+        let settled = call.state.settled_at();
+        json!({
+            "id": call.id, "version": call.version, "state": call.state.word(),
+            "server": call.server, "tool": call.tool, "agent": call.agent,
+            "arguments": serde_json::from_str::<Value>(&call.arguments).unwrap_or(Value::Null),
+            "digest": call.digest, "asked_digest": call.asked_digest,
+            "rule": call.rule, "reason": call.reason, "reviewers": call.reviewers, "approvals": call.approvals,
+            "message": call.message.as_ref().map(|m| json!({ "to": m.to, "text": m.text, "guessed": m.guessed })),
+            "meta_dropped": call.meta_dropped,
+            "agent_waiting": self.presence == Presence::Waiting,
+            "presence": self.presence.word(),
+            "on_approval": if self.presence == Presence::Cancelled { "permit" } else { "send" },
+            "held_at": call.held_at, "expires_at": expires_at, "release_at": release_at, "send_by": send_by, "settled_at": settled,
+            "decisions": call.decisions.iter().map(|d| json!({ "by": d.by, "verdict": d.verdict, "reason": d.reason, "via": d.via, "at": d.at, "void": d.void })).collect::<Vec<_>>(),
+            "outcome": outcome(&call.state),
+        })
+    }
+}
+
+/// `expires_at`, `release_at`, `send_by`.
+fn times(call: &Call) -> (Timestamp, Option<Timestamp>, Option<Timestamp>) {
+    match &call.state {
+        State::Held { expires_at } => (*expires_at, None, None),
+        State::Approved { release_at, send_by, .. } => (call.held_at + call.terms.expires_in, Some(*release_at), Some(*send_by)),
+        State::Sending { send_by, .. } => (call.held_at + call.terms.expires_in, None, Some(*send_by)),
+        State::Answered { .. }
+        | State::Rejected { .. }
+        | State::ChangesRequested { .. }
+        | State::Expired { .. }
+        | State::Withdrawn { .. }
+        | State::Lapsed { .. }
+        | State::Unconfirmed { .. } => (call.held_at + call.terms.expires_in, None, None),
+    }
+}
+
+fn outcome(state: &State) -> Value {
+    let State::Answered { at, outcome } = state else { return Value::Null };
+    let kind = outcome.kind.word();
+    let body = if outcome.body.len() > MAX_INLINE_RESULT { None } else { serde_json::from_str::<Value>(&outcome.body).ok() };
+    if kind == "protocol_error" {
+        json!({ "kind": kind, "result": null, "error": body, "at": at })
+    } else {
+        json!({ "kind": kind, "result": body, "error": null, "at": at })
+    }
+}
