@@ -15,7 +15,7 @@ pub use spec::{ConditionSpec, PolicySpec, RuleSpec, SpecMistake};
 use names::Names;
 use rule::Rule;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,14 +109,14 @@ impl Policy {
     pub fn build(spec: PolicySpec) -> Result<Policy, Vec<SpecMistake>> {
         let mut mistakes = Vec::new();
         let reads = Names::compile(&spec.reads, "reads", &mut mistakes);
-        let mut seen = HashMap::new();
+        let mut seen = HashSet::new();
         let mut rules = Vec::with_capacity(spec.rules.len());
         for (index, rule) in spec.rules.into_iter().enumerate() {
             let at = format!("rules[{index}]");
-            if let Some(first) = seen.insert(rule.name.clone(), index) {
+            if !seen.insert(rule.name.clone()) {
                 mistakes.push(SpecMistake::new(
                     format!("{at}.name"),
-                    format!("rules[{first}] has the name {:?} already", rule.name),
+                    "another rule of this server has this name already",
                     "Give every rule of a server its own name: verdicts and the audit name the rule that decided.",
                 ));
             }
