@@ -205,7 +205,7 @@ impl Config {
             mail: sections::mail(&mut file, &mut source),
             servers: servers::servers(&mut file, &mut source),
         };
-        file.later(&mut source, "audit");
+        sections::audit(&mut file, &mut source);
         file.finish(&mut source);
         let refused = source.has_mistakes();
         let (mistakes, warnings) = source.finish();

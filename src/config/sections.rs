@@ -177,6 +177,13 @@ pub(super) fn mail(file: &mut Section<'_>, source: &mut Source<'_>) -> Mail {
     Mail::File { path: path.flatten().unwrap_or_default(), from }
 }
 
+/// `[audit]` has one key in the contract, and this version does not enforce it.
+pub(super) fn audit(file: &mut Section<'_>, source: &mut Source<'_>) {
+    let Some(mut section) = file.take(source, "audit").and_then(|node| node.section(source, TABLE)) else { return };
+    section.later(source, "keep");
+    section.finish(source);
+}
+
 fn mailbox(node: &Node<'_>, source: &mut Source<'_>) -> Option<String> {
     const MEND: &str = "Write a mailbox such as \"Paraph <paraph@example.org>\".";
     let text = node.text(source, MEND)?;
