@@ -176,9 +176,8 @@ impl Config {
     /// Reads the file; `env` answers for environment variables. Every mistake is in the answer, in line order.
     pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Vec<Mistake>> {
         let name = path.display().to_string();
-        let text = read_file(path).map_err(|(problem, mend)| {
-            vec![Mistake { file: name.clone(), line: 0, column: 0, key: String::new(), problem, mend: mend.to_owned() }]
-        })?;
+        let text = read_file(path)
+            .map_err(|(problem, mend)| vec![Mistake { file: name.clone(), line: 0, column: 0, key: String::new(), problem, mend: mend.to_owned() }])?;
         let mut loaded = Config::parse(&text, &name, path.parent().unwrap_or(Path::new("")), env)?;
         loaded.config.file = Some(path.to_owned());
         Ok(loaded)

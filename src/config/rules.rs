@@ -41,7 +41,8 @@ fn rule(index: usize, section: Option<Section<'_>>, source: &mut Source<'_>) -> 
         expires_in: None,
     };
     let Some(mut section) = section else { return spec };
-    if let Some(name) = section.need(source, "name", "Give the rule a name; verdicts and the audit say it.").and_then(|node| node.text(source, "Write a text.")) {
+    if let Some(name) = section.need(source, "name", "Give the rule a name; verdicts and the audit say it.").and_then(|node| node.text(source, "Write a text."))
+    {
         spec.name = name.to_owned();
     }
     if let Some(tools) = section.need(source, "tools", "Name the tools, such as tools = [\"send_*\"].").and_then(|node| node.texts(source, TEXTS)) {
@@ -103,7 +104,11 @@ fn condition(section: Option<Section<'_>>, source: &mut Source<'_>) -> Condition
 fn json(node: &Node<'_>, source: &mut Source<'_>) -> Option<Value> {
     let value = to_json(node.value());
     if value.is_none() {
-        node.mistake(source, "holds something that JSON cannot say: a date, nan, inf or a number beyond 64 bits", "Write dates as texts and large numbers within 64 bits.");
+        node.mistake(
+            source,
+            "holds something that JSON cannot say: a date, nan, inf or a number beyond 64 bits",
+            "Write dates as texts and large numbers within 64 bits.",
+        );
     }
     value
 }

@@ -225,7 +225,10 @@ async fn a_silent_server_is_given_up_and_its_last_words_are_shown() {
 
 #[tokio::test]
 async fn a_command_that_does_not_exist_is_told_with_its_name() {
-    let all = upstreams(server(Transport::Process { command: vec!["/no/such/server".into()], env: BTreeMap::new(), cwd: None, env_clear: false }), &Bounds::default());
+    let all = upstreams(
+        server(Transport::Process { command: vec!["/no/such/server".into()], env: BTreeMap::new(), cwd: None, env_clear: false }),
+        &Bounds::default(),
+    );
     let error = all.peer("it", "agent", None).await.unwrap_err();
     assert!(error.sentence.contains("exit status: 127") && error.stderr[0].contains("/no/such/server could not be started"), "{error:?}");
     all.shutdown().await;
