@@ -54,9 +54,17 @@ impl<'t> Section<'t> {
     }
 
     /// A key of the contract that this version does not enforce: refused by name, because what is ignored protects
-    /// nobody. An empty list asks for nothing and passes.
+    /// nobody.
     pub(super) fn later(&mut self, source: &mut Source<'_>, name: &'static str) {
         if let Some(node) = self.take(source, name) {
+            node.later(source);
+        }
+    }
+
+    /// The same for a list; an empty one asks for nothing and passes.
+    pub(super) fn later_list(&mut self, source: &mut Source<'_>, name: &'static str) {
+        let node = self.take(source, name);
+        if let Some(node) = node.filter(|node| !matches!(node.value, DeValue::Array(items) if items.is_empty())) {
             node.later(source);
         }
     }
@@ -107,9 +115,7 @@ impl<'t> Node<'t> {
 
     /// Refuses a key that this version does not enforce.
     pub(super) fn later(&self, source: &mut Source<'_>) {
-        if !matches!(self.value, DeValue::Array(items) if items.is_empty()) {
-            self.mistake(source, "is not in this version", "Leave it out; nothing would enforce it.");
-        }
+        self.mistake(source, "is not in this version", "Leave it out; nothing would enforce it.");
     }
 
     pub(super) fn section(&self, source: &mut Source<'_>, mend: &str) -> Option<Section<'t>> {
@@ -189,11 +195,11 @@ impl<'t> Node<'t> {
         found.map(|(_, choice)| *choice)
     }
 
-    fn within<T: PartialOrd>(&self, source: &mut Source<'_>, value: Option<T>, least: T, most: T, mend: &str) -> Option<T> {
-        let problem = match &value {
+    fn within<T: PartialOrd + Copy>(&self, source: &mut Source<'_>, value: Option<T>, least: T, most: T, mend: &str) -> Option<T> {
+        let problem = match value {
             None => "cannot be understood",
-            Some(value) if *value < least => "is too small",
-            Some(value) if *value > most => "is too large",
+            Some(value) if value < least => "is too small",
+            Some(value) if value > most => "is too large",
             Some(_) => return value,
         };
         self.mistake(source, problem, mend);

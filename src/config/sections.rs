@@ -18,6 +18,14 @@ const MOST: u64 = 10_000_000;
 const GIB: u64 = 1 << 30;
 const TABLE: &str = "Write it as a [table] of its own.";
 
+/// How an address is written.
+pub(super) const ADDRESS: &str = "Write HOST:PORT, such as \"127.0.0.1:8420\"; port 0 takes a free one.";
+/// Why an address that others can reach is refused, and what to do.
+pub(super) const EXPOSED: (&str, &str) = (
+    "others could reach this address, and without https they could read session cookies and tokens on the way",
+    "Set public_url to the https URL of the proxy in front, or listen on 127.0.0.1, or accept it with insecure_http = true.",
+);
+
 pub(super) fn listen(file: &mut Section<'_>, source: &mut Source<'_>) -> Listen {
     let mut listen = Listen::default();
     let Some(mut section) = file.take(source, "listen").and_then(|node| node.section(source, TABLE)) else { return listen };
@@ -33,21 +41,20 @@ pub(super) fn listen(file: &mut Section<'_>, source: &mut Source<'_>) -> Listen 
     if let Some(node) = section.take(source, "insecure_http") {
         set(&mut listen.insecure_http, node.flag(source));
     }
-    for name in ["trusted_proxies", "tls", "metrics"] {
-        section.later(source, name);
-    }
+    section.later_list(source, "trusted_proxies");
+    section.later(source, "tls");
+    section.later(source, "metrics");
     section.finish(source);
     check_exposure(&listen, source);
     listen
 }
 
 fn address(node: &Node<'_>, source: &mut Source<'_>) -> Option<String> {
-    const MEND: &str = "Write HOST:PORT, such as \"127.0.0.1:8420\"; port 0 takes a free one.";
-    let text = node.text(source, MEND)?;
+    let text = node.text(source, ADDRESS)?;
     if address::is_listen_address(text) {
         return Some(text.to_owned());
     }
-    node.mistake(source, "is not an address to listen on", MEND);
+    node.mistake(source, "is not an address to listen on", ADDRESS);
     None
 }
 
@@ -71,11 +78,7 @@ fn hosts(node: &Node<'_>, source: &mut Source<'_>) -> Option<Vec<String>> {
 
 fn check_exposure(listen: &Listen, source: &mut Source<'_>) {
     if listen.is_exposed() && !listen.insecure_http {
-        source.mistake(
-            "listen.address",
-            "others could reach this address, and without https they could read session cookies and tokens on the way",
-            "Set public_url to the https URL of the proxy in front, or listen on 127.0.0.1, or accept it with insecure_http = true.",
-        );
+        source.mistake("listen.address", EXPOSED.0, EXPOSED.1);
     } else if listen.is_exposed() {
         source.warn("listen.insecure_http", "session cookies and tokens travel unencrypted", "Put a proxy with https in front and set public_url.");
     }

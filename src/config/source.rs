@@ -76,8 +76,8 @@ impl<'a> Source<'a> {
         let (env, file) = (section.take(self, "env"), section.take(self, "file"));
         section.finish(self);
         match (env, file) {
-            (Some(env), None) => self.from_environment(&env),
-            (None, Some(file)) => self.from_file(&file),
+            (Some(env), None) => self.secret_in_environment(&env),
+            (None, Some(file)) => self.secret_in_file(&file),
             _ => {
                 self.mistake_at(node.at, &node.key, "must name one source of the secret", MEND);
                 None
@@ -85,7 +85,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn from_environment(&mut self, node: &Node<'_>) -> Option<Secret> {
+    fn secret_in_environment(&mut self, node: &Node<'_>) -> Option<Secret> {
         let name = node.text(self, "Write the name of an environment variable.")?;
         match (self.env)(name) {
             Some(value) if !value.is_empty() => Some(Secret::from(value)),
@@ -97,7 +97,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn from_file(&mut self, node: &Node<'_>) -> Option<Secret> {
+    fn secret_in_file(&mut self, node: &Node<'_>) -> Option<Secret> {
         let name = node.text(self, "Write the path of a file.")?;
         match read_secret(&self.resolve(name)) {
             Ok(value) => Some(Secret::from(value)),

@@ -57,6 +57,7 @@ fn every_kind_of_mistake_outside_of_servers_is_found_at_its_key() {
         ("[listen]\nhosts = [1]", "listen.hosts[0]"),
         ("[listen]\ninsecure_http = \"yes\"", "listen.insecure_http"),
         ("[listen]\ntrusted_proxies = [\"10.0.0.1\"]", "listen.trusted_proxies"),
+        ("[listen]\ntls = []", "listen.tls"),
         ("[listen]\ntls = { cert = \"c\", key = \"k\" }", "listen.tls"),
         ("[listen]\nmetrics = \"127.0.0.1:9\"", "listen.metrics"),
         ("[store]\nengine = \"postgres\"", "store.engine"),
@@ -204,7 +205,11 @@ fn a_mistake_reads_as_one_sentence_with_its_mend() {
     let found = mistakes(&rule("action = \"allow\"\nwhen = \"true\""));
     assert_eq!(found[0].to_string(), "config.toml:7: servers.demo.rules[0].when: is not in this version. Leave it out; nothing would enforce it.");
     let found = mistakes(&format!("[hold]\nkeep_opne = \"1s\"\n{SERVER}"));
-    assert!(found[0].to_string().starts_with("config.toml:2: hold.keep_opne: is not a key of this table. Did you mean \"keep_open\"? Known here: "), "{}", found[0]);
+    assert!(
+        found[0].to_string().starts_with("config.toml:2: hold.keep_opne: is not a key of this table. Did you mean \"keep_open\"? Known here: "),
+        "{}",
+        found[0]
+    );
 }
 
 #[test]
@@ -300,7 +305,9 @@ fn what_is_written_is_what_is_read() {
     assert_eq!((config.bounds.body, config.bounds.arguments, config.bounds.outbox), (1000, 65_536, 5));
     assert!(matches!(&config.mail, Mail::File { path, from } if path == Path::new("/etc/paraph/mail") && from == "Desk <desk@example.org>"));
     let server = &config.servers["A-1"];
-    assert!(matches!(&server.transport, Transport::Http { url, headers } if url == "https://mcp.example.org/mcp" && headers["Authorization"].expose() == "Bearer hunter2"));
+    assert!(
+        matches!(&server.transport, Transport::Http { url, headers } if url == "https://mcp.example.org/mcp" && headers["Authorization"].expose() == "Bearer hunter2")
+    );
     assert_eq!(server.messages["t"], MessagePointers { to: "/to".into(), text: "/message/text".into() });
     let judge = |n: u64| server.policy.judge(&Asked { agent: "a", tool: "t", arguments: &json!({"n": n, "a.b": null}) });
     assert_eq!(judge(9_007_199_254_740_993).action, Action::Deny);
@@ -329,12 +336,18 @@ fn an_empty_or_binary_secret_file_is_a_mistake_that_names_the_file_alone() {
     std::fs::write(folder.path().join("empty"), "\n").unwrap();
     std::fs::write(folder.path().join("binary"), b"hunter2\xff").unwrap();
     std::fs::write(folder.path().join("large"), vec![b'h'; 70_000]).unwrap();
-    let text = "[servers.a]\ncommand = [\"x\"]\nenv.A = { file = \"empty\" }\nenv.B = { file = \"binary\" }\nenv.C = { file = \"large\" }\nenv.D = { file = \".\" }\n";
+    let text =
+        "[servers.a]\ncommand = [\"x\"]\nenv.A = { file = \"empty\" }\nenv.B = { file = \"binary\" }\nenv.C = { file = \"large\" }\nenv.D = { file = \".\" }\n";
     let found = Config::parse(text, "config.toml", folder.path(), &env).unwrap_err();
     let said: Vec<(usize, &str)> = found.iter().map(|mistake| (mistake.line, mistake.problem.as_str())).collect();
     assert_eq!(
         said,
-        [(3, "the file \"empty\" is empty"), (4, "the file \"binary\" is not UTF-8"), (5, "the file \"large\" is larger than 64 KiB"), (6, "the file \".\" is not a file")]
+        [
+            (3, "the file \"empty\" is empty"),
+            (4, "the file \"binary\" is not UTF-8"),
+            (5, "the file \"large\" is larger than 64 KiB"),
+            (6, "the file \".\" is not a file")
+        ]
     );
 }
 
@@ -345,6 +358,18 @@ fn a_reachable_address_needs_https_or_a_word_of_consent() {
     assert!(with("insecure_http = true").is_ok_and(|loaded| loaded.warnings.len() == 1));
     assert!(with("public_url = \"http://paraph.example.org\"").is_err());
     assert!(with("").is_err());
+}
+
+#[test]
+fn an_address_from_the_command_line_is_held_to_the_same_rules() {
+    let mut listen = Listen::default();
+    assert!(listen.listen_on("0.0.0.0:1").unwrap_err().contains("insecure_http = true"));
+    assert!(listen.listen_on("8420").unwrap_err().contains("HOST:PORT"));
+    assert_eq!(listen.address, "127.0.0.1:8420");
+    listen.listen_on("[::1]:0").unwrap();
+    assert_eq!(listen.address, "[::1]:0");
+    listen.insecure_http = true;
+    assert!(listen.listen_on("0.0.0.0:1").is_ok());
 }
 
 #[test]

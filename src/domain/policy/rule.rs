@@ -56,9 +56,7 @@ impl Rule {
     /// Whether this rule is for the call. A wrong type counts against the caller: it never opens, it always closes.
     pub(super) fn matches(&self, asked: &Asked<'_>) -> bool {
         let wrong_type = self.action != Action::Allow;
-        self.names_tool(asked.tool)
-            && self.names_agent(asked.agent)
-            && self.conditions.iter().all(|condition| condition.holds(asked.arguments, wrong_type))
+        self.names_tool(asked.tool) && self.names_agent(asked.agent) && self.conditions.iter().all(|condition| condition.holds(asked.arguments, wrong_type))
     }
 
     pub(super) fn judgement(&self) -> Judgement {
@@ -114,17 +112,17 @@ fn check_texts(spec: &RuleSpec, at: &str, mistakes: &mut Vec<SpecMistake>) {
         ));
     }
     if name == DEFAULT_RULE {
-        mistakes.push(SpecMistake::new(
-            format!("{at}.name"),
-            "\"default\" is what verdicts say when no rule matched",
-            "Call the rule something else.",
-        ));
+        mistakes.push(SpecMistake::new(format!("{at}.name"), "\"default\" is what verdicts say when no rule matched", "Call the rule something else."));
     }
     if spec.reason.as_ref().is_some_and(|reason| reason.chars().count() > REASON_CHARS) {
         mistakes.push(SpecMistake::new(format!("{at}.reason"), "is longer than 500 characters", "Agents are told 500 characters at most; shorten it."));
     }
     if let Some(index) = spec.reviewers.iter().position(|group| group.trim().is_empty()) {
-        mistakes.push(SpecMistake::new(format!("{at}.reviewers[{index}]"), "is an empty group name", "Name a group, or leave reviewers out for every reviewer."));
+        mistakes.push(SpecMistake::new(
+            format!("{at}.reviewers[{index}]"),
+            "is an empty group name",
+            "Name a group, or leave reviewers out for every reviewer.",
+        ));
     }
     if spec.approvals == Some(0) {
         mistakes.push(SpecMistake::new(format!("{at}.approvals"), "must be at least 1", "Use action = \"allow\" for calls that need nobody."));
