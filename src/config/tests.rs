@@ -245,6 +245,7 @@ address = \"0.0.0.0:1\"
 
 #[test]
 fn a_text_that_is_no_toml_is_one_mistake_with_line_and_column() {
+    assert_eq!(mistakes("# caf\u{e9}\n\u{feff}a = \"\u{e9}\" =\n")[0].line, 2);
     for (text, line) in [("[listen]\naddress = \n", 2), ("a = 1\na = 2\n", 2), ("[x", 1), ("x = \"secret-hunter2", 1)] {
         let found = mistakes(text);
         assert_eq!((found.len(), found[0].line), (1, line), "{found:?}");
@@ -316,6 +317,19 @@ fn what_is_written_is_what_is_read() {
 }
 
 #[test]
+fn numbers_may_be_written_in_every_way_of_toml() {
+    let config = loaded(&format!("[hold]\nmax_held = 1_000\nmax_held_per_agent = +7\n[bounds]\nbody = 0x10_00\n{SERVER}"));
+    assert_eq!((config.hold.max_held, config.hold.max_held_per_agent, config.bounds.body), (1000, 7, 4096));
+    let lines = "action = \"allow\"\nconditions = [{ path = \"args.n\", op = \"in\", value = [0xff, 18446744073709551615, -1_0, 1e2] }]";
+    let policy = &loaded(&rule(lines)).servers["demo"].policy;
+    for (n, action) in
+        [(json!(255), Action::Allow), (json!(u64::MAX), Action::Allow), (json!(-10), Action::Allow), (json!(100), Action::Allow), (json!(256), Action::Deny)]
+    {
+        assert_eq!(policy.judge(&Asked { agent: "a", tool: "t", arguments: &json!({ "n": n }) }).action, action, "{n}");
+    }
+}
+
+#[test]
 fn secrets_come_from_text_environment_or_file_and_are_never_shown() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("token"), "hunter2-file\n").unwrap();
@@ -381,6 +395,22 @@ fn a_file_that_cannot_be_read_is_one_plain_mistake() {
         let found = load(name);
         assert_eq!((found.len(), found[0].problem.as_str(), found[0].line), (1, problem, 0));
         assert!(found[0].to_string().contains(&format!("{name}: {problem}. ")), "{}", found[0]);
+    }
+}
+
+#[test]
+fn a_hostile_depth_is_a_mistake_and_no_crash() {
+    let deep = 100_000;
+    let dotted = vec!["a"; deep].join(".");
+    for text in [
+        format!("x = {}", "[".repeat(deep)),
+        format!("x = {}1{}", "[".repeat(deep), "]".repeat(deep)),
+        format!("x = {}", "{a=".repeat(deep)),
+        format!("{dotted} = 1"),
+        format!("[{dotted}]"),
+        format!("servers.a.rules = [{{ conditions = [{{ path = \"args.x\", op = \"eq\", value.{dotted} = 1 }}] }}]"),
+    ] {
+        assert!(!mistakes(&text).is_empty());
     }
 }
 
