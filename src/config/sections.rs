@@ -90,10 +90,8 @@ fn check_exposure(listen: &Listen, source: &mut Source<'_>) {
 pub(super) fn store(file: &mut Section<'_>, source: &mut Source<'_>) -> StoreConfig {
     let mut store = StoreConfig { path: source.resolve("data") };
     let Some(mut section) = file.take(source, "store").and_then(|node| node.section(source, TABLE)) else { return store };
-    if let Some(node) = section.take(source, "engine")
-        && node.choice(source, "an engine", &[("sled", false), ("postgres", true)]) == Some(true)
-    {
-        node.mistake(source, "\"postgres\" is not in this version", "Write engine = \"sled\".");
+    if let Some(node) = section.take(source, "engine") {
+        node.choice(source, "an engine", &[("sled", ())], &["postgres"]);
     }
     if let Some(node) = section.take(source, "path") {
         set(&mut store.path, folder(&node, source));
@@ -147,30 +145,16 @@ pub(super) fn bounds(file: &mut Section<'_>, source: &mut Source<'_>) -> Bounds 
     bounds
 }
 
-/// How mail leaves; the words of `transport`.
-#[derive(Clone, Copy, PartialEq)]
-enum Way {
-    Off,
-    File,
-    Smtp,
-}
-
 pub(super) fn mail(file: &mut Section<'_>, source: &mut Source<'_>) -> Mail {
     let Some(mut section) = file.take(source, "mail").and_then(|node| node.section(source, TABLE)) else { return Mail::Off };
     let transport = section.need(source, "transport", "Write transport = \"file\" or transport = \"off\".");
-    let way = transport.and_then(|node| {
-        let way = node.choice(source, "a way to send mail", &[("file", Way::File), ("off", Way::Off), ("smtp", Way::Smtp)])?;
-        if way == Way::Smtp {
-            node.mistake(source, "\"smtp\" is not in this version", "Write transport = \"file\" and path = \"data/mail\", or transport = \"off\".");
-        }
-        Some(way)
-    });
+    let to_files = transport.and_then(|node| node.choice(source, "a way to send mail", &[("file", true), ("off", false)], &["smtp"]));
     let path = section.take(source, "path").map(|node| folder(&node, source));
     let from = section.take(source, "from").map(|node| mailbox(&node, source));
     section.later(source, "url");
     section.later(source, "password");
     section.finish(source);
-    if way != Some(Way::File) {
+    if to_files != Some(true) {
         return Mail::Off;
     }
     if path.is_none() {

@@ -64,10 +64,8 @@ fn server(node: &Node<'_>, source: &mut Source<'_>) -> Option<Server> {
         node.and_then(|node| node.time(source, SHORTEST, LONGEST)).unwrap_or(Duration::from_secs(default))
     };
     let (timeout, start_timeout) = (time("timeout", 120), time("start_timeout", 30));
-    if let Some(instances) = section.take(source, "instances")
-        && instances.choice(source, "a way to run instances", &[("per_agent", false), ("shared", true)]) == Some(true)
-    {
-        instances.mistake(source, "\"shared\" is not in this version", "Leave it out; every agent gets an instance of its own.");
+    if let Some(node) = section.take(source, "instances") {
+        node.choice(source, "a way to run instances", &[("per_agent", ())], &["shared"]);
     }
     let policy = rules::policy(&mut section, source);
     let messages = section.take(source, "messages").map(|node| messages(&node, source)).unwrap_or_default();
