@@ -1,4 +1,6 @@
-//! One row for every kind of mistake; several at once; the example file; secrets; and arbitrary text.
+//! What is read from a right text, the example file, secrets, and arbitrary text. `mistakes` holds the tables.
+
+mod mistakes;
 
 use super::*;
 use crate::domain::policy::{Action, Asked};
@@ -28,18 +30,12 @@ fn mistakes(text: &str) -> Vec<Mistake> {
     parse(text).expect_err(text)
 }
 
-/// Key and line of the only mistake.
-fn only(text: &str) -> (String, usize) {
-    let found = mistakes(text);
-    assert_eq!(found.len(), 1, "{text}\n{found:#?}");
-    (found[0].key.clone(), found[0].line)
-}
-
 fn rule(lines: &str) -> String {
     format!("{SERVER}[[servers.demo.rules]]\nname = \"r\"\ntools = [\"t\"]\n{lines}\n")
 }
 
 #[test]
+<<<<<<< HEAD
 fn every_kind_of_mistake_outside_of_servers_is_found_at_its_key() {
     for (lines, key) in [
         ("colour = 1", "colour"),
@@ -243,7 +239,10 @@ address = \"0.0.0.0:1\"
 }
 
 #[test]
+=======
+>>>>>>> h-policy
 fn a_text_that_is_no_toml_is_one_mistake_with_line_and_column() {
+    assert_eq!(mistakes("# caf\u{e9}\n\u{feff}a = \"\u{e9}\" =\n")[0].line, 2);
     for (text, line) in [("[listen]\naddress = \n", 2), ("a = 1\na = 2\n", 2), ("[x", 1), ("x = \"secret-hunter2", 1)] {
         let found = mistakes(text);
         assert_eq!((found.len(), found[0].line), (1, line), "{found:?}");
@@ -315,6 +314,19 @@ fn what_is_written_is_what_is_read() {
 }
 
 #[test]
+fn numbers_may_be_written_in_every_way_of_toml() {
+    let config = loaded(&format!("[hold]\nmax_held = 1_000\nmax_held_per_agent = +7\n[bounds]\nbody = 0x10_00\n{SERVER}"));
+    assert_eq!((config.hold.max_held, config.hold.max_held_per_agent, config.bounds.body), (1000, 7, 4096));
+    let lines = "action = \"allow\"\nconditions = [{ path = \"args.n\", op = \"in\", value = [0xff, 18446744073709551615, -1_0, 1e2] }]";
+    let policy = &loaded(&rule(lines)).servers["demo"].policy;
+    for (n, action) in
+        [(json!(255), Action::Allow), (json!(u64::MAX), Action::Allow), (json!(-10), Action::Allow), (json!(100), Action::Allow), (json!(256), Action::Deny)]
+    {
+        assert_eq!(policy.judge(&Asked { agent: "a", tool: "t", arguments: &json!({ "n": n }) }).action, action, "{n}");
+    }
+}
+
+#[test]
 fn secrets_come_from_text_environment_or_file_and_are_never_shown() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("token"), "hunter2-file\n").unwrap();
@@ -360,6 +372,18 @@ fn a_reachable_address_needs_https_or_a_word_of_consent() {
 }
 
 #[test]
+fn an_address_from_the_command_line_is_held_to_the_same_rules() {
+    let mut listen = Listen::default();
+    assert!(listen.listen_on("0.0.0.0:1").unwrap_err().contains("insecure_http = true"));
+    assert!(listen.listen_on("8420").unwrap_err().contains("HOST:PORT"));
+    assert_eq!(listen.address, "127.0.0.1:8420");
+    listen.listen_on("[::1]:0").unwrap();
+    assert_eq!(listen.address, "[::1]:0");
+    listen.insecure_http = true;
+    assert!(listen.listen_on("0.0.0.0:1").is_ok());
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_one_plain_mistake() {
     let folder = tempfile::tempdir().unwrap();
     let load = |name: &str| Config::load(&folder.path().join(name), &env).unwrap_err();
@@ -368,6 +392,22 @@ fn a_file_that_cannot_be_read_is_one_plain_mistake() {
         let found = load(name);
         assert_eq!((found.len(), found[0].problem.as_str(), found[0].line), (1, problem, 0));
         assert!(found[0].to_string().contains(&format!("{name}: {problem}. ")), "{}", found[0]);
+    }
+}
+
+#[test]
+fn a_hostile_depth_is_a_mistake_and_no_crash() {
+    let deep = 100_000;
+    let dotted = vec!["a"; deep].join(".");
+    for text in [
+        format!("x = {}", "[".repeat(deep)),
+        format!("x = {}1{}", "[".repeat(deep), "]".repeat(deep)),
+        format!("x = {}", "{a=".repeat(deep)),
+        format!("{dotted} = 1"),
+        format!("[{dotted}]"),
+        format!("servers.a.rules = [{{ conditions = [{{ path = \"args.x\", op = \"eq\", value.{dotted} = 1 }}] }}]"),
+    ] {
+        assert!(!mistakes(&text).is_empty());
     }
 }
 
