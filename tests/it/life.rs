@@ -9,9 +9,9 @@ use paraph::domain::policy::{Action, Policy, PolicySpec, RuleSpec};
 use paraph::gate::people::NewAgent;
 use paraph::gate::review::{Decide, ReviewError};
 use paraph::gate::{Admission, Ask, Clock, Delivery, Gate, Notice, Reviewer, Seat, ServerSettings, Settings};
+use paraph::store::Store;
 use paraph::store::in_memory::InMemory;
 use paraph::store::on_sled::{OnSled, Settings as SledSettings};
-use paraph::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
 

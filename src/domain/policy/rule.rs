@@ -123,15 +123,6 @@ fn check_texts(spec: &RuleSpec, at: &str, mistakes: &mut Vec<SpecMistake>) {
             "is an empty group name",
             "Name a group, or leave reviewers out for every reviewer.",
         ));
-<<<<<<< HEAD
-    }
-    if spec.approvals == Some(0) {
-        mistakes.push(SpecMistake::new(format!("{at}.approvals"), "must be at least 1", "Use action = \"allow\" for calls that need nobody."));
-    }
-    if spec.expires_in == Some(Duration::ZERO) {
-        mistakes.push(SpecMistake::new(format!("{at}.expires_in"), "must be longer than zero", "Use action = \"deny\" for calls that nobody should decide."));
-=======
->>>>>>> h-policy
     }
 }
 
