@@ -215,7 +215,7 @@ impl Plan {
 
     fn remove(&mut self, batch: &Batch<'_>, tree: Tree, key: Vec<u8>) -> Result<(), StoreError> {
         if let Some(old) = batch.value(tree, &key)? {
-            for apart in record::named(&old)? {
+            if let Some(apart) = record::named(&old)? {
                 self.forget(&layout::owner(tree, &key), &apart);
             }
         }
