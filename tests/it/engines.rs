@@ -638,7 +638,7 @@ async fn a_damaged_record_is_an_error_and_never_an_absent_one() {
 }
 
 #[tokio::test]
-async fn a_damaged_database_is_refused_with_the_way_out_and_stays_as_it_is() {
+async fn a_damaged_database_is_refused_with_the_way_out_and_never_started_afresh() {
     let mut bench = Bench::on_sled();
     for number in 0..50 {
         put(bench.store(), Call { arguments: long(3_000, "x"), ..call(number, "bot") }).await;
@@ -653,6 +653,26 @@ async fn a_damaged_database_is_refused_with_the_way_out_and_stays_as_it_is() {
     assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");
     assert!(refused.to_string().contains("restore from a backup"));
     assert!(open(&bench.path()).is_err(), "nor does the next start begin afresh");
+}
+
+#[tokio::test]
+async fn a_database_that_went_back_in_time_is_refused() {
+    let mut bench = Bench::on_sled();
+    bench.store().commit(Change::of_facts(ms(0), vec![fact("one")])).await.unwrap();
+    bench.store = None;
+    let database = bench.path().join("store").join("db");
+    let earlier = std::fs::read(&database).unwrap();
+    bench.reopen();
+    bench.store().commit(Change::of_facts(ms(1), vec![fact("two")])).await.unwrap();
+    bench.store = None;
+    std::fs::write(&database, earlier).unwrap();
+    for leftover in std::fs::read_dir(bench.path().join("store")).unwrap().map(Result::unwrap) {
+        if leftover.file_name().to_string_lossy().starts_with("snap") {
+            std::fs::remove_file(leftover.path()).unwrap();
+        }
+    }
+    let refused = open(&bench.path()).unwrap_err();
+    assert!(refused.to_string().contains("audit entry 2"), "{refused}");
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! The embedded engine on sled 0.34: durable when `commit` returns, also after a power cut. One thread writes
-//! (committer.rs), reads run on blocking threads (reads.rs), and both agree on what is durable (disk.rs). What
-//! sled must never be asked for is written in docs/operations.md. Opened by `serve`.
+//! (committer.rs), reads run on blocking threads (reads.rs), and both agree on what is durable (disk.rs). A
+//! state that sled goes back to without a word is noticed (marker.rs). Never use its `flush_async`, `watch_prefix`, merge
+//! operators or `generate_id`: they deadlock, block writers or jump. Opened by `serve`.
 
 mod committer;
 mod disk;
 mod layout;
+mod marker;
 mod open;
 mod plan;
 mod reads;
