@@ -17,8 +17,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// The folder of long texts in the data folder.
 pub(super) const BODIES: &str = "bodies";
 
-/// One open store.
-#[derive(Debug)]
+/// One open store. Not `Debug`: sled would print every record.
 pub(super) struct Disk {
     pub(super) db: sled::Db,
     /// In the order of `TREES`.
@@ -76,7 +75,8 @@ impl Disk {
     /// Bytes that stand apart, unchecked.
     pub(super) fn apart(&self, owner: &[u8], apart: &Apart) -> Result<Vec<u8>, StoreError> {
         if apart.is_file() {
-            return fs::read(self.body_path(apart)).map_err(|cause| StoreError::Corrupt(format!("the body file {} cannot be read: {cause}", apart.file_name())));
+            return fs::read(self.body_path(apart))
+                .map_err(|cause| StoreError::Corrupt(format!("the body file {} cannot be read: {cause}", apart.file_name())));
         }
         let mut bytes = Vec::with_capacity(apart.bytes);
         for number in 0..apart.chunks() {

@@ -50,7 +50,6 @@ impl Held {
 }
 
 /// Changes that will become durable together.
-#[derive(Debug)]
 pub(super) struct Batch<'a> {
     disk: &'a Disk,
     /// What the transaction does.
@@ -245,4 +244,3 @@ impl Plan {
         }
     }
 }
-
