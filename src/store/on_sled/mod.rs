@@ -135,11 +135,11 @@ impl Inner {
         if self.poisoned.borrow().is_some() {
             return Err(self.refusal());
         }
-        let sent = self.running().as_ref().map(|running| running.jobs.try_send(job));
-        match sent {
-            Some(Ok(())) => Ok(()),
-            Some(Err(mpsc::error::TrySendError::Full(_))) => Err(StoreError::Busy.into()),
-            Some(Err(mpsc::error::TrySendError::Closed(_))) | None => Err(self.refusal()),
+        let Some(jobs) = self.running().as_ref().map(|running| running.jobs.clone()) else { return Err(self.refusal()) };
+        match jobs.try_send(job) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(StoreError::Busy.into()),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(self.refusal()),
         }
     }
 }

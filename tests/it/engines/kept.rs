@@ -2,9 +2,10 @@
 
 use super::bench::*;
 use paraph::domain::call::{Call, State};
-use paraph::store::on_sled::OpenError;
+use paraph::store::on_sled::{OnSled, OpenError, Settings};
 use paraph::store::{Change, CommitError, Store, StoreError};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 #[tokio::test]
@@ -101,6 +102,44 @@ async fn a_database_that_went_back_in_time_is_refused() {
     }
     let refused = open(&bench.path()).unwrap_err();
     assert!(refused.to_string().contains("audit entry 2"), "{refused}");
+}
+
+/// What a killed process leaves is what the system had been given by then: a copy of the files.
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_kill() {
+    let mut bench = Bench::on_sled();
+    bench.store = None;
+    // No writing in the background while the files are copied one after the other.
+    let quiet = Settings { flush_every_ms: 3_600_000, ..Settings::default() };
+    bench.store = Some(Arc::new(OnSled::open(&bench.path(), &quiet).unwrap()));
+    let mut acknowledged = Vec::new();
+    for round in 0..10 {
+        for number in 0..5 {
+            let arguments = long(if number == 0 { 70_000 } else { 6_000 }, &format!("{round}"));
+            acknowledged.push(put(bench.store(), Call { arguments, ..call(round * 5 + number, "bot") }).await);
+        }
+        let copy = bench.path().with_file_name(format!("copy{round}"));
+        copy_folder(&bench.path(), &copy);
+        let after: Arc<dyn Store> = Arc::new(open(&copy).unwrap());
+        for call in &acknowledged {
+            assert!(after.call(&call.id).await.unwrap().as_ref() == Some(call));
+        }
+        assert_eq!(verified(&after).await.len(), acknowledged.len());
+        assert_eq!(after.held().await.unwrap(), acknowledged.len());
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o700)).unwrap();
+    for found in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(found.file_name());
+        if found.file_type().unwrap().is_dir() {
+            copy_folder(&found.path(), &target);
+        } else {
+            std::fs::copy(found.path(), target).unwrap();
+        }
+    }
 }
 
 #[tokio::test]
