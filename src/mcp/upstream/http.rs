@@ -25,6 +25,9 @@ const ERROR_BODY: usize = 64 << 10;
 /// Between attempts to open or resume a stream.
 pub(super) const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// However soon the server asks to be asked again.
+const SHORTEST: Duration = Duration::from_millis(100);
+
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const REVISION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
@@ -182,7 +185,7 @@ impl HttpLink {
             match event {
                 Some(Ok(event)) => {
                     last_event = event.id.or(last_event);
-                    pause = event.retry.map_or(pause, |retry| Duration::from_millis(retry).min(PAUSE.1));
+                    pause = event.retry.map_or(pause, |retry| Duration::from_millis(retry).clamp(SHORTEST, PAUSE.1));
                     self.heard(board, event.data.as_deref(), Some(pending.id)).await;
                 }
                 Some(Err(Broken::TooLarge)) => {

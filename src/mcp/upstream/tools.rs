@@ -74,9 +74,9 @@ impl Seen {
         self.lock().tools.clone()
     }
 
-    /// The last start failed, or (for `None`) worked.
-    pub(super) fn started(&self, failure: Option<&UpstreamError>) {
-        self.lock().down = failure.cloned();
+    /// The last start or request failed, or (for `None`) worked.
+    pub(super) fn reached(&self, failure: Option<UpstreamError>) {
+        self.lock().down = failure;
     }
 
     pub(super) fn down(&self) -> Option<UpstreamError> {

@@ -4,8 +4,9 @@ use super::*;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, Response, StatusCode};
+use axum::http::{HeaderMap, Method, Response};
 use futures_util::stream;
+use paraph::gate::upstream::{ServerState, Upstream as _};
 use paraph::mcp::upstream::RequestFailure;
 use serde_json::json;
 use std::sync::Mutex;
@@ -123,7 +124,8 @@ async fn json_and_event_answers_pass_as_bytes_with_own_credentials_and_none_othe
         assert_eq!(headers.get("mcp-protocol-version").is_none(), first, "{method} {body}");
         assert_eq!(headers.get("mcp-session-id").is_none(), first);
         assert!(first || headers["mcp-protocol-version"] == "2025-06-18");
-        let allowed = ["authorization", "accept", "content-type", "content-length", "host", "user-agent", "mcp-protocol-version", "mcp-session-id", "last-event-id"];
+        let allowed =
+            ["authorization", "accept", "content-type", "content-length", "host", "user-agent", "mcp-protocol-version", "mcp-session-id", "last-event-id"];
         assert!(headers.keys().all(|name| allowed.contains(&name.as_str())), "{headers:?}");
     }
     assert_eq!(requests.last().unwrap().0, Method::DELETE);
@@ -162,22 +164,17 @@ async fn a_server_that_went_away_between_two_calls_never_got_the_second() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/mcp", listener.local_addr().unwrap());
     let app = Router::new().fallback(answer).with_state(Arc::clone(&seen));
-    let runtime = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        listener.into_std().unwrap()
-            .try_clone()
-            .map(|listener| {
-                runtime.spawn(async move { axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), app).await.unwrap() });
-            })
-            .unwrap();
-        runtime
-    });
-    let runtime = runtime.join().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = listener.into_std().unwrap();
+    runtime.spawn(async move { axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), app).await.unwrap() });
     let all = at(url);
     let peer = peer(&all).await;
     call(&peer, "json", None).await.unwrap();
-    runtime.shutdown_background();
+    tokio::task::spawn_blocking(move || runtime.shutdown_timeout(Duration::from_secs(5))).await.unwrap();
+    // Until the client has noticed that its idle connection is closed, a request ends as unknown.
+    while let Err(RequestFailure::Unknown(_)) = peer.request("ping", None, None, CancellationToken::new()).await {}
     let Err(RequestFailure::NeverLeft(why)) = call(&peer, "json", None).await else { panic!("it cannot have arrived") };
+    assert!(matches!(all.servers().await[0].state, ServerState::Down { .. }));
     assert!(why.contains("cannot be reached"), "{why}");
 }
 
@@ -209,4 +206,14 @@ async fn the_get_stream_brings_messages_outside_any_request() {
     let mut events = peer(&all).await.events();
     assert!(events.recv().await.unwrap().get().contains("list_changed"));
     all.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_the_credentials_is_told_so() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    let app = Router::new().fallback(|| async { respond(401, "text/plain", "who?") });
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let error = at(url).peer("it", "agent", None).await.unwrap_err();
+    assert!(error.sentence.contains("HTTP 401; check the credentials"), "{}", error.sentence);
 }

@@ -7,7 +7,7 @@ use paraph::mcp::upstream::{ClientHello, RequestFailure};
 /// Behaves as the called tool's name says; `echo` answers with the line it got.
 const SERVER: &str = r#"
 import json, os, sys
-held = []
+held, ponged = [], None
 def say(message): sys.stdout.write(json.dumps(message) + "\n"); sys.stdout.flush()
 def answer(id, result): say({"jsonrpc": "2.0", "id": id, "result": result})
 print("Listening on nothing", flush=True)
@@ -21,12 +21,12 @@ for line in sys.stdin:
     elif method == "notifications/initialized": say({"jsonrpc": "2.0", "id": "p", "method": "ping"})
     elif method == "notifications/cancelled": answer(params["requestId"], {"cancelled": params["requestId"]})
     elif method == "tools/list": answer(id, {"tools": [{"name": "first", "description": "d"}]} if params.get("cursor") == "2" else {"tools": [], "nextCursor": "2"})
-    elif method is None: ponged = line if id == "p" else None
-    if method is None and held: answer(held.pop(), {"got": line})
+    elif method is None and id == "p": ponged = line
+    elif method is None: answer(held.pop(), {"got": line})
     if method != "tools/call": continue
     tool = params["name"]
     if tool == "echo": answer(id, {"line": line, "env": dict(os.environ)})
-    elif tool == "ponged": answer(id, {"line": ponged})
+    elif tool == "ponged": answer(id, {"line": ponged or sys.stdin.readline()})
     elif tool == "die": print("cannot go on", file=sys.stderr, flush=True); os._exit(3)
     elif tool == "never": pass
     elif tool == "hold":
@@ -225,7 +225,10 @@ async fn a_silent_server_is_given_up_and_its_last_words_are_shown() {
 
 #[tokio::test]
 async fn a_command_that_does_not_exist_is_told_with_its_name() {
-    let all = upstreams(server(Transport::Process { command: vec!["/no/such/server".into()], env: BTreeMap::new(), cwd: None, env_clear: false }), &Bounds::default());
+    let all = upstreams(
+        server(Transport::Process { command: vec!["/no/such/server".into()], env: BTreeMap::new(), cwd: None, env_clear: false }),
+        &Bounds::default(),
+    );
     let error = all.peer("it", "agent", None).await.unwrap_err();
     assert!(error.sentence.contains("exit status: 127") && error.stderr[0].contains("/no/such/server could not be started"), "{error:?}");
     all.shutdown().await;
