@@ -86,12 +86,19 @@ impl Slot {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The running instance. One that ended leaves its place, and if it ended early, a pause.
-    fn running(&self) -> Option<Arc<Peer>> {
+    /// The running instance. One that ended leaves its place and a pause. One that was started while no client
+    /// was there (for a call approved later) makes way for the first client's, unless somebody uses it: the
+    /// server must know what the client can do.
+    fn running(&self, client: bool) -> Option<Arc<Peer>> {
         let mut state = self.lock();
         let now = Instant::now();
         state.used = now;
         let peer = state.peer.clone()?;
+        if client && !peer.is_closed() && peer.makes_way() {
+            state.peer = None;
+            tokio::spawn(async move { peer.close().await });
+            return None;
+        }
         if !peer.is_closed() {
             return Some(peer);
         }
@@ -136,11 +143,11 @@ impl Upstreams {
     /// [`UpstreamError`]: it could not be started, or is in its pause after a failure.
     pub async fn peer(&self, server: &str, agent: &str, hello: Option<ClientHello>) -> Result<Arc<Peer>, UpstreamError> {
         let slot = self.inner.slot(server, agent)?;
-        if let Some(peer) = slot.running() {
+        if let Some(peer) = slot.running(hello.is_some()) {
             return Ok(peer);
         }
         let Ok(turn) = Arc::clone(&slot.starting).acquire_owned().await else { return Err(ended()) };
-        if let Some(peer) = slot.running() {
+        if let Some(peer) = slot.running(hello.is_some()) {
             return Ok(peer);
         }
         let (until, last) = {

@@ -56,6 +56,7 @@ pub struct Peer {
     start_timeout: Duration,
     /// The params of `initialize`, for a session that has to be made anew.
     initialize: Box<RawValue>,
+    has_client: bool,
     hello: Mutex<Box<RawValue>>,
     /// One renewal of a lost HTTP session at a time.
     renewing: Semaphore,
@@ -91,6 +92,7 @@ impl Peer {
             timeout: parts.timeout,
             start_timeout: parts.start_timeout,
             initialize: initialize_params(client),
+            has_client: client.is_some(),
             hello: Mutex::new(Box::default()),
             renewing: Semaphore::new(1),
             seen: parts.seen,
@@ -190,7 +192,15 @@ impl Peer {
         loop {
             let session = self.session();
             match self.once(method, params, token, relay.clone(), cancel, deadline).await {
-                Ok(answer) => return answer,
+                Ok(answer) => {
+                    if let Link::Http(link) = &self.link
+                        && link.forgotten().await
+                    {
+                        // For later requests. This one has its answer and is not sent again.
+                        let _ = self.renew(session).await;
+                    }
+                    return answer;
+                }
                 Err(Lost) if renewed => {
                     return Err(RequestFailure::NeverLeft(format!("Server {} forgot its session twice; its operator has to look at it.", self.server)));
                 }
@@ -333,6 +343,11 @@ impl Peer {
     /// Whether the instance has ended; ask `Upstreams::peer` for a new one.
     pub fn is_closed(&self) -> bool {
         self.board.is_closed()
+    }
+
+    /// Makes way for an instance that knows its client, if this one does not and nobody uses it. Then close it.
+    pub(super) fn makes_way(&self) -> bool {
+        !self.has_client && self.board.retire(&format!("Server {} is being started again for a client.", self.server))
     }
 
     /// Whether requests are under way or somebody listens to events.

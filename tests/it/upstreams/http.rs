@@ -16,6 +16,8 @@ use std::sync::Mutex;
 struct Seen {
     requests: Mutex<Vec<(Method, HeaderMap, Value)>>,
     sessions: Mutex<u64>,
+    /// Answers 400 instead of 404 to a session it does not know.
+    rude: Mutex<bool>,
 }
 
 impl Seen {
@@ -59,7 +61,7 @@ async fn answer(State(seen): State<Arc<Seen>>, method: Method, headers: HeaderMa
         return response;
     }
     if headers.get("mcp-session-id").is_none_or(|id| *id != format!("s{}", seen.sessions.lock().unwrap())) {
-        return respond(404, "text/plain", "no such session");
+        return respond(if *seen.rude.lock().unwrap() { 400 } else { 404 }, "text/plain", "no such session");
     }
     if name != "tools/call" {
         return respond(202, "text/plain", "");
@@ -186,6 +188,19 @@ async fn a_forgotten_session_is_made_anew_once_and_the_request_arrives_once() {
     call(&peer, "forget", None).await.unwrap();
     assert_eq!(text(call(&peer, "json", None).await.unwrap()), r#"{ "n": 1.10 }"#);
     assert_eq!(seen.posts("initialize").len(), 2);
+    all.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_session_forgotten_without_saying_so_is_made_anew_for_the_next_request() {
+    let seen = Arc::new(Seen::default());
+    let all = start(&seen).await;
+    let peer = peer(&all).await;
+    call(&peer, "forget", None).await.unwrap();
+    *seen.rude.lock().unwrap() = true;
+    assert!(text(call(&peer, "json", None).await.unwrap()).contains("400"));
+    assert_eq!(seen.posts("tools/call").len(), 2, "what was answered is not sent again");
+    assert_eq!(text(call(&peer, "json", None).await.unwrap()), r#"{ "n": 1.10 }"#);
     all.shutdown().await;
 }
 

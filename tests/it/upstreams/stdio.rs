@@ -243,6 +243,18 @@ async fn an_unknown_revision_is_refused() {
 }
 
 #[tokio::test]
+async fn an_instance_started_without_a_client_makes_way_for_the_first_one() {
+    let all = upstreams(python(SERVER), &Bounds::default());
+    let alone = peer(&all).await;
+    let hello = || Some(ClientHello { capabilities: raw(r#"{"sampling":{}}"#), client_info: raw(r#"{"name":"c","version":"1"}"#) });
+    let with_client = all.peer("it", "agent", hello()).await.unwrap();
+    assert!(!Arc::ptr_eq(&alone, &with_client) && with_client.hello().get().contains("sampling"));
+    assert!(Arc::ptr_eq(&with_client, &all.peer("it", "agent", hello()).await.unwrap()));
+    assert!(Arc::ptr_eq(&with_client, &peer(&all).await));
+    all.shutdown().await;
+}
+
+#[tokio::test]
 async fn tools_are_remembered_over_all_pages() {
     let all = upstreams(python(SERVER), &Bounds::default());
     assert!(matches!(&all.servers().await[0], status if matches!(status.state, ServerState::Idle) && status.tools.is_none()));
