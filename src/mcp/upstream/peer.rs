@@ -113,9 +113,9 @@ impl Peer {
         self.hello.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sends one request once and waits for its end, at most the server's `timeout`. `params` pass as they
-    /// are, but for `_meta.progressToken`, which is our own upstream and the relay's on the way back.
-    /// When `cancel` fires, `notifications/cancelled` goes upstream and the waiting goes on.
+    /// Sends one request once and waits for its end, at most the server's `timeout`, which starts again when the
+    /// client has answered a question of the server. `params` pass as they are, but for `_meta.progressToken`,
+    /// which is our own upstream and the relay's on the way back. When `cancel` fires, `notifications/cancelled` goes upstream and the waiting goes on.
     ///
     /// # Errors
     /// [`RequestFailure`]: whether it may have been executed.
@@ -174,7 +174,7 @@ impl Peer {
         token: bool,
         relay: Option<Relay>,
         cancel: &CancellationToken,
-        deadline: Instant,
+        mut deadline: Instant,
     ) -> Result<Answer, Lost> {
         let mut pending = match self.board.register(relay) {
             Ok(pending) => pending,
@@ -189,7 +189,11 @@ impl Peer {
             tokio::select! {
                 biased;
                 end = &mut exchange => return end,
-                () = tokio::time::sleep_until(deadline) => break,
+                // A person may be answering the server's question at the client: that is not the server's time.
+                () = tokio::time::sleep_until(deadline) => match self.board.more_time(id, self.timeout) {
+                    Some(later) => deadline = later,
+                    None => break,
+                },
                 () = cancel.cancelled(), if !told => {
                     told = true;
                     self.say_soon(wire::cancelled(id, "The client cancelled the request."));
