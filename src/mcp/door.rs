@@ -2,7 +2,7 @@
 //! rebinding) or runs a foreign page is turned away before its token is looked at. Absent `Origin` is fine:
 //! programs send none. Called first by `http` for every request (MCP, transports, "Security Warning").
 
-use http::{HeaderMap, Uri, header};
+use ::http::{HeaderMap, Uri, header};
 use std::net::SocketAddr;
 
 /// The names we answer to.

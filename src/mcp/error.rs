@@ -7,7 +7,7 @@ use super::upstream::wire::quoted;
 use crate::gate::Failure;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use ::http::{HeaderValue, StatusCode, header};
 
 /// A message that is not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
-use http::{HeaderValue, header};
+use ::http::{HeaderValue, header};
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};

@@ -5,7 +5,7 @@
 use super::error::Refusal;
 use super::upstream::wire::Members;
 use crate::domain::json;
-use http::StatusCode;
+use ::http::StatusCode;
 use serde_json::Value;
 use serde_json::value::RawValue;
 

@@ -8,7 +8,7 @@ use super::events::{self, KEEP_ALIVE, Writer};
 use super::session::Entry;
 use crate::gate::upstream::Relay;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use ::http::StatusCode;
 use serde_json::value::RawValue;
 use std::future::Future;
 use tokio::sync::{mpsc, oneshot};
