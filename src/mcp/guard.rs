@@ -4,7 +4,7 @@
 //! Started by `upstream::process`; not for people. A server that makes a session of its own escapes.
 
 use rustix::process::{Pid, Signal, getpgrp, getpid, getppid, kill_process_group, set_parent_process_death_signal, setpgid};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode, ExitStatus};
 use std::sync::OnceLock;
@@ -30,7 +30,8 @@ pub fn run(command: Vec<String>) -> ExitCode {
     match runtime.and_then(|runtime| runtime.block_on(guard(command))) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("paraph guard: {error}");
+            // Not eprintln!, which panics when nobody reads any more.
+            let _ = writeln!(io::stderr(), "paraph guard: {error}");
             ExitCode::from(127)
         }
     }
@@ -41,7 +42,7 @@ async fn guard(command: Vec<String>) -> io::Result<u8> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "no command given"));
     };
     // The handlers come first: from here on SIGTERM does not end the guard itself.
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut term, mut int, mut hup) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
     if getpgrp() != getpid() {
         // Started by hand: what is ended below must not be the starter's own group.
         setpgid(None, None)?;
@@ -61,6 +62,7 @@ async fn guard(command: Vec<String>) -> io::Result<u8> {
         status = child.wait() => exit_code(status?),
         _ = term.recv() => 128 + 15,
         _ = int.recv() => 128 + 2,
+        _ = hup.recv() => 128 + 1,
     };
     end_the_rest(&mut child).await;
     Ok(code)

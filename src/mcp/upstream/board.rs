@@ -97,6 +97,16 @@ impl Board {
         }
     }
 
+    /// Closes only if nothing waits; a request that comes a moment later is refused and never leaves.
+    pub(super) fn retire(&self, why: &str) -> bool {
+        let mut table = self.lock();
+        if !table.waiting.is_empty() || self.listeners() > 0 {
+            return false;
+        }
+        table.closed.get_or_insert_with(|| why.to_owned());
+        true
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.lock().closed.is_some()
     }

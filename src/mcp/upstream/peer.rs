@@ -56,10 +56,12 @@ pub struct Peer {
     start_timeout: Duration,
     /// The params of `initialize`, for a session that has to be made anew.
     initialize: Box<RawValue>,
+    has_client: bool,
     hello: Mutex<Box<RawValue>>,
     /// One renewal of a lost HTTP session at a time.
     renewing: Semaphore,
     seen: Arc<Seen>,
+    closing: AtomicBool,
 }
 
 /// What a peer is made of.
@@ -90,16 +92,19 @@ impl Peer {
             timeout: parts.timeout,
             start_timeout: parts.start_timeout,
             initialize: initialize_params(client),
+            has_client: client.is_some(),
             hello: Mutex::new(Box::default()),
             renewing: Semaphore::new(1),
             seen: parts.seen,
+            closing: AtomicBool::new(false),
         };
         match peer.shake_hands().await {
             Ok(()) => Ok(peer),
             Err(sentence) => {
                 let stderr = peer.stderr();
-                peer.close().await;
-                Err(UpstreamError { sentence, stderr: if stderr.is_empty() { peer.stderr() } else { stderr } })
+                // Ending a stubborn child takes seconds; the error need not wait for that.
+                tokio::spawn(async move { peer.close().await });
+                Err(UpstreamError { sentence, stderr })
             }
         }
     }
@@ -166,15 +171,33 @@ impl Peer {
                 self.server
             )));
         };
+        let answer = self.with_renewal(method, params, relay, &cancel).await;
+        match &answer {
+            Ok(reply) => {
+                self.seen.reached(None);
+                if let (Reply::Result(result), "tools/list") = (reply, method) {
+                    self.seen.listed(params, result);
+                }
+            }
+            Err(_) if self.closing.load(Ordering::Acquire) => {}
+            Err(failure) => self.seen.reached(Some(UpstreamError { sentence: failure.to_string(), stderr: self.stderr() })),
+        }
+        answer
+    }
+
+    async fn with_renewal(&self, method: &str, params: Option<&RawValue>, relay: Option<Relay>, cancel: &CancellationToken) -> Answer {
         let token = relay.as_ref().is_some_and(|relay| relay.progress_token.is_some());
         let deadline = Instant::now() + self.timeout;
         let mut renewed = false;
         loop {
             let session = self.session();
-            match self.once(method, params, token, relay.clone(), &cancel, deadline).await {
+            match self.once(method, params, token, relay.clone(), cancel, deadline).await {
                 Ok(answer) => {
-                    if let (Ok(Reply::Result(result)), "tools/list") = (&answer, method) {
-                        self.seen.listed(params, result);
+                    if let Link::Http(link) = &self.link
+                        && link.forgotten().await
+                    {
+                        // For later requests. This one has its answer and is not sent again.
+                        let _ = self.renew(session).await;
                     }
                     return answer;
                 }
@@ -322,6 +345,11 @@ impl Peer {
         self.board.is_closed()
     }
 
+    /// Makes way for an instance that knows its client, if this one does not and nobody uses it. Then close it.
+    pub(super) fn makes_way(&self) -> bool {
+        !self.has_client && self.board.retire(&format!("Server {} is being started again for a client.", self.server))
+    }
+
     /// Whether requests are under way or somebody listens to events.
     pub(super) fn in_use(&self) -> bool {
         self.board.in_flight() > 0 || self.board.listeners() > 0
@@ -337,6 +365,7 @@ impl Peer {
 
     /// Ends the instance; requests under way end as unknown.
     pub(super) async fn close(&self) {
+        self.closing.store(true, Ordering::Release);
         self.board.close(&format!("Server {} was closed by Paraph.", self.server));
         match &self.link {
             Link::Process(link) => link.close().await,
@@ -361,8 +390,19 @@ fn initialize_params(client: Option<&ClientHello>) -> Box<RawValue> {
     wire::raw(format!("{{\"protocolVersion\":\"{ASKED_REVISION}\",\"capabilities\":{capabilities},\"clientInfo\":{info}}}"))
 }
 
-/// Of a hostile error object only the number is shown.
+/// Of a hostile error object only numbers are shown.
 fn error_code(error: &RawValue) -> String {
-    let code = wire::Members::read(error.get()).and_then(|error| error.get("code")).and_then(|code| code.get().parse::<i64>().ok());
-    code.map(|code| format!(" with error {code}")).unwrap_or_default()
+    #[derive(serde::Deserialize)]
+    struct Data {
+        #[serde(rename = "httpStatus")]
+        status: u16,
+    }
+    let Some(error) = wire::Members::read(error.get()) else { return String::new() };
+    let status = error.get("data").and_then(|data| serde_json::from_str::<Data>(data.get()).ok()).map(|data| data.status);
+    match (status, error.get("code").and_then(|code| code.get().parse::<i64>().ok())) {
+        (Some(status @ (401 | 403)), _) => format!(" with HTTP {status}; check the credentials in its headers"),
+        (Some(status), _) => format!(" with HTTP {status}; check its url"),
+        (None, Some(code)) => format!(" with error {code}"),
+        (None, None) => String::new(),
+    }
 }
