@@ -70,20 +70,10 @@ pub(super) struct Caller {
 
 impl McpState {
     /// Joins the parts.
-    ///
-    /// # Errors
-    /// When a glob of `methods` is none.
-    pub fn new(gate: Gate, upstreams: Arc<Upstreams>, settings: McpSettings) -> Result<McpState, globset::Error> {
-        let mut servers = BTreeMap::new();
-        for (name, methods) in &settings.servers {
-            let mut globs = GlobSetBuilder::new();
-            for method in methods {
-                globs.add(Glob::new(method)?);
-            }
-            servers.insert(name.clone(), globs.build()?);
-        }
+    pub fn new(gate: Gate, upstreams: Arc<Upstreams>, settings: McpSettings) -> McpState {
+        let servers = settings.servers.iter().map(|(name, methods)| (name.clone(), globs(name, methods))).collect();
         let sessions = Sessions::new(settings.sessions_per_agent);
-        Ok(McpState(Arc::new(Inner { gate, tasks: TaskTracker::new(), upstreams, sessions, servers, settings })))
+        McpState(Arc::new(Inner { gate, tasks: TaskTracker::new(), upstreams, sessions, servers, settings }))
     }
 
     /// Waits until every stream and every request under way has ended; call it after the gate drains.
@@ -91,6 +81,18 @@ impl McpState {
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
+}
+
+/// `config` refuses what is no glob; one that slips through lets nothing pass.
+fn globs(server: &str, methods: &[String]) -> GlobSet {
+    let mut globs = GlobSetBuilder::new();
+    for method in methods {
+        match Glob::new(method) {
+            Ok(glob) => drop(globs.add(glob)),
+            Err(error) => tracing::error!(server, %error, "a method in the config is no glob"),
+        }
+    }
+    globs.build().unwrap_or_else(|_| GlobSet::empty())
 }
 
 /// The routes.

@@ -1,4 +1,8 @@
-//! The one integration binary: each file tests a topic over the parts that a gateway runs with.
+//! The one integration binary: real parts, one topic a file.
 
 mod engines;
+mod fakes;
+mod life;
+mod mcp;
+mod model;
 mod upstreams;
