@@ -296,10 +296,12 @@ impl Caller {
     async fn response(&self, session: &Session, id: &Id, answer: Result<&RawValue, &RawValue>) -> Result<Response, Refusal> {
         if let Some(theirs) = session.answers(id) {
             let reply = answer.map_or_else(|error| Reply::Error(error.to_owned()), |result| Reply::Result(result.to_owned()));
-            if let Ok(peer) = self.state.upstreams.peer(&self.server, &self.agent.name, None).await {
-                if let Err(why) = peer.respond(&theirs, reply).await {
-                    tracing::info!(server = self.server, agent = self.agent.name, why = %why, "an agent's answer did not reach the server");
-                }
+            let told = match self.state.upstreams.peer(&self.server, &self.agent.name, None).await {
+                Ok(peer) => peer.respond(&theirs, reply).await.map_err(|failure| failure.to_string()),
+                Err(error) => Err(error.sentence),
+            };
+            if let Err(why) = told {
+                tracing::info!(server = self.server, agent = self.agent.name, why, "an agent's answer did not reach the server");
             }
         }
         Ok(StatusCode::ACCEPTED.into_response())
