@@ -11,8 +11,8 @@ use super::upstream::wire::Members;
 use super::{relay, result};
 use crate::domain::people::Agent;
 use crate::gate::{Admission, Ask};
-use axum::response::{IntoResponse, Response};
 use ::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use serde_json::value::RawValue;
 

@@ -82,7 +82,17 @@ mod tests {
 
     #[test]
     fn only_our_own_names_are_let_in() {
-        for host in ["localhost:7420", "LOCALHOST:7420", "127.0.0.1:7420", "[::1]:7420", "gate.example.org", "gate.example.org:443", "inner.example:9", "inner.example", "other.example:81"] {
+        for host in [
+            "localhost:7420",
+            "LOCALHOST:7420",
+            "127.0.0.1:7420",
+            "[::1]:7420",
+            "gate.example.org",
+            "gate.example.org:443",
+            "inner.example:9",
+            "inner.example",
+            "other.example:81",
+        ] {
             assert!(asks(host, None), "{host}");
         }
         for host in ["localhost:7421", "localhost", "evil.example:7420", "gate.example.org:8443", "other.example:82", "a@localhost:7420", "localhost:", ""] {

@@ -5,9 +5,9 @@
 use super::message::Id;
 use super::upstream::wire::quoted;
 use crate::gate::Failure;
+use ::http::{HeaderValue, StatusCode, header};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use ::http::{HeaderValue, StatusCode, header};
 
 /// A message that is not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]

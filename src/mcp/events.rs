@@ -2,9 +2,9 @@
 //! the connection came back for more after the last event, which is when an answer counts as taken.
 //! Used by `held`, `relay` and `listen`.
 
+use ::http::{HeaderValue, header};
 use axum::body::{Body, Bytes};
 use axum::response::Response;
-use ::http::{HeaderValue, header};
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};

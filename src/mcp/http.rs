@@ -12,14 +12,14 @@ use super::upstream::{Reply, Upstreams};
 use super::{call, hello, list, listen, relay, result};
 use crate::domain::people::Agent;
 use crate::gate::Gate;
+use ::http::request::Parts;
+use ::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use globset::{Glob, GlobSet, GlobSetBuilder};
-use ::http::request::Parts;
-use ::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -315,7 +315,11 @@ impl Caller {
         let session = self.session()?;
         let ear = session.listen().ok_or_else(|| Refusal::new(StatusCode::CONFLICT, -32600, "This session has its GET stream already."))?;
         let state = &self.state;
-        let peer = state.upstreams.peer(&self.server, &self.agent.name, None).await.map_err(|error| Refusal { status: StatusCode::BAD_GATEWAY, ..self.unreachable(&error.sentence) })?;
+        let peer = state
+            .upstreams
+            .peer(&self.server, &self.agent.name, None)
+            .await
+            .map_err(|error| Refusal { status: StatusCode::BAD_GATEWAY, ..self.unreachable(&error.sentence) })?;
         let listener = listen::Listener { gate: state.gate.clone(), session, ear, token: self.token, events: peer.events() };
         Ok(listen::answer(listener, &state.tasks))
     }

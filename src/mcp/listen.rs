@@ -33,9 +33,16 @@ async fn drive(listener: Listener, writer: Writer) {
     let mut tick = tokio::time::interval(KEEP_ALIVE);
     loop {
         tokio::select! {
+            biased;
             () = writer.gone() => break,
             () = draining.cancelled() => break,
             () = session.ended.cancelled() => break,
+            _ = tick.tick() => {
+                if !matches!(gate.agent_by_token(&token).await, Ok(Some(_))) {
+                    break;
+                }
+                writer.keep_alive();
+            }
             event = events.recv() => match event {
                 Ok(message) => {
                     if !writer.message(message.get()).await {
@@ -46,12 +53,6 @@ async fn drive(listener: Listener, writer: Writer) {
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => break,
             },
-            _ = tick.tick() => {
-                if !matches!(gate.agent_by_token(&token).await, Ok(Some(_))) {
-                    break;
-                }
-                writer.keep_alive();
-            }
         }
     }
     // Before the client can see the end: it may open the next stream at once.

@@ -80,12 +80,16 @@ async fn one_session_too_many_ends_the_longest_unused() {
 async fn one_get_stream_per_session_carries_the_servers_events_until_the_session_ends() {
     let world = World::new().await.ready().await;
     let get = || world.request(Method::GET, "demo").header("accept", "text/event-stream");
-    let stream = world.client.execute(get().build().unwrap()).await.unwrap();
+    let mut stream = world.client.execute(get().build().unwrap()).await.unwrap();
     assert_eq!(stream.status().as_u16(), 200);
     assert_eq!(stream.headers()["x-accel-buffering"], "no");
+    assert_eq!(stream.chunk().await.unwrap().unwrap(), ": keep-alive\n\n");
+    world.behind.speak.notify_one();
+    let event = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n";
+    assert_eq!(stream.chunk().await.unwrap().unwrap(), event);
     assert_eq!(answer(get()).await.status, 409);
     assert_eq!(answer(world.request(Method::DELETE, "demo")).await.status, 204);
-    assert!(finish(stream).await.text.starts_with(": keep-alive\n\n"));
+    assert_eq!(finish(stream).await.text, "");
 }
 
 #[tokio::test]

@@ -28,7 +28,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-pub const HELLO: &str = r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{"listChanged":true},"vendor/x":1.10},"serverInfo":{"name":"s","version":"1"},"more":[ ]}"#;
+pub const HELLO: &str =
+    r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{"listChanged":true},"vendor/x":1.10},"serverInfo":{"name":"s","version":"1"},"more":[ ]}"#;
 pub const RESULT: &str = r#"{"content":[{"type":"text","text":"Sent."}],  "vendor" : 12345678901234567890123}"#;
 pub const TOOLS: &str = r#"{"tools":[{"name":"read_a","x": 1.10},{"name":"hidden_b"}],"nextCursor":"p2"}"#;
 
@@ -39,6 +40,8 @@ pub struct Behind {
     seen: Mutex<Vec<String>>,
     /// The answer to a request of the server came.
     answered: Notify,
+    /// Time for an event outside any request.
+    speak: Notify,
     /// Slow calls may end.
     go: Notify,
 }
@@ -61,8 +64,14 @@ fn respond(kind: &str, body: impl Into<Body>) -> Response<Body> {
 async fn behind(State(behind): State<Arc<Behind>>, method: Method, body: Bytes) -> Response<Body> {
     if method == Method::GET {
         let event = format!("data: {}\n\n", json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}));
-        let then_quiet = futures_util::StreamExt::chain(futures_util::stream::iter([Ok::<_, std::io::Error>(event)]), futures_util::stream::pending());
-        return respond("text/event-stream", Body::from_stream(then_quiet));
+        let events = futures_util::stream::unfold(behind, move |behind| {
+            let event = event.clone();
+            async move {
+                behind.speak.notified().await;
+                Some((Ok::<_, std::io::Error>(event), behind))
+            }
+        });
+        return respond("text/event-stream", Body::from_stream(events));
     }
     if method == Method::DELETE {
         return respond("text/plain", "");
@@ -179,7 +188,7 @@ impl World {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let settings = McpSettings {
-            servers: [("demo".to_owned(), vec!["vendor/*".to_owned(), "[tT]ools/*".to_owned()]), ("dead".to_owned(), Vec::new())].into(),
+            servers: [("demo".to_owned(), vec!["vendor/*".to_owned(), "[tT]ools/[cC]all".to_owned()]), ("dead".to_owned(), Vec::new())].into(),
             body: 64 * 1024,
             arguments: 32 * 1024,
             sessions_per_agent: 3,
