@@ -83,6 +83,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_call_without_an_answer_is_a_tool_error_that_says_whether_it_may_have_been_done() {
+        let id = Id { raw: "1".to_owned(), key: "1".to_owned() };
+        assert_eq!(
+            sent(&id, &Sent::NeverLeft("Server s refused the connection.".to_owned())),
+            r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"NOT SENT. The server could not be reached. Server s refused the connection."}],"isError":true}}"#
+        );
+        assert!(sent(&id, &Sent::Unknown("Server s hung up.".to_owned())).contains("UNKNOWN whether it was done. Server s hung up. Do not repeat it"));
+    }
+
+    #[test]
     fn a_block_is_added_and_every_other_value_keeps_its_bytes() {
         let body = r#"{"x": 1.10,"content":[ {"type":"odd","n":1e2 } ],"structuredContent":{ }}"#;
         assert_eq!(

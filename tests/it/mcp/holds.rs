@@ -119,3 +119,45 @@ async fn a_gateway_that_stops_tells_waiting_requests_that_they_are_held() {
     assert_eq!(told["result"]["_meta"]["paraph/call"]["state"], "held");
     world.state.finish().await;
 }
+
+#[tokio::test]
+async fn a_gateway_that_stops_waits_for_an_allowed_call_and_writes_its_end() {
+    let world = patient().await;
+    let ann = world.operator().await;
+    let slow = tokio::spawn(answer(world.request(Method::POST, "demo").body(call(1, "read_slow", "{}"))));
+    while world.behind.of("tools/call").is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let stopping = tokio::spawn({
+        let gate = world.gate.clone();
+        async move { gate.close(Duration::from_secs(10)).await }
+    });
+    world.gate.draining().cancelled().await;
+    world.behind.go.notify_one();
+    assert_eq!(slow.await.unwrap().text, format!(r#"{{"jsonrpc":"2.0","id":1,"result":{RESULT}}}"#));
+    stopping.await.unwrap();
+    let entries = ann.entries(1, 100).await.unwrap();
+    assert_eq!(entries.iter().filter(|entry| entry.kind == "call.ended").count(), 1);
+}
+
+#[tokio::test]
+async fn a_session_that_ends_leaves_its_held_calls_behind() {
+    let world = patient().await;
+    let ann = world.operator().await;
+    let stream = world.open(call(1, "send_dm", DM)).await;
+    world.until(&ann, Presence::Waiting).await;
+    assert_eq!(answer(world.request(Method::DELETE, "demo")).await.status, 204);
+    assert!(finish(stream).await.events().is_empty());
+    world.until(&ann, Presence::Gone).await;
+}
+
+#[tokio::test]
+async fn a_revoked_agents_waiting_request_is_told_that_its_call_was_taken_back() {
+    let world = patient().await;
+    let ann = world.operator().await;
+    let stream = world.open(call(1, "send_dm", DM)).await;
+    world.until(&ann, Presence::Waiting).await;
+    world.gate.revoke_agent("bot").await.unwrap();
+    let told: Value = serde_json::from_str(finish(stream).await.events().last().unwrap()).unwrap();
+    assert_eq!(told["result"]["_meta"]["paraph/call"]["state"], "withdrawn");
+}
