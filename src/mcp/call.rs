@@ -15,6 +15,7 @@ use ::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tokio::sync::oneshot;
 
 /// The members of its params, of all revisions.
 const KNOWN: [&str; 6] = ["name", "arguments", "_meta", "task", "requestState", "inputResponses"];
@@ -80,7 +81,19 @@ pub(super) async fn answer(caller: &Caller, id: Id, entry: Entry, asked: Asked) 
     let Asked { ask, progress_token } = asked;
     let gate = &caller.state.gate;
     let (tool, keep_open) = (ask.tool.clone(), ask.agent.keep_open.unwrap_or(gate.settings().hold.keep_open));
-    match gate.admit(ask).await {
+    // A task of its own: a client that leaves meanwhile may still cancel what is being held for it.
+    let (tell, told) = oneshot::channel();
+    let judging = gate.clone();
+    caller.state.tasks.spawn(async move {
+        let admission = judging.admit(ask).await;
+        if let Err((Ok(Admission::Waiting(seat)), entry)) = tell.send((admission, entry)) {
+            entry.leave(seat.call());
+        }
+    });
+    let Ok((admission, entry)) = told.await else {
+        return Refusal::call(-32603, "Paraph could not judge the call; nothing was sent.").of(Some(&id)).into_response();
+    };
+    match admission {
         Err(failure) => Refusal::from(failure).of(Some(&id)).into_response(),
         Ok(Admission::Unknown) => Refusal::call(-32602, format!("Unknown tool: {tool}")).of(Some(&id)).into_response(),
         Ok(Admission::Refused(notice)) => json(StatusCode::OK, result::notice(&id, &notice)),

@@ -23,6 +23,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 const SESSION: &str = "mcp-session-id";
@@ -30,6 +31,9 @@ const VERSION: &str = "mcp-protocol-version";
 /// The revision without sessions, which such a client tries first.
 const MODERN: &str = "2026-07-28";
 const MODERN_META: &str = "io.modelcontextprotocol/protocolVersion";
+
+/// How long a body may take to come.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the operator wrote, as far as this edge needs it.
 #[derive(Debug, Clone)]
@@ -182,7 +186,9 @@ impl Caller {
         if told.is_some_and(|length| length > bound) {
             return Err(large());
         }
-        axum::body::to_bytes(body, bound).await.map_err(|error| {
+        let whole = tokio::time::timeout(BODY_PATIENCE, axum::body::to_bytes(body, bound)).await;
+        let whole = whole.map_err(|_| Refusal::new(StatusCode::REQUEST_TIMEOUT, -32700, "The body did not come within 30 s."))?;
+        whole.map_err(|error| {
             let limited = std::error::Error::source(&error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
             if limited { large() } else { Refusal::new(StatusCode::BAD_REQUEST, -32700, "The body broke off.") }
         })
