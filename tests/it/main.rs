@@ -4,5 +4,6 @@
 mod engines;
 mod fakes;
 mod life;
+mod mcp;
 mod model;
 mod upstreams;
