@@ -5,3 +5,4 @@ pub mod domain;
 pub mod gate;
 pub mod mcp;
 pub mod store;
+pub mod web;
