@@ -1,5 +1,7 @@
 //! Integration tests.
 
+mod architecture;
 mod fakes;
 mod life;
+mod mail;
 mod upstreams;
