@@ -135,6 +135,8 @@ fn forbidden_arrows(path: &str, text: &str) -> Vec<String> {
             faults.push(format!("domain may not use {}", &named[1]));
         }
     }
+    faults.sort();
+    faults.dedup();
     faults
 }
 
