@@ -17,6 +17,7 @@ pub mod config;
 pub mod domain;
 pub mod gate;
 pub mod mcp;
+pub mod notify;
 pub mod observe;
 pub mod serve;
 pub mod store;
