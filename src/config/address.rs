@@ -95,7 +95,9 @@ mod tests {
     fn an_origin_is_scheme_host_and_port_alone() {
         assert_eq!(origin("https://Paraph.example.org/"), Ok("https://paraph.example.org".into()));
         assert_eq!(origin("http://[::1]:8420"), Ok("http://[::1]:8420".into()));
-        for text in ["paraph.example.org", "ftp://x", "https://", "https://x/path", "https://x?q", "https://x#f", "https://a:b@x", "http://x:99999", "http:x", ""] {
+        for text in
+            ["paraph.example.org", "ftp://x", "https://", "https://x/path", "https://x?q", "https://x#f", "https://a:b@x", "http://x:99999", "http:x", ""]
+        {
             assert!(origin(text).is_err(), "{text}");
         }
         assert!(endpoint("https://mcp.example.org/mcp?x=1").is_ok());

@@ -5,6 +5,7 @@
 pub mod in_memory;
 pub mod on_sled;
 pub mod record;
+pub mod rules;
 
 use crate::domain::audit::{Entry, Fact, Head};
 use crate::domain::call::{AskKey, Call, CallId};
@@ -225,7 +226,7 @@ pub struct Due {
 /// A wake-up without content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hint {
-    /// The call that changed; `None`: anything may have.
+    /// The call that changed; `None`: rows changed (people, agents, letters). Facts alone give no hint.
     pub call: Option<CallId>,
 }
 

@@ -1,3 +1,5 @@
 //! Integration tests.
 
+mod fakes;
+mod life;
 mod upstreams;

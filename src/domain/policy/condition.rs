@@ -146,7 +146,9 @@ impl Test {
                     Err(regex::Error::CompiledTooBig(_)) => {
                         Err(("the expression is larger than 1 MiB when compiled".into(), "Use smaller repetitions, or several rules."))
                     }
-                    Err(_) => Err((format!("{pattern:?} is not a regular expression"), "There is no look-around and no back-reference; brackets must be closed.")),
+                    Err(_) => {
+                        Err((format!("{pattern:?} is not a regular expression"), "There is no look-around and no back-reference; brackets must be closed."))
+                    }
                 },
                 _ => Err(("wants a text".into(), "Write the regular expression as a text, best in single quotes.")),
             },

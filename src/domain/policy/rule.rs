@@ -56,9 +56,7 @@ impl Rule {
     /// Whether this rule is for the call. A wrong type counts against the caller: it never opens, it always closes.
     pub(super) fn matches(&self, asked: &Asked<'_>) -> bool {
         let wrong_type = self.action != Action::Allow;
-        self.names_tool(asked.tool)
-            && self.names_agent(asked.agent)
-            && self.conditions.iter().all(|condition| condition.holds(asked.arguments, wrong_type))
+        self.names_tool(asked.tool) && self.names_agent(asked.agent) && self.conditions.iter().all(|condition| condition.holds(asked.arguments, wrong_type))
     }
 
     pub(super) fn judgement(&self) -> Judgement {
@@ -114,23 +112,17 @@ fn check_texts(spec: &RuleSpec, at: &str, mistakes: &mut Vec<SpecMistake>) {
         ));
     }
     if name == DEFAULT_RULE {
-        mistakes.push(SpecMistake::new(
-            format!("{at}.name"),
-            "\"default\" is what verdicts say when no rule matched",
-            "Call the rule something else.",
-        ));
+        mistakes.push(SpecMistake::new(format!("{at}.name"), "\"default\" is what verdicts say when no rule matched", "Call the rule something else."));
     }
     if spec.reason.as_ref().is_some_and(|reason| reason.chars().count() > REASON_CHARS) {
         mistakes.push(SpecMistake::new(format!("{at}.reason"), "is longer than 500 characters", "Agents are told 500 characters at most; shorten it."));
     }
     if let Some(index) = spec.reviewers.iter().position(|group| group.trim().is_empty()) {
-        mistakes.push(SpecMistake::new(format!("{at}.reviewers[{index}]"), "is an empty group name", "Name a group, or leave reviewers out for every reviewer."));
-    }
-    if spec.approvals == Some(0) {
-        mistakes.push(SpecMistake::new(format!("{at}.approvals"), "must be at least 1", "Use action = \"allow\" for calls that need nobody."));
-    }
-    if spec.expires_in == Some(Duration::ZERO) {
-        mistakes.push(SpecMistake::new(format!("{at}.expires_in"), "must be longer than zero", "Use action = \"deny\" for calls that nobody should decide."));
+        mistakes.push(SpecMistake::new(
+            format!("{at}.reviewers[{index}]"),
+            "is an empty group name",
+            "Name a group, or leave reviewers out for every reviewer.",
+        ));
     }
 }
 
@@ -143,6 +135,7 @@ fn check_keys(spec: &RuleSpec, at: &str, mistakes: &mut Vec<SpecMistake>) {
         ));
     }
     if spec.action == Action::RequireApproval {
+        check_hold(spec, at, mistakes);
         return;
     }
     let written = [("reviewers", !spec.reviewers.is_empty()), ("approvals", spec.approvals.is_some()), ("expires_in", spec.expires_in.is_some())];
@@ -152,5 +145,14 @@ fn check_keys(spec: &RuleSpec, at: &str, mistakes: &mut Vec<SpecMistake>) {
             format!("means nothing with action = {:?}: nobody is asked", spec.action.name()),
             "Leave it out, or use action = \"require_approval\".",
         ));
+    }
+}
+
+fn check_hold(spec: &RuleSpec, at: &str, mistakes: &mut Vec<SpecMistake>) {
+    if spec.approvals == Some(0) {
+        mistakes.push(SpecMistake::new(format!("{at}.approvals"), "must be at least 1", "Use action = \"allow\" for calls that need nobody."));
+    }
+    if spec.expires_in == Some(Duration::ZERO) {
+        mistakes.push(SpecMistake::new(format!("{at}.expires_in"), "must be longer than zero", "Use action = \"deny\" for calls that nobody should decide."));
     }
 }

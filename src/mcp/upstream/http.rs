@@ -5,6 +5,7 @@
 use super::board::{Answer, Board, Heard, Pending};
 use super::sse::{Broken, Events};
 use super::{Reply, RequestFailure, wire};
+use crate::config::Secret;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use std::collections::BTreeMap;
@@ -52,11 +53,11 @@ struct State {
 
 impl HttpLink {
     /// Connects to nothing yet; the error is a sentence for people.
-    pub(super) fn new(server: &str, url: &str, headers: &BTreeMap<String, String>, cap: usize) -> Result<HttpLink, String> {
+    pub(super) fn new(server: &str, url: &str, headers: &BTreeMap<String, Secret>, cap: usize) -> Result<HttpLink, String> {
         let url = Url::parse(url).map_err(|error| format!("Server {server} has a url that is none: {error}."))?;
         let mut own = HeaderMap::new();
         for (name, value) in headers {
-            let parsed = HeaderName::try_from(name).ok().zip(HeaderValue::try_from(value).ok());
+            let parsed = HeaderName::try_from(name).ok().zip(HeaderValue::try_from(value.expose()).ok());
             let Some((header, mut value)) = parsed else {
                 return Err(format!("Server {server}: the header {name:?} in its config has a name or value that HTTP does not allow."));
             };

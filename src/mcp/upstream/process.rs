@@ -70,7 +70,7 @@ impl ProcessLink {
                 guarded.env_remove(name);
             });
         }
-        guarded.envs(env).env(guard::PARENT, std::process::id().to_string());
+        guarded.envs(env.iter().map(|(name, value)| (name, value.expose()))).env(guard::PARENT, std::process::id().to_string());
         if let Some(folder) = cwd {
             guarded.current_dir(folder);
         }

@@ -78,12 +78,7 @@ read line
         std::fs::write(&guard, "#!/bin/sh\nshift 2\nexec \"$@\"\n").unwrap();
         std::fs::set_permissions(&guard, std::fs::Permissions::from_mode(0o755)).unwrap();
         let server = |command: &[&str]| Server {
-            transport: Transport::Process {
-                command: command.iter().map(|&word| word.to_owned()).collect(),
-                env: BTreeMap::new(),
-                cwd: None,
-                env_clear: false,
-            },
+            transport: Transport::Process { command: command.iter().map(|&word| word.to_owned()).collect(), env: BTreeMap::new(), cwd: None, env_clear: false },
             methods: Vec::new(),
             timeout: Duration::from_secs(10),
             start_timeout: Duration::from_secs(10),

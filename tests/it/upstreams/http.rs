@@ -100,7 +100,7 @@ async fn start(seen: &Arc<Seen>) -> Upstreams {
 }
 
 fn at(url: String) -> Upstreams {
-    let headers = [("Authorization".to_owned(), "Bearer own".to_owned())].into();
+    let headers = [("Authorization".to_owned(), "Bearer own".to_owned().into())].into();
     upstreams(server(Transport::Http { url, headers }), &Bounds { result: 1 << 20, ..Bounds::default() })
 }
 
@@ -123,7 +123,8 @@ async fn json_and_event_answers_pass_as_bytes_with_own_credentials_and_none_othe
         assert_eq!(headers.get("mcp-protocol-version").is_none(), first, "{method} {body}");
         assert_eq!(headers.get("mcp-session-id").is_none(), first);
         assert!(first || headers["mcp-protocol-version"] == "2025-06-18");
-        let allowed = ["authorization", "accept", "content-type", "content-length", "host", "user-agent", "mcp-protocol-version", "mcp-session-id", "last-event-id"];
+        let allowed =
+            ["authorization", "accept", "content-type", "content-length", "host", "user-agent", "mcp-protocol-version", "mcp-session-id", "last-event-id"];
         assert!(headers.keys().all(|name| allowed.contains(&name.as_str())), "{headers:?}");
     }
     assert_eq!(requests.last().unwrap().0, Method::DELETE);
@@ -164,7 +165,9 @@ async fn a_server_that_went_away_between_two_calls_never_got_the_second() {
     let app = Router::new().fallback(answer).with_state(Arc::clone(&seen));
     let runtime = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        listener.into_std().unwrap()
+        listener
+            .into_std()
+            .unwrap()
             .try_clone()
             .map(|listener| {
                 runtime.spawn(async move { axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), app).await.unwrap() });

@@ -70,7 +70,7 @@ async fn noise_is_skipped_a_ping_is_answered_and_the_hello_passes_as_bytes() {
 async fn arguments_arrive_byte_for_byte_and_each_agent_has_its_own_child() {
     let mut config = python(SERVER);
     if let Transport::Process { env, .. } = &mut config.transport {
-        env.insert("KEY".to_owned(), "secret".to_owned());
+        env.insert("KEY".to_owned(), "secret".to_owned().into());
     }
     let all = upstreams(config, &Bounds::default());
     let peer = peer(&all).await;
@@ -225,7 +225,10 @@ async fn a_silent_server_is_given_up_and_its_last_words_are_shown() {
 
 #[tokio::test]
 async fn a_command_that_does_not_exist_is_told_with_its_name() {
-    let all = upstreams(server(Transport::Process { command: vec!["/no/such/server".into()], env: BTreeMap::new(), cwd: None, env_clear: false }), &Bounds::default());
+    let all = upstreams(
+        server(Transport::Process { command: vec!["/no/such/server".into()], env: BTreeMap::new(), cwd: None, env_clear: false }),
+        &Bounds::default(),
+    );
     let error = all.peer("it", "agent", None).await.unwrap_err();
     assert!(error.sentence.contains("exit status: 127") && error.stderr[0].contains("/no/such/server could not be started"), "{error:?}");
     all.shutdown().await;
@@ -254,7 +257,7 @@ async fn tools_are_remembered_over_all_pages() {
 async fn the_demo_server_sends_and_counts() {
     let folder = tempfile::tempdir().unwrap();
     let outbox = folder.path().join("outbox");
-    let env = [("DEMO_OUTBOX".to_owned(), outbox.to_str().unwrap().to_owned())].into();
+    let env = [("DEMO_OUTBOX".to_owned(), outbox.to_str().unwrap().to_owned().into())].into();
     let all = upstreams(server(Transport::Process { command: vec![PARAPH.into(), "demo-server".into()], env, cwd: None, env_clear: true }), &Bounds::default());
     let peer = peer(&all).await;
     let params = raw(r#"{"name":"send_dm","arguments":{"to":"@bob","text":"hi"}}"#);
