@@ -27,7 +27,7 @@ fn read(mut file: File) -> io::Result<Attestor> {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
     }
     let mut text = String::new();
-    file.by_ref().take(1024).read_to_string(&mut text)?;
+    io::Read::by_ref(&mut file).take(1024).read_to_string(&mut text)?;
     let seed: Option<[u8; 32]> = STANDARD.decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok());
     let seed = seed.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "this is no audit key; put the file back from a backup"))?;
     Ok(Attestor::from_seed(seed))
