@@ -12,7 +12,7 @@ use tokio_stream::StreamExt as _;
 /// Prints until the stream ends.
 pub(super) async fn run(api: &Api, as_json: bool) -> Result<ExitCode, Fault> {
     let response = api.stream("/api/v1/events").await?;
-    let mut events = SseStream::from_byte_stream(response.bytes_stream());
+    let mut events = SseStream::from_bytes_stream(response.bytes_stream());
     terminal::note("Watching; Ctrl-C ends.");
     while let Some(event) = events.next().await {
         let Ok(event) = event else { break };
