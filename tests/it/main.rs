@@ -1,5 +1,6 @@
-//! Integration tests.
+//! The one integration binary: real parts, one topic a file.
 
 mod fakes;
 mod life;
+mod model;
 mod upstreams;

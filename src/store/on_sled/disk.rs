@@ -72,7 +72,8 @@ impl Disk {
     /// Bytes that stand apart, unchecked.
     pub(super) fn apart(&self, owner: &[u8], apart: &Apart) -> Result<Vec<u8>, StoreError> {
         if apart.is_file() {
-            return fs::read(self.body_path(apart)).map_err(|cause| StoreError::Corrupt(format!("the body file {} cannot be read: {cause}", apart.file_name())));
+            return fs::read(self.body_path(apart))
+                .map_err(|cause| StoreError::Corrupt(format!("the body file {} cannot be read: {cause}", apart.file_name())));
         }
         let mut bytes = Vec::with_capacity(apart.bytes);
         for number in 0..apart.chunks() {

@@ -42,8 +42,7 @@ pub(super) const TREES: [(Tree, &str); 8] = [
 ];
 
 /// The state words at the index that stands for them in `ByTime`. Never reorder.
-const STATES: [&str; 10] =
-    ["held", "approved", "sending", "answered", "rejected", "changes_requested", "expired", "withdrawn", "lapsed", "unconfirmed"];
+const STATES: [&str; 10] = ["held", "approved", "sending", "answered", "rejected", "changes_requested", "expired", "withdrawn", "lapsed", "unconfirmed"];
 
 /// Bytes of a time in a key.
 const TIME: usize = 16;

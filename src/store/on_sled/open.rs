@@ -33,7 +33,9 @@ pub enum OpenError {
         mode: u32,
     },
     /// A newer Paraph wrote it.
-    #[error("the store has format {found} and this Paraph knows formats up to {known}: start the newer Paraph that wrote it, or restore a backup of format {known}")]
+    #[error(
+        "the store has format {found} and this Paraph knows formats up to {known}: start the newer Paraph that wrote it, or restore a backup of format {known}"
+    )]
     Newer {
         /// In the store.
         found: u32,
