@@ -4,6 +4,7 @@
 use super::answer::{Answer, Request, Response, answer};
 use crate::config::Config;
 use crate::serve::{self, Offline, StartError};
+use crate::store::on_sled::OpenError;
 use std::io;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
@@ -68,7 +69,13 @@ impl Line {
             let (reading, questions) = stream.into_split();
             return Ok(Line { to: To::Gateway { answers: FramedRead::new(reading, LinesCodec::new_with_max_length(ANSWER)), questions } });
         }
-        let offline = serve::open_offline(config).await?;
+        let offline = match serve::open_offline(config).await {
+            Err(StartError::Store(OpenError::InUse(folder))) => {
+                let why = "another process has it open and does not answer on control.sock. If a gateway is starting or stopping, try again; otherwise stop that process";
+                return Err(LineError::Unreachable(format!("the data folder {} is in use: {why}.", folder.display())));
+            }
+            opened => opened?,
+        };
         let public_url = config.listen.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen.address));
         Ok(Line { to: To::Store { offline: Box::new(offline), public_url } })
     }
