@@ -110,7 +110,9 @@ impl Reviewer {
                 terminal::say(&sign_in_link(&response.public_url, &secret));
                 terminal::note("This link works once, for 15 minutes.");
             }
-            Answer::People(people) if json => terminal::say(&terminal::json(&serde_json::json!({ "people": people.iter().map(view).collect::<Vec<_>>() }), true)),
+            Answer::People(people) if json => {
+                terminal::say(&terminal::json(&serde_json::json!({ "people": people.iter().map(view).collect::<Vec<_>>() }), true));
+            }
             Answer::People(people) if people.is_empty() => terminal::note("There is nobody yet: paraph reviewer add EMAIL"),
             Answer::People(people) => terminal::say(&terminal::table(&rows(&people))),
             Answer::Done(_) => terminal::note("Disabled."),
@@ -141,7 +143,13 @@ fn rows(people: &[Person]) -> Vec<Vec<String>> {
     rows.extend(people.iter().map(|person| {
         let groups = if person.groups.is_empty() { "-".to_owned() } else { person.groups.join(",") };
         let name = person.name.as_deref().unwrap_or("-");
-        vec![terminal::visible(&person.email), terminal::visible(name), person.role.word().to_owned(), terminal::visible(&groups), terminal::state(state(person))]
+        vec![
+            terminal::visible(&person.email),
+            terminal::visible(name),
+            person.role.word().to_owned(),
+            terminal::visible(&groups),
+            terminal::state(state(person)),
+        ]
     }));
     rows
 }

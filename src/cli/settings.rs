@@ -3,8 +3,9 @@
 
 use super::fault::Fault;
 use super::terminal;
-use crate::config::{Config, Loaded, Mistake};
+use crate::config::{Bounds, Config, Hold, Listen, Loaded, Mail, Mistake, StoreConfig};
 use clap::Args;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,9 +47,7 @@ impl Where {
     /// For commands about data: with `--data` no file is needed.
     pub(super) fn config(&self) -> Result<Config, Fault> {
         if let (Some(data), false) = (&self.data, self.is_there()) {
-            let mut loaded = Config::parse("", "defaults", Path::new(""), &|_| None).map_err(|mistakes| told(&mistakes))?;
-            loaded.config.store.path.clone_from(data);
-            return Ok(loaded.config);
+            return Ok(defaults(data.clone()));
         }
         Ok(self.load().map_err(|mistakes| told(&mistakes))?.config)
     }
@@ -61,6 +60,12 @@ impl Where {
         }
         Ok(loaded.config)
     }
+}
+
+/// What commands about data need when there is no file.
+fn defaults(data: PathBuf) -> Config {
+    let (listen, hold, bounds) = (Listen::default(), Hold::default(), Bounds::default());
+    Config { file: None, listen, store: StoreConfig { path: data }, hold, bounds, mail: Mail::Off, servers: BTreeMap::new() }
 }
 
 fn told(mistakes: &[Mistake]) -> Fault {

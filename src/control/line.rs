@@ -86,7 +86,9 @@ impl Line {
             To::Store { offline, public_url } => answer(&offline.gate, &offline.attestor, public_url, request).await,
             To::Gateway { answers, questions } => match tokio::time::timeout(PATIENCE, over_socket(answers, questions, &request)).await {
                 Ok(Ok(response)) => response,
-                Ok(Err(cause)) => return Err(LineError::Unreachable(format!("the running gateway hung up: {cause}. Ask again; if it is stopping, wait for its end."))),
+                Ok(Err(cause)) => {
+                    return Err(LineError::Unreachable(format!("the running gateway hung up: {cause}. Ask again; if it is stopping, wait for its end.")));
+                }
                 Err(_) => return Err(LineError::Unreachable(format!("the running gateway did not answer within {} s", PATIENCE.as_secs()))),
             },
         };

@@ -118,8 +118,26 @@ fn is_secret(text: &str, prefix: &str) -> bool {
 fn every_command_explains_itself_with_examples() {
     let place = Place::new();
     let commands = [
-        "", "serve", "demo", "check", "agent add", "agent list", "agent revoke", "reviewer add", "reviewer list", "reviewer disable", "reviewer link",
-        "reviewer token", "calls", "calls show", "calls approve", "calls reject", "calls watch", "audit export", "audit verify", "audit key",
+        "",
+        "serve",
+        "demo",
+        "check",
+        "agent add",
+        "agent list",
+        "agent revoke",
+        "reviewer add",
+        "reviewer list",
+        "reviewer disable",
+        "reviewer link",
+        "reviewer token",
+        "calls",
+        "calls show",
+        "calls approve",
+        "calls reject",
+        "calls watch",
+        "audit export",
+        "audit verify",
+        "audit key",
     ];
     for command in commands {
         let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
@@ -178,7 +196,9 @@ fn check_prints_every_mistake_with_file_line_key_and_mend() {
     std::fs::write(place.path().join("config.toml"), broken).unwrap();
     let bad = place.run(&["check"]);
     assert_eq!(bad.code, 2);
-    for line in ["config.toml:2: listen.address: ", "config.toml:4: hold.expires_in: ", "config.toml:7: servers.x.default: ", "config.toml:8: servers.x.colour: "] {
+    for line in
+        ["config.toml:2: listen.address: ", "config.toml:4: hold.expires_in: ", "config.toml:7: servers.x.default: ", "config.toml:8: servers.x.colour: "]
+    {
         assert!(bad.out.lines().any(|told| told.starts_with(line)), "{line} is missing in {}", bad.out);
     }
     let json = place.run(&["check", "--json"]);

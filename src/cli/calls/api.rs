@@ -131,7 +131,8 @@ fn token(gateway: &Gateway) -> Result<String, Fault> {
             }
             std::fs::read_to_string(path).map_err(|error| Fault::file(path, &error))?
         }
-        None => std::env::var("PARAPH_TOKEN").map_err(|_| Fault::usage("who asks? Set PARAPH_TOKEN or give --token-file; `paraph reviewer token EMAIL` makes one"))?,
+        None => std::env::var("PARAPH_TOKEN")
+            .map_err(|_| Fault::usage("who asks? Set PARAPH_TOKEN or give --token-file; `paraph reviewer token EMAIL` makes one"))?,
     };
     let text = text.trim();
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -69,6 +69,7 @@ async fn ask(question: &str) -> Result<bool, Fault> {
         let mut line = String::new();
         io::stdin().read_line(&mut line).map(|_| line)
     });
-    let line = answer.await.map_err(|error| Fault::new(1, error.to_string()))?.map_err(|error| Fault::new(1, format!("the answer could not be read: {error}")))?;
+    let line =
+        answer.await.map_err(|error| Fault::new(1, error.to_string()))?.map_err(|error| Fault::new(1, format!("the answer could not be read: {error}")))?;
     Ok(line.trim().eq_ignore_ascii_case("yes"))
 }

@@ -50,8 +50,7 @@ pub(super) struct Calls {
     command: Option<Command>,
 }
 
-const STATES: [&str; 11] =
-    ["all", "held", "approved", "sending", "answered", "rejected", "changes_requested", "expired", "withdrawn", "lapsed", "unconfirmed"];
+const STATES: [&str; 11] = ["all", "held", "approved", "sending", "answered", "rejected", "changes_requested", "expired", "withdrawn", "lapsed", "unconfirmed"];
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -119,7 +118,13 @@ async fn list(api: &Api, state: &str, agent: Option<&str>, server: Option<&str>,
     let mut calls: Vec<Value> = Vec::new();
     let mut cursor: Option<String> = None;
     loop {
-        let filters = [("state", Some(state).filter(|state| *state != "all")), ("agent", agent), ("server", server), ("limit", Some("200")), ("cursor", cursor.as_deref())];
+        let filters = [
+            ("state", Some(state).filter(|state| *state != "all")),
+            ("agent", agent),
+            ("server", server),
+            ("limit", Some("200")),
+            ("cursor", cursor.as_deref()),
+        ];
         let query: Vec<(&str, &str)> = filters.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
         let mut page = api.ask(Method::GET, "/api/v1/calls", &query, None).await?;
         let found = page["calls"].as_array_mut().map(std::mem::take).unwrap_or_default();
@@ -139,4 +144,3 @@ async fn list(api: &Api, state: &str, agent: Option<&str>, server: Option<&str>,
     }
     Ok(ExitCode::SUCCESS)
 }
-

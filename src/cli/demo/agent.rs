@@ -26,7 +26,8 @@ impl Agent {
         let url = Url::parse(url).map_err(|error| Fault::new(1, error.to_string()))?;
         let client = client(&url).build().map_err(|error| Fault::new(1, error.to_string()))?;
         let mut agent = Agent { client, url, token, session: None, next_id: 1 };
-        let hello = json!({ "protocolVersion": REVISION, "capabilities": {}, "clientInfo": { "name": "paraph-demo-agent", "version": env!("CARGO_PKG_VERSION") } });
+        let hello =
+            json!({ "protocolVersion": REVISION, "capabilities": {}, "clientInfo": { "name": "paraph-demo-agent", "version": env!("CARGO_PKG_VERSION") } });
         agent.ask("initialize", hello).await?;
         let ready = agent.post(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })).await?;
         if !ready.status().is_success() {

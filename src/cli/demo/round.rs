@@ -1,9 +1,9 @@
 //! One round of the demo: an allowed, a denied and a held call, each shown with what the agent received.
 //! The held one waits for a person, or is decided over the API like by anybody else. Called by `demo`.
 
+use super::Verdict;
 use super::agent::Agent;
 use super::folder::Folder;
-use super::Verdict;
 use crate::cli::calls::api::Api;
 use crate::cli::fault::Fault;
 use crate::cli::terminal;
