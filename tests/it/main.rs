@@ -2,6 +2,7 @@
 //! sentence when it is missing; `tests/run` brings them.
 
 mod architecture;
+mod cli;
 mod engines;
 mod fakes;
 mod life;
