@@ -2,11 +2,31 @@
 //! find out at run time. Every mistake is reported at once with file, line, key and mend.
 //! Called by `cli`; the typed result is handed to `serve`.
 
+mod address;
+mod mistake;
+mod quantity;
+mod read;
+mod rules;
+mod secret;
+mod sections;
+mod servers;
+mod source;
+mod spelling;
+
+pub use mistake::Mistake;
+pub use secret::Secret;
+
 use crate::domain::message::MessagePointers;
 use crate::domain::policy::Policy;
+use read::Section;
+use source::Source;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use toml::de::DeTable;
+
+/// Bytes of a configuration file; a larger one is a mix-up.
+const FILE_BYTES: u64 = 4 << 20;
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -128,7 +148,7 @@ pub enum Transport {
         /// Program and arguments.
         command: Vec<String>,
         /// Added to the environment, secrets resolved.
-        env: BTreeMap<String, String>,
+        env: BTreeMap<String, Secret>,
         /// Working folder.
         cwd: Option<PathBuf>,
         /// Start from an empty environment.
@@ -139,8 +159,92 @@ pub enum Transport {
         /// The endpoint.
         url: String,
         /// Own headers, secrets resolved.
-        headers: BTreeMap<String, String>,
+        headers: BTreeMap<String, Secret>,
     },
+}
+
+/// A configuration that was read without a mistake.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What it says.
+    pub config: Config,
+    /// What works but should be known, in the order of the text.
+    pub warnings: Vec<Mistake>,
+}
+
+impl Config {
+    /// Reads the file; `env` answers for environment variables. Every mistake is in the answer, in line order.
+    pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Vec<Mistake>> {
+        let name = path.display().to_string();
+        let text = read_file(path)
+            .map_err(|(problem, mend)| vec![Mistake { file: name.clone(), line: 0, column: 0, key: String::new(), problem, mend: mend.to_owned() }])?;
+        let mut loaded = Config::parse(&text, &name, path.parent().unwrap_or(Path::new("")), env)?;
+        loaded.config.file = Some(path.to_owned());
+        Ok(loaded)
+    }
+
+    /// Reads a text. `file_name` is what mistakes call it, `base` the folder that relative paths are seen from.
+    pub fn parse(text: &str, file_name: &str, base: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Vec<Mistake>> {
+        let mut source = Source::new(file_name, text, base, env);
+        let table = match DeTable::parse(text) {
+            Ok(table) => table,
+            Err(error) => {
+                let at = error.span().map_or(text.len(), |span| span.start);
+                source.mistake_at(at, "", format!("this is not TOML: {}", error.message()), "Texts stand in quotes, tables in [brackets], one key on a line.");
+                return Err(source.finish().0);
+            }
+        };
+        let mut file = Section::of(String::new(), table.get_ref());
+        let config = Config {
+            file: None,
+            listen: sections::listen(&mut file, &mut source),
+            store: sections::store(&mut file, &mut source),
+            hold: sections::hold(&mut file, &mut source),
+            bounds: sections::bounds(&mut file, &mut source),
+            mail: sections::mail(&mut file, &mut source),
+            servers: servers::servers(&mut file, &mut source),
+        };
+        sections::audit(&mut file, &mut source);
+        file.finish(&mut source);
+        let refused = source.has_mistakes();
+        let (mistakes, warnings) = source.finish();
+        if refused { Err(mistakes) } else { Ok(Loaded { config, warnings }) }
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, (String, &'static str)> {
+    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            ("there is no such file".to_owned(), "Write one, or name another with --config FILE; `paraph demo` shows the gateway without any.")
+        }
+        _ => (format!("cannot be read: {error}"), "Check the rights of the file and its folder."),
+    })?;
+    if !metadata.is_file() {
+        return Err(("is not a file".to_owned(), "Name a file with --config FILE."));
+    }
+    if metadata.len() > FILE_BYTES {
+        return Err(("is larger than 4 MiB".to_owned(), "Name a configuration file with --config FILE."));
+    }
+    let bytes = std::fs::read(path).map_err(|error| (format!("cannot be read: {error}"), "Check the rights of the file and its folder."))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        (format!("line {line} is not UTF-8"), "Save the file as UTF-8.")
+    })
+}
+
+impl Listen {
+    /// Whether others can reach the gateway without https (semantics 35); refused unless `insecure_http`.
+    /// To be asked again after `--listen` has replaced the address.
+    pub fn is_exposed(&self) -> bool {
+        !address::is_loopback(&self.address) && !self.public_url.as_ref().is_some_and(|url| url.starts_with("https://"))
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Listen {
+        Listen { address: "127.0.0.1:8420".to_owned(), public_url: None, hosts: Vec::new(), insecure_http: false }
+    }
 }
 
 impl Default for Hold {
@@ -172,3 +276,6 @@ impl Default for Bounds {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

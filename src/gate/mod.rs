@@ -33,7 +33,7 @@ pub use notice::Notice;
 pub use reviewer::{Listed, Reviewer, ServerView};
 pub use upstream::Upstream;
 
-use crate::domain::audit::Fact;
+use crate::domain::audit::{Entry, Fact, Head};
 use crate::domain::call::{Call, CallId, Presence};
 use crate::domain::message::MessagePointers;
 use crate::domain::policy::Policy;
@@ -176,6 +176,16 @@ impl Gate {
         self.inner.lives.tasks.wait().await;
     }
 
+    /// The audit chain's last number and hash.
+    pub async fn audit_head(&self) -> Result<Head, Failure> {
+        self.inner.store.head().await.map_err(|e| self.failed(&e))
+    }
+
+    /// Audit entries from a number on, for commands on this machine; people read through `Reviewer`.
+    pub async fn audit_entries(&self, from: u64, most: usize) -> Result<Vec<Entry>, Failure> {
+        self.inner.store.entries(from, most).await.map_err(|e| self.failed(&e))
+    }
+
     /// Whether the agent is there, gone, or took the call back.
     pub fn presence(&self, call: &Call) -> Presence {
         if self.inner.waiters.is_waiting(&call.id) {
@@ -197,7 +207,8 @@ impl Gate {
             };
             match hint {
                 Ok(Hint { call: Some(id) }) => self.inner.waiters.wake(&id),
-                Ok(Hint { call: None }) | Err(broadcast::error::RecvError::Lagged(_)) => self.inner.waiters.wake_all(),
+                Ok(Hint { call: None }) => {}
+                Err(broadcast::error::RecvError::Lagged(_)) => self.inner.waiters.wake_all(),
                 Err(broadcast::error::RecvError::Closed) => return,
             }
         }

@@ -225,7 +225,7 @@ pub struct Due {
 /// A wake-up without content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hint {
-    /// The call that changed; `None`: anything may have.
+    /// The call that changed; `None`: rows changed (people, agents, letters). Facts alone give no hint.
     pub call: Option<CallId>,
 }
 

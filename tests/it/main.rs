@@ -1,1 +1,5 @@
-fn main() {}
+//! Integration tests.
+
+mod fakes;
+mod life;
+mod upstreams;

@@ -2,7 +2,21 @@
 //! whose tools, agents and conditions match decides. Anything that cannot be judged is denied.
 //! Built by `config` from what an operator wrote, asked by `gate/admit` and again before sending.
 
+mod condition;
+mod names;
+mod number;
+mod path;
+mod rule;
+mod spec;
+
+pub use condition::Operator;
+pub use spec::{ConditionSpec, PolicySpec, RuleSpec, SpecMistake};
+
+use names::Names;
+use rule::Rule;
 use serde_json::Value;
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A call as the policy sees it.
@@ -46,6 +60,22 @@ pub enum Action {
     Hide,
 }
 
+impl Action {
+    /// All, with their names in a policy.
+    pub const NAMES: [(&'static str, Action); 4] =
+        [("allow", Action::Allow), ("deny", Action::Deny), ("require_approval", Action::RequireApproval), ("hide", Action::Hide)];
+
+    /// The name in a policy.
+    pub fn name(self) -> &'static str {
+        match self {
+            Action::Allow => "allow",
+            Action::Deny => "deny",
+            Action::RequireApproval => "require_approval",
+            Action::Hide => "hide",
+        }
+    }
+}
+
 /// What a tool's calls get before their arguments are known; for `/servers`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preview {
@@ -57,32 +87,82 @@ pub struct Preview {
     pub depends: bool,
 }
 
-/// The rules of one server.
-#[derive(Debug, Clone, Default)]
-pub struct Policy {}
+/// The rules of one server. Cloning shares them. The default policy has no rules and denies everything.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    default: Action,
+    reads: Names,
+    rules: Arc<[Rule]>,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy { default: Action::Deny, reads: Names::none(), rules: Arc::new([]) }
+    }
+}
+
+/// The name of the verdict when no rule matched; no rule may be called so.
+pub const DEFAULT_RULE: &str = "default";
 
 impl Policy {
-    /// The verdict on one call.
-    pub fn judge(&self, asked: &Asked<'_>) -> Judgement {
-        let _ = asked;
-        Judgement { action: Action::Deny, rule: "default".into(), reason: None, reviewers: Vec::new(), approvals: 1, expires_in: None }
+    /// Checks and compiles what an operator wrote; every mistake is reported at once, in the order of the rules.
+    pub fn build(spec: PolicySpec) -> Result<Policy, Vec<SpecMistake>> {
+        let mut mistakes = Vec::new();
+        let reads = Names::compile(&spec.reads, "reads", &mut mistakes);
+        let mut seen = HashSet::new();
+        let mut rules = Vec::with_capacity(spec.rules.len());
+        for (index, rule) in spec.rules.into_iter().enumerate() {
+            let at = format!("rules[{index}]");
+            if !seen.insert(rule.name.clone()) {
+                mistakes.push(SpecMistake::new(
+                    format!("{at}.name"),
+                    "another rule of this server has this name already",
+                    "Give every rule of a server its own name: verdicts and the audit name the rule that decided.",
+                ));
+            }
+            rules.extend(Rule::compile(rule, &at, &mut mistakes));
+        }
+        if mistakes.is_empty() { Ok(Policy { default: spec.default, reads, rules: rules.into() }) } else { Err(mistakes) }
     }
 
-    /// What the tool's calls get, as far as it can be said without arguments.
+    /// The verdict on one call: the first rule that matches decides, else the default.
+    pub fn judge(&self, asked: &Asked<'_>) -> Judgement {
+        match self.rules.iter().find(|rule| rule.matches(asked)) {
+            Some(rule) => rule.judgement(),
+            None => Judgement { action: self.default, rule: DEFAULT_RULE.into(), reason: None, reviewers: Vec::new(), approvals: 1, expires_in: None },
+        }
+    }
+
+    /// What the tool's calls get, as far as it can be said without agent and arguments.
     pub fn preview(&self, tool: &str) -> Preview {
-        let _ = tool;
-        Preview { action: Action::Deny, rule: "default".into(), depends: false }
+        let mut depends = false;
+        for rule in self.rules.iter().filter(|rule| rule.names_tool(tool)) {
+            if rule.is_for_every_agent() && !rule.has_conditions() {
+                return Preview { action: rule.action(), rule: rule.name().to_owned(), depends };
+            }
+            depends = true;
+        }
+        Preview { action: self.default, rule: DEFAULT_RULE.into(), depends }
     }
 
     /// Whether an operator declared that the tool changes nothing.
     pub fn reads(&self, tool: &str) -> bool {
-        let _ = tool;
-        false
+        self.reads.has(tool)
     }
 
-    /// Whether `tools/list` leaves the tool out for this agent.
+    /// Whether `tools/list` leaves the tool out for this agent. A tool that some arguments let through is listed
+    /// even when a later rule hides it from all others.
     pub fn hides(&self, agent: &str, tool: &str) -> bool {
-        let _ = (agent, tool);
-        false
+        for rule in self.rules.iter().filter(|rule| rule.names_tool(tool) && rule.names_agent(agent)) {
+            match rule.action() {
+                Action::Hide => return true,
+                Action::Deny if rule.has_conditions() => {}
+                Action::Allow | Action::Deny | Action::RequireApproval => return false,
+            }
+        }
+        self.default == Action::Hide
     }
 }
+
+#[cfg(test)]
+mod tests;

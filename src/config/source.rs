@@ -1,0 +1,144 @@
+//! The text being read, and what was found wrong in it so far. Reading goes on after a mistake, so that an
+//! operator learns of all of them at once; where each key stands is remembered for mistakes that only show
+//! later, when the rules are compiled. Used by every section's reader.
+
+use super::Mistake;
+use super::read::Node;
+use super::secret::Secret;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// Bytes of a file that holds one secret.
+const SECRET_BYTES: u64 = 64 << 10;
+
+/// One configuration text under way to a `Config`.
+pub(super) struct Source<'a> {
+    file: &'a str,
+    text: &'a str,
+    base: &'a Path,
+    env: &'a dyn Fn(&str) -> Option<String>,
+    places: HashMap<String, usize>,
+    mistakes: Vec<Mistake>,
+    warnings: Vec<Mistake>,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(file: &'a str, text: &'a str, base: &'a Path, env: &'a dyn Fn(&str) -> Option<String>) -> Source<'a> {
+        Source { file, text, base, env, places: HashMap::new(), mistakes: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// Remembers where a key stands.
+    pub(super) fn note(&mut self, key: &str, at: usize) {
+        self.places.insert(key.to_owned(), at);
+    }
+
+    /// A mistake at a byte of the text.
+    pub(super) fn mistake_at(&mut self, at: usize, key: &str, problem: impl Into<String>, mend: impl Into<String>) {
+        let mistake = self.place(at, key, problem.into(), mend.into());
+        self.mistakes.push(mistake);
+    }
+
+    /// A mistake at a key that was read, or at the nearest table around it.
+    pub(super) fn mistake(&mut self, key: &str, problem: impl Into<String>, mend: impl Into<String>) {
+        let at = self.nearest(key);
+        self.mistake_at(at, key, problem, mend);
+    }
+
+    /// Something that works but that the operator should know.
+    pub(super) fn warn(&mut self, key: &str, problem: impl Into<String>, mend: impl Into<String>) {
+        let warning = self.place(self.nearest(key), key, problem.into(), mend.into());
+        self.warnings.push(warning);
+    }
+
+    pub(super) fn has_mistakes(&self) -> bool {
+        !self.mistakes.is_empty()
+    }
+
+    /// Mistakes and warnings, each in the order of the text.
+    pub(super) fn finish(mut self) -> (Vec<Mistake>, Vec<Mistake>) {
+        self.mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
+        self.warnings.sort_by_key(|warning| (warning.line, warning.column));
+        (self.mistakes, self.warnings)
+    }
+
+    /// A path as the operator wrote it, seen from the folder of the file.
+    pub(super) fn resolve(&self, path: &str) -> PathBuf {
+        self.base.join(path)
+    }
+
+    /// A value that may be a secret: a text, `{ env = "NAME" }` or `{ file = "PATH" }`. No mistake repeats it.
+    pub(super) fn secret(&mut self, node: &Node<'_>) -> Option<Secret> {
+        const MEND: &str = "Write a text, { env = \"NAME\" } or { file = \"PATH\" }.";
+        if !node.is_table() {
+            return node.text(self, MEND).map(|text| Secret::from(text.to_owned()));
+        }
+        let mut section = node.section(self, MEND)?;
+        let (env, file) = (section.take(self, "env"), section.take(self, "file"));
+        section.finish(self);
+        match (env, file) {
+            (Some(env), None) => self.from_environment(&env),
+            (None, Some(file)) => self.from_file(&file),
+            _ => {
+                self.mistake_at(node.at, &node.key, "must name one source of the secret", MEND);
+                None
+            }
+        }
+    }
+
+    fn from_environment(&mut self, node: &Node<'_>) -> Option<Secret> {
+        let name = node.text(self, "Write the name of an environment variable.")?;
+        match (self.env)(name) {
+            Some(value) if !value.is_empty() => Some(Secret::from(value)),
+            found => {
+                let problem = if found.is_some() { "is empty" } else { "is not set" };
+                self.mistake_at(node.at, &node.key, format!("the environment variable {name:?} {problem}"), "Set it where the gateway is started.");
+                None
+            }
+        }
+    }
+
+    fn from_file(&mut self, node: &Node<'_>) -> Option<Secret> {
+        let name = node.text(self, "Write the path of a file.")?;
+        match read_secret(&self.resolve(name)) {
+            Ok(value) => Some(Secret::from(value)),
+            Err(problem) => {
+                let mend = "The file holds the secret alone, as one text; a path is seen from the folder of this configuration.";
+                self.mistake_at(node.at, &node.key, format!("the file {name:?} {problem}"), mend);
+                None
+            }
+        }
+    }
+
+    fn nearest(&self, key: &str) -> usize {
+        let mut key = key;
+        loop {
+            if let Some(at) = self.places.get(key) {
+                return *at;
+            }
+            let Some(cut) = key.rfind(['.', '[']) else { return 0 };
+            key = &key[..cut];
+        }
+    }
+
+    fn place(&self, at: usize, key: &str, problem: String, mend: String) -> Mistake {
+        let before = self.text.get(..at).unwrap_or(self.text);
+        let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let column = before[line_start..].chars().count() + 1;
+        Mistake { file: self.file.to_owned(), line, column, key: key.to_owned(), problem, mend }
+    }
+}
+
+fn read_secret(path: &Path) -> Result<String, &'static str> {
+    let size = std::fs::metadata(path).map_err(|_| "cannot be read")?;
+    if !size.is_file() {
+        return Err("is not a file");
+    }
+    if size.len() > SECRET_BYTES {
+        return Err("is larger than 64 KiB");
+    }
+    let bytes = std::fs::read(path).map_err(|_| "cannot be read")?;
+    let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8")?;
+    let text = text.trim_end_matches(['\n', '\r']);
+    if text.is_empty() { Err("is empty") } else { Ok(text.to_owned()) }
+}

@@ -1,0 +1,154 @@
+//! One rule, checked and compiled: which calls it is for and what it says of them. A key that means nothing for
+//! the rule's action is a mistake, because an operator who wrote it believes that it protects something.
+//! Called by `Policy`.
+
+use super::condition::Condition;
+use super::names::Names;
+use super::spec::{RuleSpec, SpecMistake};
+use super::{Action, Asked, DEFAULT_RULE, Judgement};
+use std::time::Duration;
+
+/// Characters of a rule's name.
+const NAME_CHARS: usize = 100;
+/// Characters of a reason: what an agent is told at most.
+const REASON_CHARS: usize = 500;
+
+#[derive(Debug, Clone)]
+pub(super) struct Rule {
+    name: String,
+    tools: Names,
+    agents: Names,
+    conditions: Vec<Condition>,
+    action: Action,
+    reason: Option<String>,
+    reviewers: Vec<String>,
+    approvals: u32,
+    expires_in: Option<Duration>,
+}
+
+impl Rule {
+    /// Checks and compiles; what is wrong goes to `mistakes` under `at`.
+    pub(super) fn compile(spec: RuleSpec, at: &str, mistakes: &mut Vec<SpecMistake>) -> Option<Rule> {
+        let before = mistakes.len();
+        check_texts(&spec, at, mistakes);
+        check_keys(&spec, at, mistakes);
+        let tools = names(&spec.tools, &format!("{at}.tools"), mistakes);
+        let agents = names(&spec.agents, &format!("{at}.agents"), mistakes);
+        let conditions: Vec<Condition> = spec
+            .conditions
+            .into_iter()
+            .enumerate()
+            .filter_map(|(index, condition)| Condition::compile(condition, &format!("{at}.conditions[{index}]"), mistakes))
+            .collect();
+        (mistakes.len() == before).then_some(Rule {
+            name: spec.name,
+            tools,
+            agents,
+            conditions,
+            action: spec.action,
+            reason: spec.reason,
+            reviewers: spec.reviewers,
+            approvals: spec.approvals.unwrap_or(1),
+            expires_in: spec.expires_in,
+        })
+    }
+
+    /// Whether this rule is for the call. A wrong type counts against the caller: it never opens, it always closes.
+    pub(super) fn matches(&self, asked: &Asked<'_>) -> bool {
+        let wrong_type = self.action != Action::Allow;
+        self.names_tool(asked.tool) && self.names_agent(asked.agent) && self.conditions.iter().all(|condition| condition.holds(asked.arguments, wrong_type))
+    }
+
+    pub(super) fn judgement(&self) -> Judgement {
+        Judgement {
+            action: self.action,
+            rule: self.name.clone(),
+            reason: self.reason.clone(),
+            reviewers: self.reviewers.clone(),
+            approvals: self.approvals,
+            expires_in: self.expires_in,
+        }
+    }
+
+    pub(super) fn names_tool(&self, tool: &str) -> bool {
+        self.tools.has(tool)
+    }
+
+    pub(super) fn names_agent(&self, agent: &str) -> bool {
+        self.agents.has(agent)
+    }
+
+    pub(super) fn is_for_every_agent(&self) -> bool {
+        self.agents.has_every_name()
+    }
+
+    pub(super) fn has_conditions(&self) -> bool {
+        !self.conditions.is_empty()
+    }
+
+    pub(super) fn action(&self) -> Action {
+        self.action
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+fn names(patterns: &[String], at: &str, mistakes: &mut Vec<SpecMistake>) -> Names {
+    if patterns.is_empty() {
+        mistakes.push(SpecMistake::new(at, "is empty, so the rule could never match", "Name at least one, or write [\"*\"] for every one."));
+    }
+    Names::compile(patterns, at, mistakes)
+}
+
+fn check_texts(spec: &RuleSpec, at: &str, mistakes: &mut Vec<SpecMistake>) {
+    let name = &spec.name;
+    if name.trim().is_empty() || name.trim() != name || name.chars().count() > NAME_CHARS || name.chars().any(char::is_control) {
+        mistakes.push(SpecMistake::new(
+            format!("{at}.name"),
+            "is not a rule's name",
+            "Use 1 to 100 characters without line breaks and without blanks at the ends.",
+        ));
+    }
+    if name == DEFAULT_RULE {
+        mistakes.push(SpecMistake::new(format!("{at}.name"), "\"default\" is what verdicts say when no rule matched", "Call the rule something else."));
+    }
+    if spec.reason.as_ref().is_some_and(|reason| reason.chars().count() > REASON_CHARS) {
+        mistakes.push(SpecMistake::new(format!("{at}.reason"), "is longer than 500 characters", "Agents are told 500 characters at most; shorten it."));
+    }
+    if let Some(index) = spec.reviewers.iter().position(|group| group.trim().is_empty()) {
+        mistakes.push(SpecMistake::new(
+            format!("{at}.reviewers[{index}]"),
+            "is an empty group name",
+            "Name a group, or leave reviewers out for every reviewer.",
+        ));
+    }
+    if spec.approvals == Some(0) {
+        mistakes.push(SpecMistake::new(format!("{at}.approvals"), "must be at least 1", "Use action = \"allow\" for calls that need nobody."));
+    }
+    if spec.expires_in == Some(Duration::ZERO) {
+        mistakes.push(SpecMistake::new(format!("{at}.expires_in"), "must be longer than zero", "Use action = \"deny\" for calls that nobody should decide."));
+    }
+}
+
+fn check_keys(spec: &RuleSpec, at: &str, mistakes: &mut Vec<SpecMistake>) {
+    if spec.action == Action::Hide && !spec.conditions.is_empty() {
+        mistakes.push(SpecMistake::new(
+            format!("{at}.conditions"),
+            "means nothing with action = \"hide\": tools are listed before there are arguments",
+            "Leave the conditions out, or use action = \"deny\".",
+        ));
+    }
+    if spec.action == Action::RequireApproval {
+        return;
+    }
+    let written = [("reviewers", !spec.reviewers.is_empty()), ("approvals", spec.approvals.is_some()), ("expires_in", spec.expires_in.is_some())];
+    for (key, _) in written.into_iter().filter(|(_, present)| *present) {
+        mistakes.push(SpecMistake::new(
+            format!("{at}.{key}"),
+            format!("means nothing with action = {:?}: nobody is asked", spec.action.name()),
+            "Leave it out, or use action = \"require_approval\".",
+        ));
+    }
+}

@@ -1,0 +1,310 @@
+//! A Streamable HTTP server (MCP transports, Streamable HTTP): one POST per message, answered by JSON or by
+//! server-sent events. It carries Paraph's own configured headers and never the agent's token, follows no
+//! redirect and repeats no request. Made by `instances`, used by `peer`.
+
+use super::board::{Answer, Board, Heard, Pending};
+use super::sse::{Broken, Events};
+use super::{Reply, RequestFailure, wire};
+use crate::config::Secret;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+const CONNECT: Duration = Duration::from_secs(10);
+/// Shorter than the 5 s after which common servers close an idle connection: a request that meets a closing
+/// connection ends as unknown, and nobody wants that for a message.
+const POOL_IDLE: Duration = Duration::from_secs(3);
+/// For messages that have no answer of their own.
+const POST: Duration = Duration::from_secs(30);
+const GOODBYE: Duration = Duration::from_secs(3);
+/// Bytes read of a 4xx body.
+const ERROR_BODY: usize = 64 << 10;
+/// Between attempts to open or resume a stream.
+pub(super) const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const REVISION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The server has forgotten the session (404); the request was not executed.
+#[derive(Debug)]
+pub(super) struct Lost;
+
+pub(super) struct HttpLink {
+    pub(super) server: String,
+    client: Client,
+    url: Url,
+    headers: HeaderMap,
+    pub(super) cap: usize,
+    state: Mutex<State>,
+    listening: AtomicBool,
+    pub(super) ended: CancellationToken,
+}
+
+#[derive(Default)]
+struct State {
+    session: Option<HeaderValue>,
+    revision: Option<&'static str>,
+}
+
+impl HttpLink {
+    /// Connects to nothing yet; the error is a sentence for people.
+    pub(super) fn new(server: &str, url: &str, headers: &BTreeMap<String, Secret>, cap: usize) -> Result<HttpLink, String> {
+        let url = Url::parse(url).map_err(|error| format!("Server {server} has a url that is none: {error}."))?;
+        let mut own = HeaderMap::new();
+        for (name, value) in headers {
+            let parsed = HeaderName::try_from(name).ok().zip(HeaderValue::try_from(value.expose()).ok());
+            let Some((header, mut value)) = parsed else {
+                return Err(format!("Server {server}: the header {name:?} in its config has a name or value that HTTP does not allow."));
+            };
+            value.set_sensitive(true);
+            own.insert(header, value);
+        }
+        let client = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .connect_timeout(CONNECT)
+            .pool_idle_timeout(POOL_IDLE)
+            .tcp_keepalive(Duration::from_secs(30))
+            .user_agent(concat!("paraph/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|_| format!("Server {server}: the HTTP client could not be made."))?;
+        Ok(HttpLink {
+            server: server.to_owned(),
+            client,
+            url,
+            headers: own,
+            cap,
+            state: Mutex::default(),
+            listening: AtomicBool::new(false),
+            ended: CancellationToken::new(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn session(&self) -> Option<String> {
+        self.lock().session.as_ref().map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned())
+    }
+
+    pub(super) fn negotiated(&self, revision: &'static str) {
+        self.lock().revision = Some(revision);
+    }
+
+    /// A request with Paraph's own headers; a new session is asked for without the old one's.
+    fn ask(&self, method: Method, initialize: bool) -> RequestBuilder {
+        let mut headers = self.headers.clone();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        if !initialize {
+            let state = self.lock();
+            if let Some(session) = &state.session {
+                headers.insert(SESSION, session.clone());
+            }
+            if let Some(revision) = state.revision {
+                headers.insert(REVISION, HeaderValue::from_static(revision));
+            }
+        }
+        self.client.request(method, self.url.clone()).headers(headers)
+    }
+
+    fn posted(&self, text: String, initialize: bool) -> RequestBuilder {
+        self.ask(Method::POST, initialize).header(CONTENT_TYPE, "application/json").body(text)
+    }
+
+    /// Opens or resumes a stream.
+    pub(super) async fn get(&self, last_event: Option<&str>) -> Result<Response, RequestFailure> {
+        let mut request = self.ask(Method::GET, false).header(ACCEPT, "text/event-stream");
+        if let Some(id) = last_event.and_then(|id| HeaderValue::from_str(id).ok()) {
+            request = request.header(LAST_EVENT, id);
+        }
+        request.send().await.map_err(|error| self.failure(error))
+    }
+
+    /// Sends one request once and waits for its answer. No time limit: the caller has one.
+    pub(super) async fn exchange(&self, board: &Board, pending: &mut Pending<'_>, text: String, initialize: bool) -> Result<Answer, Lost> {
+        let with_session = !initialize && self.lock().session.is_some();
+        let response = match self.posted(text, initialize).send().await {
+            Ok(response) => response,
+            Err(error) => return Ok(Err(self.failure(error))),
+        };
+        let status = response.status();
+        if status == StatusCode::NOT_FOUND && with_session {
+            return Err(Lost);
+        }
+        if status.is_client_error() {
+            return Ok(Ok(Reply::Error(self.refusal(status, response).await)));
+        }
+        if !status.is_success() {
+            return Ok(Err(self.unknown(status)));
+        }
+        if initialize {
+            self.lock().session = response.headers().get(&SESSION).cloned().map(|mut id| {
+                id.set_sensitive(true);
+                id
+            });
+        }
+        if is_events(&response) {
+            return Ok(self.follow(board, pending, Events::new(response, self.cap)).await);
+        }
+        let Some(body) = capped(response, self.cap).await else {
+            return Ok(Err(RequestFailure::Unknown(format!(
+                "The answer of server {} broke off or was larger than bounds.result allows; whether it did what was asked is not known.",
+                self.server
+            ))));
+        };
+        if let Ok(text) = std::str::from_utf8(&body) {
+            board.hear(text, Some(pending.id)).await;
+        }
+        Ok(pending.answer.try_recv().unwrap_or_else(|_| {
+            Err(RequestFailure::Unknown(format!(
+                "Server {} answered HTTP {} without a JSON-RPC response to the request; whether it did what was asked is not known.",
+                self.server,
+                status.as_u16()
+            )))
+        }))
+    }
+
+    /// Reads events until the answer is there. A stream that ends before, but has given an event id, is resumed
+    /// by GET, which executes nothing (2025-11-25, Resumability).
+    async fn follow(&self, board: &Board, pending: &mut Pending<'_>, mut events: Events) -> Answer {
+        let (mut last_event, mut pause) = (None::<String>, PAUSE.0);
+        loop {
+            let event = tokio::select! {
+                biased;
+                answer = &mut pending.answer => return answer.unwrap_or_else(|_| Err(RequestFailure::Unknown("The instance ended.".to_owned()))),
+                event = events.next() => event,
+            };
+            match event {
+                Some(Ok(event)) => {
+                    last_event = event.id.or(last_event);
+                    pause = event.retry.map_or(pause, |retry| Duration::from_millis(retry).min(PAUSE.1));
+                    self.heard(board, event.data.as_deref(), Some(pending.id)).await;
+                }
+                Some(Err(Broken::TooLarge)) => {
+                    return Err(RequestFailure::Unknown(format!(
+                        "Server {} answered with more than bounds.result allows; whether it did what was asked is not known.",
+                        self.server
+                    )));
+                }
+                Some(Err(Broken::Lost)) | None => {
+                    let Some(id) = &last_event else {
+                        return Err(RequestFailure::Unknown(format!(
+                            "Server {} ended its stream before it answered; whether it did what was asked is not known.",
+                            self.server
+                        )));
+                    };
+                    tokio::time::sleep(pause).await;
+                    match self.get(Some(id)).await {
+                        Ok(response) if response.status().is_success() && is_events(&response) => events = Events::new(response, self.cap),
+                        Ok(response) if response.status().is_client_error() => return Err(self.unknown(response.status())),
+                        _ => pause = (pause * 2).min(PAUSE.1),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives one event's message to the board and answers what we answer ourselves.
+    pub(super) async fn heard(&self, board: &Board, data: Option<&str>, call: Option<u64>) {
+        let Some(data) = data.filter(|data| !data.is_empty()) else { return };
+        match board.hear(data, call).await {
+            Heard::Taken => {}
+            Heard::Noise => tracing::debug!(server = self.server, "an event of the server is not JSON-RPC and was skipped"),
+            Heard::Say(text) => {
+                let _ = self.post(text).await;
+            }
+        }
+    }
+
+    /// Sends a message that has no answer of its own.
+    pub(super) async fn post(&self, text: String) -> Result<(), RequestFailure> {
+        let sent = tokio::time::timeout(POST, self.posted(text, false).send()).await;
+        match sent {
+            Err(_) => Err(RequestFailure::Unknown(format!("Server {} did not take a message within {} s.", self.server, POST.as_secs()))),
+            Ok(Err(error)) => Err(self.failure(error)),
+            Ok(Ok(response)) if response.status().is_success() => Ok(()),
+            Ok(Ok(response)) => Err(self.unknown(response.status())),
+        }
+    }
+
+    /// Opens the GET stream, once per link; called when a session exists.
+    pub(super) fn listen(self: &Arc<Self>, board: Arc<Board>) {
+        if !self.listening.swap(true, Ordering::AcqRel) {
+            tokio::spawn(super::listen::listen(Arc::clone(self), board));
+        }
+    }
+
+    /// Whether a byte may have left decides between the two kinds of failure.
+    fn failure(&self, error: reqwest::Error) -> RequestFailure {
+        let before = error.is_connect() || error.is_builder();
+        let timed_out = error.is_timeout();
+        // The url may hold a key, and so may the outer sentences; the innermost one is the system's.
+        let mut cause: &dyn std::error::Error = &error.without_url();
+        while let Some(inner) = cause.source() {
+            cause = inner;
+        }
+        let why = if timed_out { format!("no connection within {} s", CONNECT.as_secs()) } else { cause.to_string() };
+        match before {
+            true => RequestFailure::NeverLeft(format!("Server {} cannot be reached: {why}. Is it running, and is its url right?", self.server)),
+            false => RequestFailure::Unknown(format!("The connection to server {} broke: {why}; whether it did what was asked is not known.", self.server)),
+        }
+    }
+
+    fn unknown(&self, status: StatusCode) -> RequestFailure {
+        let hint = if status.is_redirection() { " Paraph follows no redirect; put the final address into its url." } else { "" };
+        RequestFailure::Unknown(format!("Server {} answered HTTP {}.{hint}", self.server, status.as_u16()))
+    }
+
+    /// The `error` object of a 4xx: the server's own, if it sent one.
+    async fn refusal(&self, status: StatusCode, response: Response) -> Box<serde_json::value::RawValue> {
+        let body = capped(response, ERROR_BODY).await.unwrap_or_default();
+        if let Some(error) = std::str::from_utf8(&body).ok().and_then(wire::read).and_then(|message| message.error) {
+            return error.to_owned();
+        }
+        let hint = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if self.headers.contains_key(AUTHORIZATION) => {
+                " It does not accept the credentials Paraph has for it."
+            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => " Paraph has no credentials for it in its config.",
+            _ => "",
+        };
+        let message = wire::quoted(&format!("Server {} answered HTTP {}.{hint}", self.server, status.as_u16()));
+        wire::raw(format!("{{\"code\":-32000,\"message\":{message},\"data\":{{\"httpStatus\":{}}}}}", status.as_u16()))
+    }
+
+    /// Stops listening.
+    pub(super) fn end(&self) {
+        self.ended.cancel();
+    }
+
+    /// Ends the session at the server.
+    pub(super) async fn close(&self) {
+        self.end();
+        if self.lock().session.is_some() {
+            let _ = tokio::time::timeout(GOODBYE, self.ask(Method::DELETE, false).send()).await;
+        }
+    }
+}
+
+pub(super) fn is_events(response: &Response) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
+}
+
+/// The body; `None` when it breaks off or is larger than the cap.
+async fn capped(mut response: Response, cap: usize) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.ok()? {
+        if body.len() + chunk.len() > cap {
+            return None;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Some(body)
+}

@@ -1,0 +1,336 @@
+//! Which instances run: one per server and agent (semantics.md 22), each started by the first who needs it
+//! while others wait for that start, restarted with back-off after it ended, closed when idle or revoked.
+//! `serve` makes one `Upstreams` for the whole process.
+
+use super::board::Board;
+use super::http::HttpLink;
+use super::peer::{Link, Parts};
+use super::process::ProcessLink;
+use super::tools::Seen;
+use super::{ClientHello, Peer, Reply, UpstreamError, wire};
+use crate::config::{Bounds, Server, Transport};
+use crate::gate::upstream::{ServerState, ServerStatus, ToolInfo};
+use serde_json::value::RawValue;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+use tokio::sync::{Semaphore, broadcast};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// The agent in whose name `refresh_tools` connects.
+const OWN_NAME: &str = "paraph";
+/// An unused instance is closed after this long.
+const IDLE: Duration = Duration::from_secs(30 * 60);
+/// Instances of all servers and agents.
+const MAX_INSTANCES: usize = 1_000;
+/// The first and the longest pause after a failed start or an early end.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// A pause up to this long is waited for; a longer one is told.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Pages of one `tools/list`.
+const MAX_PAGES: usize = 50;
+/// Events a slow listener may lag behind.
+const EVENTS: usize = 256;
+
+/// All servers and their instances.
+pub struct Upstreams {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    servers: BTreeMap<String, Entry>,
+    result_bound: usize,
+    guard_program: PathBuf,
+    slots: Mutex<HashMap<(String, String), Arc<Slot>>>,
+    ended: CancellationToken,
+}
+
+struct Entry {
+    config: Server,
+    in_flight: Arc<Semaphore>,
+    seen: Arc<Seen>,
+}
+
+/// The place of one instance; it outlives restarts.
+struct Slot {
+    starting: Arc<Semaphore>,
+    events: broadcast::Sender<Arc<Box<RawValue>>>,
+    state: Mutex<SlotState>,
+}
+
+struct SlotState {
+    peer: Option<Arc<Peer>>,
+    client: Option<ClientHello>,
+    failures: u32,
+    started: Instant,
+    not_before: Instant,
+    last: Option<UpstreamError>,
+    used: Instant,
+}
+
+impl Slot {
+    fn new() -> Slot {
+        let now = Instant::now();
+        Slot {
+            starting: Arc::new(Semaphore::new(1)),
+            events: broadcast::channel(EVENTS).0,
+            state: Mutex::new(SlotState { peer: None, client: None, failures: 0, started: now, not_before: now, last: None, used: now }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SlotState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The running instance. One that ended leaves its place, and if it ended early, a pause.
+    fn running(&self) -> Option<Arc<Peer>> {
+        let mut state = self.lock();
+        let now = Instant::now();
+        state.used = now;
+        let peer = state.peer.clone()?;
+        if !peer.is_closed() {
+            return Some(peer);
+        }
+        state.peer = None;
+        if now.duration_since(state.started) > BACK_OFF.1 {
+            state.failures = 0;
+        }
+        state.pause();
+        None
+    }
+}
+
+impl SlotState {
+    fn pause(&mut self) {
+        let pause = BACK_OFF.0.saturating_mul(1 << self.failures.min(6)).min(BACK_OFF.1);
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = Instant::now() + pause;
+    }
+}
+
+impl Upstreams {
+    /// Starts nothing yet. `guard_program` is Paraph's own executable, run as `guard_program guard -- …`.
+    /// Call it within a tokio runtime.
+    pub fn new(servers: BTreeMap<String, Server>, bounds: &Bounds, guard_program: PathBuf) -> Upstreams {
+        let entry = |config| Entry { config, in_flight: Arc::new(Semaphore::new(bounds.in_flight_per_server)), seen: Arc::default() };
+        let inner = Arc::new(Inner {
+            servers: servers.into_iter().map(|(name, config)| (name, entry(config))).collect(),
+            result_bound: bounds.result,
+            guard_program,
+            slots: Mutex::default(),
+            ended: CancellationToken::new(),
+        });
+        tokio::spawn(close_idle(Arc::downgrade(&inner), inner.ended.clone()));
+        Upstreams { inner }
+    }
+
+    /// The instance of `server` for `agent`, started and initialized if need be. `hello` is what the first
+    /// session's client said of itself; `None` when no client is there.
+    ///
+    /// # Errors
+    /// [`UpstreamError`]: it could not be started, or is in its pause after a failure.
+    pub async fn peer(&self, server: &str, agent: &str, hello: Option<ClientHello>) -> Result<Arc<Peer>, UpstreamError> {
+        let slot = self.inner.slot(server, agent)?;
+        if let Some(peer) = slot.running() {
+            return Ok(peer);
+        }
+        let Ok(turn) = Arc::clone(&slot.starting).acquire_owned().await else { return Err(ended()) };
+        if let Some(peer) = slot.running() {
+            return Ok(peer);
+        }
+        let (until, last) = {
+            let state = slot.lock();
+            (state.not_before, state.last.clone())
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        if left > PATIENCE {
+            let last = last.unwrap_or_else(|| UpstreamError { sentence: format!("Server {server} ended soon after its start."), stderr: Vec::new() });
+            return Err(UpstreamError { sentence: format!("{} Paraph starts it again in {} s at the earliest.", last.sentence, left.as_secs() + 1), ..last });
+        }
+        // A task of its own: a caller who leaves does not take the start of others along.
+        let (inner, server) = (Arc::clone(&self.inner), server.to_owned());
+        let start = tokio::spawn(async move {
+            let _turn = turn;
+            tokio::time::sleep(left).await;
+            inner.start(&server, &slot, hello).await
+        });
+        start.await.unwrap_or_else(|_| Err(ended()))
+    }
+
+    /// Asks the server for its tools, in Paraph's own name, and remembers them for `servers()`.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] when it cannot be reached or does not list.
+    pub async fn refresh_tools(&self, server: &str) -> Result<Vec<ToolInfo>, UpstreamError> {
+        let peer = self.peer(server, OWN_NAME, None).await?;
+        let failed = |why: String| UpstreamError { sentence: format!("Server {server} did not list its tools. {why}"), stderr: peer.stderr() };
+        let mut params: Option<Box<RawValue>> = None;
+        for _ in 0..MAX_PAGES {
+            let reply = peer.request("tools/list", params.as_deref(), None, CancellationToken::new()).await.map_err(|failure| failed(failure.to_string()))?;
+            let Reply::Result(result) = reply else { return Err(failed("It answered with an error.".to_owned())) };
+            let next = wire::Members::read(result.get()).and_then(|result| result.get("nextCursor")).filter(|cursor| cursor.get() != "null");
+            let Some(next) = next else { break };
+            params = Some(wire::raw(format!("{{\"cursor\":{}}}", next.get())));
+        }
+        self.inner.servers.get(server).and_then(|entry| entry.seen.tools()).ok_or_else(|| failed("Its list could not be read.".to_owned()))
+    }
+
+    /// Every server's state and last seen tools.
+    pub(super) fn status(&self) -> Vec<ServerStatus> {
+        let slots = self.inner.lock();
+        let count = |name: &str| {
+            let running = |slot: &Slot| slot.lock().peer.as_ref().is_some_and(|peer| !peer.is_closed());
+            slots.iter().filter(|((server, _), slot)| server == name && running(slot)).count()
+        };
+        let status = |(name, entry): (&String, &Entry)| ServerStatus {
+            name: name.clone(),
+            transport: match entry.config.transport {
+                Transport::Process { .. } => "stdio",
+                Transport::Http { .. } => "http",
+            },
+            state: match (count(name), entry.seen.down()) {
+                (0, None) => ServerState::Idle,
+                (0, Some(down)) => ServerState::Down { why: down.sentence, stderr: down.stderr },
+                (instances, _) => ServerState::Up { instances },
+            },
+            tools: entry.seen.tools(),
+        };
+        self.inner.servers.iter().map(status).collect()
+    }
+
+    /// Closes every instance of a revoked agent.
+    pub async fn close_agent(&self, agent: &str) {
+        let gone: Vec<_> = {
+            let mut slots = self.inner.lock();
+            let keys: Vec<_> = slots.keys().filter(|(_, name)| name == agent).cloned().collect();
+            keys.iter().filter_map(|key| slots.remove(key)).collect()
+        };
+        close_all(gone).await;
+    }
+
+    /// Closes everything; nothing starts any more.
+    pub async fn shutdown(&self) {
+        self.inner.ended.cancel();
+        let all = std::mem::take(&mut *self.inner.lock());
+        close_all(all.into_values().collect()).await;
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Arc<Slot>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slot(&self, server: &str, agent: &str) -> Result<Arc<Slot>, UpstreamError> {
+        if self.ended.is_cancelled() {
+            return Err(ended());
+        }
+        if !self.servers.contains_key(server) {
+            return Err(UpstreamError { sentence: "There is no server of this name in the config.".to_owned(), stderr: Vec::new() });
+        }
+        let mut slots = self.lock();
+        let full = slots.len() >= MAX_INSTANCES;
+        match slots.entry((server.to_owned(), agent.to_owned())) {
+            std::collections::hash_map::Entry::Occupied(slot) => Ok(Arc::clone(slot.get())),
+            std::collections::hash_map::Entry::Vacant(_) if full => Err(UpstreamError {
+                sentence: format!("Paraph already keeps {MAX_INSTANCES} server instances; try again when some have been idle for 30 minutes."),
+                stderr: Vec::new(),
+            }),
+            std::collections::hash_map::Entry::Vacant(place) => Ok(Arc::clone(place.insert(Arc::new(Slot::new())))),
+        }
+    }
+
+    async fn start(&self, server: &str, slot: &Slot, hello: Option<ClientHello>) -> Result<Arc<Peer>, UpstreamError> {
+        let Some(entry) = self.servers.get(server) else { return Err(ended()) };
+        let client = {
+            let mut state = slot.lock();
+            if hello.is_some() {
+                state.client = hello;
+            }
+            state.client.clone()
+        };
+        let begun = Instant::now();
+        let made = self.make(server, entry, slot, client.as_ref()).await;
+        let made = match made {
+            Ok(peer) if self.ended.is_cancelled() => {
+                peer.close().await;
+                return Err(ended());
+            }
+            other => other,
+        };
+        entry.seen.started(made.as_ref().err());
+        let mut state = slot.lock();
+        match made {
+            Ok(peer) => {
+                let peer = Arc::new(peer);
+                state.started = begun;
+                state.last = None;
+                state.peer = Some(Arc::clone(&peer));
+                Ok(peer)
+            }
+            Err(error) => {
+                tracing::warn!(server, why = error.sentence, "the server could not be started");
+                state.last = Some(error.clone());
+                state.pause();
+                Err(error)
+            }
+        }
+    }
+
+    async fn make(&self, server: &str, entry: &Entry, slot: &Slot, client: Option<&ClientHello>) -> Result<Peer, UpstreamError> {
+        let board = Arc::new(Board::new(slot.events.clone()));
+        let failed = |sentence| UpstreamError { sentence, stderr: Vec::new() };
+        let link = match &entry.config.transport {
+            Transport::Process { .. } => Link::Process(
+                ProcessLink::start(server, &entry.config.transport, &self.guard_program, Arc::clone(&board), self.result_bound).await.map_err(failed)?,
+            ),
+            Transport::Http { url, headers } => Link::Http(Arc::new(HttpLink::new(server, url, headers, self.result_bound).map_err(failed)?)),
+        };
+        let parts = Parts {
+            server: server.to_owned(),
+            board,
+            link,
+            slots: Arc::clone(&entry.in_flight),
+            timeout: entry.config.timeout,
+            start_timeout: entry.config.start_timeout,
+            seen: Arc::clone(&entry.seen),
+        };
+        Peer::start(parts, client).await
+    }
+}
+
+fn ended() -> UpstreamError {
+    UpstreamError { sentence: "Paraph is shutting down.".to_owned(), stderr: Vec::new() }
+}
+
+async fn close_all(slots: Vec<Arc<Slot>>) {
+    let peers = slots.iter().filter_map(|slot| slot.lock().peer.take());
+    let closing: Vec<_> = peers.map(|peer| tokio::spawn(async move { peer.close().await })).collect();
+    for one in closing {
+        let _ = one.await;
+    }
+}
+
+/// Once a minute, as long as anybody holds the instances.
+async fn close_idle(inner: Weak<Inner>, ended: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = ended.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_secs(60)) => {}
+        }
+        let Some(inner) = inner.upgrade() else { return };
+        let idle: Vec<_> = {
+            let mut slots = inner.lock();
+            let now = Instant::now();
+            let unused = |slot: &Slot| {
+                let state = slot.lock();
+                now.duration_since(state.used) > IDLE && slot.starting.available_permits() > 0 && !state.peer.as_ref().is_some_and(|peer| peer.in_use())
+            };
+            let keys: Vec<_> = slots.iter().filter(|(_, slot)| unused(slot)).map(|(key, _)| key.clone()).collect();
+            keys.iter().filter_map(|key| slots.remove(key)).collect()
+        };
+        close_all(idle).await;
+    }
+}

@@ -1,0 +1,100 @@
+//! How a ticket is spent: `tools/call` written by us around the stored bytes, sent once.
+//! Called by the gate alone, through its trait.
+
+use super::{Reply, RequestFailure, Upstreams, wire};
+use crate::gate::upstream::{Outgoing, Sent, ServerStatus, Ticket, Upstream};
+use async_trait::async_trait;
+use serde_json::value::RawValue;
+
+#[async_trait]
+impl Upstream for Upstreams {
+    async fn send(&self, ticket: Ticket) -> Sent {
+        self.spend(ticket.spend()).await
+    }
+
+    async fn servers(&self) -> Vec<ServerStatus> {
+        self.status()
+    }
+}
+
+impl Upstreams {
+    async fn spend(&self, outgoing: Outgoing) -> Sent {
+        let Ok(params) = RawValue::from_string(params(&outgoing)) else {
+            return Sent::NeverLeft("The stored call is not valid JSON; nothing was sent.".to_owned());
+        };
+        let peer = match self.peer(&outgoing.server, &outgoing.agent, None).await {
+            Ok(peer) => peer,
+            Err(error) => return Sent::NeverLeft(error.sentence),
+        };
+        match peer.request("tools/call", Some(&params), outgoing.relay, outgoing.cancel).await {
+            Ok(Reply::Result(body)) => Sent::Result(body),
+            Ok(Reply::Error(body)) => Sent::Error(body),
+            Err(RequestFailure::NeverLeft(why)) => Sent::NeverLeft(why),
+            Err(RequestFailure::Unknown(why)) => Sent::Unknown(why),
+        }
+    }
+}
+
+fn params(outgoing: &Outgoing) -> String {
+    let meta = outgoing.meta.as_ref().map(|meta| format!(",\"_meta\":{meta}")).unwrap_or_default();
+    format!("{{\"name\":{},\"arguments\":{}{meta}}}", wire::quoted(&outgoing.tool), outgoing.arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Bounds, Server, Transport};
+    use crate::domain::policy::Policy;
+    use std::collections::BTreeMap;
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
+    use tokio_util::sync::CancellationToken;
+
+    /// A server of three answers: it says what it was sent in the result of the last.
+    const SERVER: &str = r#"
+read line; echo '{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-06-18","capabilities":{}}}'
+read line
+IFS= read -r line; printf '{"jsonrpc":"2.0","id":2,"result":%s}\n' "$line"
+read line
+"#;
+
+    fn outgoing(server: &str) -> Outgoing {
+        Outgoing {
+            server: server.to_owned(),
+            agent: "a".to_owned(),
+            tool: "send_dm".to_owned(),
+            arguments: r#"{"n": 1.10,  "text":"a\nb \u00e9 \ud800"}"#.to_owned(),
+            meta: Some(r#"{"traceparent":"00"}"#.to_owned()),
+            relay: None,
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_ticket_sends_the_arguments_byte_for_byte_and_what_cannot_start_never_left() {
+        let folder = tempfile::tempdir().unwrap();
+        // The guard itself is tested with the real program in tests/it/upstreams.
+        let guard = folder.path().join("guard");
+        std::fs::write(&guard, "#!/bin/sh\nshift 2\nexec \"$@\"\n").unwrap();
+        std::fs::set_permissions(&guard, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let server = |command: &[&str]| Server {
+            transport: Transport::Process { command: command.iter().map(|&word| word.to_owned()).collect(), env: BTreeMap::new(), cwd: None, env_clear: false },
+            methods: Vec::new(),
+            timeout: Duration::from_secs(10),
+            start_timeout: Duration::from_secs(10),
+            policy: Policy::default(),
+            messages: BTreeMap::new(),
+        };
+        let servers = [("good".to_owned(), server(&["sh", "-c", SERVER])), ("absent".to_owned(), server(&["/nowhere/at/all"]))];
+        let upstreams = Upstreams::new(servers.into(), &Bounds::default(), guard);
+        let Sent::Result(body) = upstreams.spend(outgoing("good")).await else { panic!("no result") };
+        assert_eq!(
+            body.get(),
+            r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"send_dm","arguments":{"n": 1.10,  "text":"a\nb \u00e9 \ud800"},"_meta":{"traceparent":"00"}}}"#
+        );
+        assert!(matches!(upstreams.spend(outgoing("absent")).await, Sent::NeverLeft(_)));
+        assert!(matches!(upstreams.spend(outgoing("unheard of")).await, Sent::NeverLeft(_)));
+        upstreams.shutdown().await;
+        assert!(matches!(upstreams.spend(outgoing("good")).await, Sent::NeverLeft(_)));
+    }
+}

@@ -1,0 +1,191 @@
+//! JSON-RPC towards servers, as text: what comes in is read as an envelope of borrowed raw values, so that
+//! results and unknown members stay the bytes they were; what goes out is written around raw values.
+//! Called by `board` (in), `peer` (out) and the two links.
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// One JSON-RPC message of a server, not yet judged.
+#[derive(serde::Deserialize)]
+pub(super) struct Envelope<'a> {
+    #[serde(borrow)]
+    pub jsonrpc: Cow<'a, str>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub method: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub params: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub result: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub error: Option<&'a RawValue>,
+}
+
+/// `null` is a value here, not an absence.
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
+}
+
+/// Reads a message; `None` for anything that is not JSON-RPC 2.0 (noise).
+pub(super) fn read(text: &str) -> Option<Envelope<'_>> {
+    serde_json::from_str::<Envelope<'_>>(text).ok().filter(|message| message.jsonrpc == "2.0")
+}
+
+/// The members of an object in their order, values untouched.
+pub(super) struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Members<'a>, D::Error> {
+        struct Read<'a>(std::marker::PhantomData<&'a ()>);
+        impl<'de: 'a, 'a> Visitor<'de> for Read<'a> {
+            type Value = Members<'a>;
+
+            fn expecting(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                to.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'a>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(Key(key)) = map.next_key::<Key<'a>>()? {
+                    members.push((key, map.next_value::<&'a RawValue>()?));
+                }
+                Ok(Members(members))
+            }
+        }
+        from.deserialize_map(Read(std::marker::PhantomData))
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> Members<'a> {
+    /// Reads an object; `None` when the text is none.
+    pub(super) fn read(text: &'a str) -> Option<Members<'a>> {
+        serde_json::from_str(text).ok()
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| *value)
+    }
+
+    /// Writes the object with one member replaced where it stands, added at the end, or (for `None`) left out.
+    pub(super) fn with(&self, name: &str, value: Option<&str>) -> String {
+        let mut out = String::from("{");
+        let mut found = false;
+        for (key, old) in &self.0 {
+            let text = if key == name {
+                found = true;
+                match value {
+                    Some(new) => new,
+                    None => continue,
+                }
+            } else {
+                old.get()
+            };
+            member(&mut out, key, text);
+        }
+        if let Some(new) = value.filter(|_| !found) {
+            member(&mut out, name, new);
+        }
+        out.push('}');
+        out
+    }
+}
+
+fn member(out: &mut String, key: &str, value: &str) {
+    if out.len() > 1 {
+        out.push(',');
+    }
+    out.push_str(&quoted(key));
+    out.push(':');
+    out.push_str(value);
+}
+
+/// A JSON string.
+pub(super) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A raw value of text known to be JSON.
+pub(super) fn raw(text: String) -> Box<RawValue> {
+    RawValue::from_string(text).unwrap_or_default()
+}
+
+/// A request. When `token` is set, `params._meta.progressToken` becomes our id; otherwise any token in there
+/// is the agent's own, which must not leave, and is taken out.
+pub(super) fn request(id: u64, method: &str, params: Option<&RawValue>, token: bool) -> String {
+    let params = with_token(params.map(RawValue::get), token.then(|| id.to_string()).as_deref());
+    let mut out = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{}", quoted(method));
+    if let Some(params) = params {
+        out.push_str(",\"params\":");
+        out.push_str(&params);
+    }
+    out.push('}');
+    out
+}
+
+fn with_token<'a>(params: Option<&'a str>, token: Option<&str>) -> Option<Cow<'a, str>> {
+    let Some(text) = params else {
+        return token.map(|token| Cow::Owned(format!("{{\"_meta\":{{\"progressToken\":{token}}}}}")));
+    };
+    let Some(members) = Members::read(text) else { return Some(Cow::Borrowed(text)) };
+    let meta = members.get("_meta").and_then(|meta| Members::read(meta.get()));
+    match (meta, token) {
+        (Some(meta), token) if token.is_some() || meta.get("progressToken").is_some() => {
+            Some(Cow::Owned(members.with("_meta", Some(&meta.with("progressToken", token)))))
+        }
+        (None, Some(token)) => Some(Cow::Owned(members.with("_meta", Some(&format!("{{\"progressToken\":{token}}}"))))),
+        _ => Some(Cow::Borrowed(text)),
+    }
+}
+
+/// A notification.
+pub(super) fn notification(method: &str, params: Option<&RawValue>) -> String {
+    match params {
+        Some(params) => format!("{{\"jsonrpc\":\"2.0\",\"method\":{},\"params\":{}}}", quoted(method), params.get()),
+        None => format!("{{\"jsonrpc\":\"2.0\",\"method\":{}}}", quoted(method)),
+    }
+}
+
+/// `notifications/cancelled` for our own request.
+pub(super) fn cancelled(id: u64, reason: &str) -> String {
+    format!("{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{id},\"reason\":{}}}}}", quoted(reason))
+}
+
+/// A response to a server's request: `name` is `result` or `error`.
+pub(super) fn response(id: &RawValue, name: &str, body: &str) -> String {
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{},\"{name}\":{body}}}", id.get())
+}
+
+/// An `error` object.
+pub(super) fn error(code: i32, message: &str) -> String {
+    format!("{{\"code\":{code},\"message\":{}}}", quoted(message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_progress_token_is_replaced_and_everything_else_keeps_its_bytes() {
+        let params = raw(r#"{"name":"x","arguments":{ "n": 1.10 },"_meta":{"a":1,"progressToken":"agent","b":[ ]}}"#.to_owned());
+        assert_eq!(
+            request(7, "tools/call", Some(&params), true),
+            r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"x","arguments":{ "n": 1.10 },"_meta":{"a":1,"progressToken":7,"b":[ ]}}}"#
+        );
+        assert!(!request(7, "tools/call", Some(&params), false).contains("progressToken"));
+        assert_eq!(request(1, "ping", None, false), r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
+        assert_eq!(request(1, "x", None, true), r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"_meta":{"progressToken":1}}}"#);
+    }
+
+    #[test]
+    fn a_null_result_is_an_answer_and_a_log_line_is_noise() {
+        assert_eq!(read(r#"{"jsonrpc":"2.0","id":1,"result":null}"#).unwrap().result.unwrap().get(), "null");
+        assert!(read(r#"{"level":"info"}"#).is_none());
+        assert!(read("Listening…").is_none());
+        assert!(read(r#"{"jsonrpc":"2.0","id":1,"id":2,"result":{}}"#).is_none());
+    }
+}

@@ -1,0 +1,57 @@
+//! What machines see of the process: the log on standard error, `/healthz` and `/readyz`. No argument, message
+//! text, address or token ever goes into a log line; ids, names from the config and counts do.
+//! Set up by `cli`, the routes are mounted by `serve` outside the Host check, because probes use addresses.
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tracing_subscriber::EnvFilter;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Sends log lines to standard error. `filter` is in the syntax of `tracing_subscriber::EnvFilter`
+/// (`PARAPH_LOG`); an unreadable one falls back to `info`.
+pub fn log_to_stderr(filter: Option<&str>, format: LogFormat) {
+    let filter = filter.and_then(|text| EnvFilter::try_new(text).ok()).unwrap_or_else(|| EnvFilter::new("info"));
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).with_target(false);
+    // A second call in the same process (tests) keeps the first subscriber.
+    let _ = match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}
+
+/// Whether the process may be given work.
+#[derive(Clone, Default)]
+pub struct Readiness {
+    ready: Arc<AtomicBool>,
+}
+
+impl Readiness {
+    /// From now on.
+    pub fn set(&self, ready: bool) {
+        self.ready.store(ready, Ordering::SeqCst);
+    }
+
+    /// Right now.
+    pub fn get(&self) -> bool {
+        self.ready.load(Ordering::SeqCst)
+    }
+}
+
+/// `/healthz`: the process answers. `/readyz`: it may be given work; false while starting, draining, or when
+/// the store refuses writes.
+pub fn routes(readiness: Readiness) -> Router {
+    let ready = move || async move { if readiness.get() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") } };
+    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready))
+}

@@ -1,0 +1,253 @@
+//! The only file that knows every other: opens the store, recovers, wires the edges to the gate, listens, and
+//! stops in order. A task that ends early ends the process with an error instead of leaving it limping.
+//! Called by `cli/serve.rs`, `cli/demo`, and by the commands that work on a store nobody serves.
+
+use crate::config::{Config, Mail, Transport as ServerTransport};
+use crate::control;
+use crate::domain::export::Attestor;
+use crate::gate::{Clock, Gate, HoldSettings, ServerSettings, Settings, SystemClock};
+use crate::mcp::http::{McpSettings, McpState};
+use crate::mcp::upstream::Upstreams;
+use crate::notify::{self, NotifySettings};
+use crate::observe::{self, Readiness};
+use crate::store::Store;
+use crate::store::on_sled::{self, OnSled, OpenError};
+use crate::web::{WebSettings, WebState};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How long sends under way may take to finish once the process is told to stop.
+const DRAIN: Duration = Duration::from_secs(25);
+/// How long open connections may take to end after that.
+const HANG_UP: Duration = Duration::from_secs(5);
+/// The exit code of a store that refused a write or a sync (semantics.md 30).
+const EXIT_STORE: u8 = 70;
+
+/// Why the gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store did not open.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The address could not be taken.
+    #[error("cannot listen on {address}: {cause}. Is another gateway running? Choose another [listen] address or --listen.")]
+    Listen {
+        /// As configured.
+        address: String,
+        /// The system's words.
+        cause: std::io::Error,
+    },
+    /// A file of the data folder could not be read or written.
+    #[error("cannot use {what}: {cause}")]
+    File {
+        /// Which.
+        what: String,
+        /// The system's words.
+        cause: std::io::Error,
+    },
+    /// The gate could not find its footing.
+    #[error("the store could not be brought to a known state: {0}")]
+    Recover(#[from] crate::gate::Failure),
+}
+
+impl StartError {
+    /// 2 when the operator has to change something, 1 otherwise.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            StartError::Listen { .. } => 2,
+            StartError::Store(_) | StartError::File { .. } | StartError::Recover(_) => 1,
+        }
+    }
+}
+
+/// A gateway that serves.
+pub struct Running {
+    /// The bound address.
+    pub address: SocketAddr,
+    /// What links point at, without a trailing slash.
+    pub public_url: String,
+    /// The gate.
+    pub gate: Gate,
+    upstreams: Arc<Upstreams>,
+    store: OnSled,
+    readiness: Readiness,
+    hang_up: CancellationToken,
+    tasks: JoinSet<&'static str>,
+}
+
+/// Store and gate without listeners.
+pub struct Offline {
+    /// The gate.
+    pub gate: Gate,
+    /// Signs the audit's head.
+    pub attestor: Arc<Attestor>,
+    store: OnSled,
+}
+
+/// Opens everything and serves.
+pub async fn start(config: Config, guard_program: PathBuf) -> Result<Running, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let readiness = Readiness::default();
+    let data = config.store.path.clone();
+    let store = open_store(&data).await?;
+    let attestor = Arc::new(open_key(&data, clock.as_ref())?);
+    let listener = TcpListener::bind(&config.listen.address).await;
+    let listener = listener.map_err(|cause| StartError::Listen { address: config.listen.address.clone(), cause })?;
+    let address = listener.local_addr().map_err(|cause| StartError::Listen { address: config.listen.address.clone(), cause })?;
+    let public_url = config.listen.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+
+    let upstreams = Arc::new(Upstreams::new(config.servers.clone(), &config.bounds, guard_program));
+    let gate = Gate::open(Arc::new(store.clone()) as Arc<dyn Store>, upstreams.clone(), clock, settings_of(&config));
+    let lost = gate.recover().await?;
+    if lost > 0 {
+        tracing::warn!(calls = lost, "Paraph had stopped while calls were being sent; a person must say what became of them");
+    }
+
+    let hang_up = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    let app = observe::routes(readiness.clone())
+        .merge(crate::mcp::http::routes(McpState::new(gate.clone(), upstreams.clone(), mcp_settings(&config, address, &public_url))))
+        .merge(crate::web::routes(WebState::new(gate.clone(), web_settings(&config, address, &public_url))));
+    let served = axum::serve(listener, app).with_graceful_shutdown(gate.draining().cancelled_owned());
+    tasks.spawn(async move {
+        if let Err(cause) = served.await {
+            tracing::error!(%cause, "the HTTP listener ended");
+        }
+        "the HTTP listener"
+    });
+    let socket = data.join("control.sock");
+    let control = control::listen(socket.clone(), gate.clone(), attestor, public_url.clone(), gate.draining());
+    let control = control.map_err(|cause| StartError::File { what: socket.display().to_string(), cause })?;
+    tasks.spawn(async move {
+        control.await;
+        "the control socket"
+    });
+    if let Mail::File { path, from } = config.mail.clone() {
+        let settings = NotifySettings { public_url: public_url.clone(), from };
+        let mails = notify::run(gate.clone(), notify::Transport::File { folder: path }, settings);
+        tasks.spawn(async move {
+            mails.await;
+            "the mail outbox"
+        });
+    }
+    readiness.set(true);
+    Ok(Running { address, public_url, gate, upstreams, store, readiness, hang_up, tasks })
+}
+
+/// Opens the store and a gate for one command.
+pub async fn open_offline(config: &Config) -> Result<Offline, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = open_store(&config.store.path).await?;
+    let attestor = Arc::new(open_key(&config.store.path, clock.as_ref())?);
+    let upstreams = Arc::new(Upstreams::new(BTreeMap::new(), &config.bounds, PathBuf::new()));
+    let gate = Gate::open(Arc::new(store.clone()) as Arc<dyn Store>, upstreams, clock, settings_of(config));
+    Ok(Offline { gate, attestor, store })
+}
+
+impl Offline {
+    /// Writes what waits and closes the store.
+    pub async fn close(self) {
+        self.gate.close(DRAIN).await;
+        close_store(self.store).await;
+    }
+}
+
+impl Running {
+    /// Serves until SIGTERM, SIGINT, or until a part of it dies.
+    pub async fn until_signal(mut self) -> ExitCode {
+        let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+            tracing::error!("signals cannot be received");
+            return self.stop().await;
+        };
+        let store = self.store.clone();
+        let died = tokio::select! {
+            _ = term.recv() => None,
+            _ = int.recv() => None,
+            () = store.poisoned() => Some("the store"),
+            part = self.tasks.join_next() => Some(part.and_then(Result::ok).unwrap_or("a part of the gateway")),
+        };
+        if let Some(part) = died {
+            tracing::error!(part, "a part of the gateway ended by itself; the gateway stops, nothing half-alive serves");
+        } else {
+            tracing::info!("told to stop: waiting requests are answered, sends finish; a second signal ends at once");
+        }
+        let code = tokio::select! {
+            code = self.stop() => code,
+            _ = term.recv() => ExitCode::FAILURE,
+            _ = int.recv() => ExitCode::FAILURE,
+        };
+        if died.is_some() && code == ExitCode::SUCCESS { ExitCode::FAILURE } else { code }
+    }
+
+    /// Stops in order: readiness, waiting requests, sends, connections, servers, store.
+    pub async fn stop(mut self) -> ExitCode {
+        self.readiness.set(false);
+        self.gate.close(DRAIN).await;
+        let ended = tokio::time::timeout(HANG_UP, async { while self.tasks.join_next().await.is_some() {} }).await;
+        if ended.is_err() {
+            tracing::warn!("connections were still open at the shutdown deadline; they are cut");
+        }
+        self.hang_up.cancel();
+        self.tasks.shutdown().await;
+        self.upstreams.shutdown().await;
+        let head = self.gate.audit_head().await;
+        let poisoned = self.store.is_poisoned();
+        close_store(self.store).await;
+        if let Ok(head) = head {
+            tracing::info!(seq = head.seq, hash = head.hash, "stopped; this is the head of the audit chain");
+        }
+        if poisoned { ExitCode::from(EXIT_STORE) } else { ExitCode::SUCCESS }
+    }
+}
+
+async fn open_store(data: &std::path::Path) -> Result<OnSled, StartError> {
+    let data = data.to_owned();
+    let opened = tokio::task::spawn_blocking(move || OnSled::open(&data, on_sled::Settings::default())).await;
+    match opened {
+        Ok(opened) => Ok(opened?),
+        Err(cause) => Err(StartError::File { what: "the store".into(), cause: std::io::Error::other(cause) }),
+    }
+}
+
+async fn close_store(store: OnSled) {
+    if let Err(cause) = tokio::task::spawn_blocking(move || store.close()).await {
+        tracing::error!(%cause, "the store could not be closed");
+    }
+}
+
+fn open_key(data: &std::path::Path, clock: &dyn Clock) -> Result<Attestor, StartError> {
+    let path = data.join("audit.key");
+    control::load_or_make_key(&path, clock).map_err(|cause| StartError::File { what: path.display().to_string(), cause })
+}
+
+fn settings_of(config: &Config) -> Settings {
+    let servers = config
+        .servers
+        .iter()
+        .map(|(name, server)| (name.clone(), ServerSettings { policy: server.policy.clone(), messages: server.messages.clone() }))
+        .collect();
+    Settings {
+        hold: HoldSettings {
+            expires_in: config.hold.expires_in,
+            keep_open: config.hold.keep_open,
+            undo: config.hold.undo,
+            permit_for: config.hold.permit_for,
+            outcome_for: config.hold.outcome_for,
+            refuse_again_for: config.hold.refuse_again_for,
+            max_held: config.hold.max_held,
+            max_held_per_agent: config.hold.max_held_per_agent,
+        },
+        servers,
+        audit_queue: config.bounds.audit_queue,
+        in_flight_per_server: config.bounds.in_flight_per_server,
+        letters: !matches!(config.mail, Mail::Off),
+    }
+}
