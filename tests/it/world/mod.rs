@@ -12,7 +12,7 @@ mod sdk;
 pub use agent::{Agent, text_of};
 pub use browser::Browser;
 pub use desk::Desk;
-pub use gateway::{Gateway, World};
+pub use gateway::{Gateway, World, all_gone};
 pub use real_parts::{EverythingServer, clients_folder, node, time_server_python};
 pub use sdk::{Sdk, SdkAgent};
 
