@@ -2,16 +2,17 @@
 
 use super::SOON;
 use super::real_parts::part;
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::path::PathBuf;
 use std::process::Stdio;
 use tempfile::TempDir;
 use thirtyfour::common::capabilities::chromium::ChromiumLikeCapabilities;
 use thirtyfour::prelude::*;
-use thirtyfour::{ChromiumCapabilities, LoggingPrefsLogLevel};
+use thirtyfour::LoggingPrefsLogLevel;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-const FLAGS: [&str; 10] = [
+const FLAGS: [&str; 11] = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -21,6 +22,7 @@ const FLAGS: [&str; 10] = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-breakpad",
     "--force-color-profile=srgb",
 ];
 
@@ -28,8 +30,19 @@ const FLAGS: [&str; 10] = [
 pub struct Browser {
     /// To drive it with.
     pub driver: WebDriver,
-    _chromedriver: Child,
+    chromedriver: Child,
     _profile: TempDir,
+}
+
+impl Drop for Browser {
+    /// A test that failed leaves no browser behind: chromedriver and what it started are one process group.
+    fn drop(&mut self) {
+        // Else the driver's own drop waits for an answer from what is killed here.
+        let _quit_before = self.driver.clone().leak();
+        if let Some(group) = self.chromedriver.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
+            let _already_gone = kill_process_group(group, Signal::KILL);
+        }
+    }
 }
 
 impl Browser {
@@ -38,7 +51,7 @@ impl Browser {
         let chromium = part("PARAPH_TEST_CHROMIUM");
         let profile = tempfile::tempdir().expect("a profile");
         let (chromedriver, port) = chromedriver().await;
-        let mut wishes = ChromiumCapabilities::new();
+        let mut wishes = DesiredCapabilities::chrome();
         let mut prepare = || -> WebDriverResult<()> {
             wishes.set_binary(&chromium.display().to_string())?;
             for flag in FLAGS {
@@ -53,7 +66,7 @@ impl Browser {
         };
         prepare().expect("capabilities");
         let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), wishes).await.expect("Chromium starts");
-        let browser = Browser { driver, _chromedriver: chromedriver, _profile: profile };
+        let browser = Browser { driver, chromedriver, _profile: profile };
         browser.size(1280, 900).await;
         browser
     }
@@ -137,11 +150,12 @@ impl Browser {
     }
 
     /// Ends the browser; nothing may have gone wrong on its console meanwhile.
-    pub async fn close_without_errors(self) {
+    pub async fn close_without_errors(mut self) {
         let log = self.driver.browser_log().await.expect("the browser's log");
         let bad: Vec<_> = log.iter().filter(|entry| entry.level == "SEVERE" || entry.level == "WARNING").map(|entry| &entry.message).collect();
         assert!(bad.is_empty(), "the browser complained: {bad:#?}");
-        self.driver.quit().await.expect("the browser ends");
+        self.driver.clone().quit().await.expect("the browser ends");
+        self.chromedriver.start_kill().expect("a signal to chromedriver");
     }
 }
 
@@ -152,6 +166,7 @@ async fn chromedriver() -> (Child, String) {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .expect("chromedriver starts");
