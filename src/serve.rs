@@ -218,9 +218,7 @@ async fn open_store(data: &std::path::Path) -> Result<OnSled, StartError> {
 }
 
 async fn close_store(store: OnSled) {
-    if let Err(cause) = tokio::task::spawn_blocking(move || store.close()).await {
-        tracing::error!(%cause, "the store could not be closed");
-    }
+    store.close().await;
 }
 
 fn open_key(data: &std::path::Path, clock: &dyn Clock) -> Result<Attestor, StartError> {

@@ -235,9 +235,21 @@ fn read_file(path: &Path) -> Result<String, (String, &'static str)> {
 
 impl Listen {
     /// Whether others can reach the gateway without https (semantics 35); refused unless `insecure_http`.
-    /// To be asked again after `--listen` has replaced the address.
     pub fn is_exposed(&self) -> bool {
         !address::is_loopback(&self.address) && !self.public_url.as_ref().is_some_and(|url| url.starts_with("https://"))
+    }
+
+    /// Replaces the address, as `--listen` asks; the file's rules hold for it too. The error is a sentence.
+    pub fn listen_on(&mut self, address: &str) -> Result<(), String> {
+        if !address::is_listen_address(address) {
+            return Err(format!("{address:?} is not an address to listen on. {}", sections::ADDRESS));
+        }
+        let moved = Listen { address: address.to_owned(), ..self.clone() };
+        if moved.is_exposed() && !moved.insecure_http {
+            return Err(format!("{address}: {}. {}", sections::EXPOSED.0, sections::EXPOSED.1));
+        }
+        *self = moved;
+        Ok(())
     }
 }
 

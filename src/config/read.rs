@@ -7,7 +7,7 @@ use super::source::Source;
 use super::spelling::closest;
 use std::time::Duration;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeInteger, DeTable, DeValue};
 
 /// Characters of a word that a mistake repeats.
 const ECHO: usize = 60;
@@ -54,9 +54,17 @@ impl<'t> Section<'t> {
     }
 
     /// A key of the contract that this version does not enforce: refused by name, because what is ignored protects
-    /// nobody. An empty list asks for nothing and passes.
+    /// nobody.
     pub(super) fn later(&mut self, source: &mut Source<'_>, name: &'static str) {
         if let Some(node) = self.take(source, name) {
+            node.later(source);
+        }
+    }
+
+    /// The same for a list; an empty one asks for nothing and passes.
+    pub(super) fn later_list(&mut self, source: &mut Source<'_>, name: &'static str) {
+        let node = self.take(source, name);
+        if let Some(node) = node.filter(|node| !matches!(node.value, DeValue::Array(items) if items.is_empty())) {
             node.later(source);
         }
     }
@@ -107,9 +115,7 @@ impl<'t> Node<'t> {
 
     /// Refuses a key that this version does not enforce.
     pub(super) fn later(&self, source: &mut Source<'_>) {
-        if !matches!(self.value, DeValue::Array(items) if items.is_empty()) {
-            self.mistake(source, "is not in this version", "Leave it out; nothing would enforce it.");
-        }
+        self.mistake(source, "is not in this version", "Leave it out; nothing would enforce it.");
     }
 
     pub(super) fn section(&self, source: &mut Source<'_>, mend: &str) -> Option<Section<'t>> {
@@ -154,18 +160,20 @@ impl<'t> Node<'t> {
     pub(super) fn count(&self, source: &mut Source<'_>, least: u64, most: u64) -> Option<u64> {
         let mend = format!("Write a whole number from {least} to {most}.");
         let DeValue::Integer(number) = self.value else { return self.wrong(source, "a whole number", &mend) };
-        self.within(source, u64::from_str_radix(number.as_str(), number.radix()).ok(), least, most, &mend)
+        let count = self.within(source, integer(number), i128::from(least), i128::from(most), &mend)?;
+        u64::try_from(count).ok()
     }
 
     /// Bytes from 1 to `most`, as `"4MiB"` or as a whole number.
     pub(super) fn bytes(&self, source: &mut Source<'_>, most: u64) -> Option<u64> {
         let mend = "Write a size such as \"64KiB\" or \"4MiB\", or a number of bytes, from 1 byte to 1GiB.";
         let bytes = match self.value {
-            DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
-            DeValue::String(text) => quantity::size(text),
+            DeValue::Integer(number) => integer(number),
+            DeValue::String(text) => quantity::size(text).map(i128::from),
             _ => return self.wrong(source, "a size", mend),
         };
-        self.within(source, bytes, 1, most, mend)
+        let bytes = self.within(source, bytes, 1, i128::from(most), mend)?;
+        u64::try_from(bytes).ok()
     }
 
     /// A time from `least` to `most`.
@@ -175,25 +183,26 @@ impl<'t> Node<'t> {
         self.within(source, time, least, most, &mend)
     }
 
-    /// One of some words.
-    pub(super) fn choice<T: Copy>(&self, source: &mut Source<'_>, what: &str, choices: &[(&'static str, T)]) -> Option<T> {
+    /// One of some words; `later` are words of the contract that this version refuses by name.
+    pub(super) fn choice<T: Copy>(&self, source: &mut Source<'_>, what: &str, choices: &[(&'static str, T)], later: &[&str]) -> Option<T> {
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
         let all = format!("One of: {}.", names.join(", "));
         let word = self.text(source, &all)?;
         let found = choices.iter().find(|(name, _)| *name == word);
         if found.is_none() {
-            let guess = closest(word, &names).map(|name| format!("Did you mean {name:?}? ")).unwrap_or_default();
             let cut: String = word.chars().take(ECHO).collect();
-            self.mistake(source, format!("{cut:?} is not {what}"), format!("{guess}{all}"));
+            let problem = if later.contains(&word) { format!("{cut:?} is not in this version") } else { format!("{cut:?} is not {what}") };
+            let guess = closest(word, &names).map(|name| format!("Did you mean {name:?}? ")).unwrap_or_default();
+            self.mistake(source, problem, format!("{guess}{all}"));
         }
         found.map(|(_, choice)| *choice)
     }
 
-    fn within<T: PartialOrd>(&self, source: &mut Source<'_>, value: Option<T>, least: T, most: T, mend: &str) -> Option<T> {
-        let problem = match &value {
+    fn within<T: PartialOrd + Copy>(&self, source: &mut Source<'_>, value: Option<T>, least: T, most: T, mend: &str) -> Option<T> {
+        let problem = match value {
             None => "cannot be understood",
-            Some(value) if *value < least => "is too small",
-            Some(value) if *value > most => "is too large",
+            Some(value) if value < least => "is too small",
+            Some(value) if value > most => "is too large",
             Some(_) => return value,
         };
         self.mistake(source, problem, mend);
@@ -213,4 +222,9 @@ impl<'t> Node<'t> {
         self.mistake(source, format!("is {kind}, not {wanted}"), mend);
         None
     }
+}
+
+/// Wide enough that a number out of range is told as such.
+fn integer(number: &DeInteger<'_>) -> Option<i128> {
+    i128::from_str_radix(number.as_str(), number.radix()).ok()
 }

@@ -13,10 +13,10 @@ const TEXTS: &str = "Write a list of texts, such as [\"send_*\"].";
 
 /// Reads and compiles the policy of one server.
 pub(super) fn policy(section: &mut Section<'_>, source: &mut Source<'_>) -> Policy {
-    let default = section.take(source, "default").and_then(|node| node.choice(source, "an action", &Action::NAMES)).unwrap_or(Action::Deny);
+    let default = section.take(source, "default").and_then(|node| node.choice(source, "an action", &Action::NAMES, &[])).unwrap_or(Action::Deny);
     let reads = section.take(source, "reads").and_then(|node| node.texts(source, TEXTS)).unwrap_or_default();
     section.later(source, "policy");
-    section.later(source, "limits");
+    section.later_list(source, "limits");
     const RULES: &str = "Write each rule as [[servers.NAME.rules]].";
     let rules = section.take(source, "rules").and_then(|node| node.list(source, RULES)).unwrap_or_default();
     let rules = rules.iter().enumerate().map(|(index, node)| rule(index, node.section(source, RULES), source)).collect();
@@ -49,7 +49,7 @@ fn rule(index: usize, section: Option<Section<'_>>, source: &mut Source<'_>) -> 
         spec.tools = tools;
     }
     let action = section.need(source, "action", "One of: allow, deny, require_approval, hide.");
-    if let Some(action) = action.and_then(|node| node.choice(source, "an action", &Action::NAMES)) {
+    if let Some(action) = action.and_then(|node| node.choice(source, "an action", &Action::NAMES, &[])) {
         spec.action = action;
     }
     if let Some(agents) = section.take(source, "agents").and_then(|node| node.texts(source, TEXTS)) {
@@ -65,7 +65,7 @@ fn rule(index: usize, section: Option<Section<'_>>, source: &mut Source<'_>) -> 
     spec.approvals = approvals.and_then(|count| u32::try_from(count).ok());
     spec.expires_in = section.take(source, "expires_in").and_then(|node| node.time(source, Duration::ZERO, super::sections::LONGEST));
     section.later(source, "when");
-    section.later(source, "limits");
+    section.later_list(source, "limits");
     if let Some(shadow) = section.take(source, "shadow")
         && shadow.flag(source) == Some(true)
     {
@@ -83,7 +83,7 @@ fn condition(section: Option<Section<'_>>, source: &mut Source<'_>) -> Condition
     }
     let op = section
         .need(source, "op", "One of: eq, neq, in, not_in, lt, lte, gt, gte, regex, contains, exists.")
-        .and_then(|node| node.choice(source, "an operator", &Operator::NAMES));
+        .and_then(|node| node.choice(source, "an operator", &Operator::NAMES, &[]));
     match (op, section.take(source, "value")) {
         (Some(op), Some(node)) => {
             if let Some(value) = json(&node, source) {

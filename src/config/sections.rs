@@ -18,6 +18,14 @@ const MOST: u64 = 10_000_000;
 const GIB: u64 = 1 << 30;
 const TABLE: &str = "Write it as a [table] of its own.";
 
+/// How an address is written.
+pub(super) const ADDRESS: &str = "Write HOST:PORT, such as \"127.0.0.1:8420\"; port 0 takes a free one.";
+/// Why an address that others can reach is refused, and what to do.
+pub(super) const EXPOSED: (&str, &str) = (
+    "others could reach this address, and without https they could read session cookies and tokens on the way",
+    "Set public_url to the https URL of the proxy in front, or listen on 127.0.0.1, or accept it with insecure_http = true.",
+);
+
 pub(super) fn listen(file: &mut Section<'_>, source: &mut Source<'_>) -> Listen {
     let mut listen = Listen::default();
     let Some(mut section) = file.take(source, "listen").and_then(|node| node.section(source, TABLE)) else { return listen };
@@ -33,21 +41,20 @@ pub(super) fn listen(file: &mut Section<'_>, source: &mut Source<'_>) -> Listen 
     if let Some(node) = section.take(source, "insecure_http") {
         set(&mut listen.insecure_http, node.flag(source));
     }
-    for name in ["trusted_proxies", "tls", "metrics"] {
-        section.later(source, name);
-    }
+    section.later_list(source, "trusted_proxies");
+    section.later(source, "tls");
+    section.later(source, "metrics");
     section.finish(source);
     check_exposure(&listen, source);
     listen
 }
 
 fn address(node: &Node<'_>, source: &mut Source<'_>) -> Option<String> {
-    const MEND: &str = "Write HOST:PORT, such as \"127.0.0.1:8420\"; port 0 takes a free one.";
-    let text = node.text(source, MEND)?;
+    let text = node.text(source, ADDRESS)?;
     if address::is_listen_address(text) {
         return Some(text.to_owned());
     }
-    node.mistake(source, "is not an address to listen on", MEND);
+    node.mistake(source, "is not an address to listen on", ADDRESS);
     None
 }
 
@@ -71,11 +78,7 @@ fn hosts(node: &Node<'_>, source: &mut Source<'_>) -> Option<Vec<String>> {
 
 fn check_exposure(listen: &Listen, source: &mut Source<'_>) {
     if listen.is_exposed() && !listen.insecure_http {
-        source.mistake(
-            "listen.address",
-            "others could reach this address, and without https they could read session cookies and tokens on the way",
-            "Set public_url to the https URL of the proxy in front, or listen on 127.0.0.1, or accept it with insecure_http = true.",
-        );
+        source.mistake("listen.address", EXPOSED.0, EXPOSED.1);
     } else if listen.is_exposed() {
         source.warn("listen.insecure_http", "session cookies and tokens travel unencrypted", "Put a proxy with https in front and set public_url.");
     }
@@ -87,10 +90,8 @@ fn check_exposure(listen: &Listen, source: &mut Source<'_>) {
 pub(super) fn store(file: &mut Section<'_>, source: &mut Source<'_>) -> StoreConfig {
     let mut store = StoreConfig { path: source.resolve("data") };
     let Some(mut section) = file.take(source, "store").and_then(|node| node.section(source, TABLE)) else { return store };
-    if let Some(node) = section.take(source, "engine")
-        && node.choice(source, "an engine", &[("sled", false), ("postgres", true)]) == Some(true)
-    {
-        node.mistake(source, "\"postgres\" is not in this version", "Write engine = \"sled\".");
+    if let Some(node) = section.take(source, "engine") {
+        node.choice(source, "an engine", &[("sled", ())], &["postgres"]);
     }
     if let Some(node) = section.take(source, "path") {
         set(&mut store.path, folder(&node, source));
@@ -144,30 +145,16 @@ pub(super) fn bounds(file: &mut Section<'_>, source: &mut Source<'_>) -> Bounds 
     bounds
 }
 
-/// How mail leaves; the words of `transport`.
-#[derive(Clone, Copy, PartialEq)]
-enum Way {
-    Off,
-    File,
-    Smtp,
-}
-
 pub(super) fn mail(file: &mut Section<'_>, source: &mut Source<'_>) -> Mail {
     let Some(mut section) = file.take(source, "mail").and_then(|node| node.section(source, TABLE)) else { return Mail::Off };
     let transport = section.need(source, "transport", "Write transport = \"file\" or transport = \"off\".");
-    let way = transport.and_then(|node| {
-        let way = node.choice(source, "a way to send mail", &[("file", Way::File), ("off", Way::Off), ("smtp", Way::Smtp)])?;
-        if way == Way::Smtp {
-            node.mistake(source, "\"smtp\" is not in this version", "Write transport = \"file\" and path = \"data/mail\", or transport = \"off\".");
-        }
-        Some(way)
-    });
+    let to_files = transport.and_then(|node| node.choice(source, "a way to send mail", &[("file", true), ("off", false)], &["smtp"]));
     let path = section.take(source, "path").map(|node| folder(&node, source));
     let from = section.take(source, "from").map(|node| mailbox(&node, source));
     section.later(source, "url");
     section.later(source, "password");
     section.finish(source);
-    if way != Some(Way::File) {
+    if to_files != Some(true) {
         return Mail::Off;
     }
     if path.is_none() {

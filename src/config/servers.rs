@@ -11,7 +11,6 @@ use crate::domain::message::MessagePointers;
 use globset::Glob;
 use http::HeaderName;
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Headers that belong to the protocol: an operator's value would break or fake a request.
@@ -65,10 +64,8 @@ fn server(node: &Node<'_>, source: &mut Source<'_>) -> Option<Server> {
         node.and_then(|node| node.time(source, SHORTEST, LONGEST)).unwrap_or(Duration::from_secs(default))
     };
     let (timeout, start_timeout) = (time("timeout", 120), time("start_timeout", 30));
-    if let Some(instances) = section.take(source, "instances")
-        && instances.choice(source, "a way to run instances", &[("per_agent", false), ("shared", true)]) == Some(true)
-    {
-        instances.mistake(source, "\"shared\" is not in this version", "Leave it out; every agent gets an instance of its own.");
+    if let Some(node) = section.take(source, "instances") {
+        node.choice(source, "a way to run instances", &[("per_agent", ())], &["shared"]);
     }
     let policy = rules::policy(&mut section, source);
     let messages = section.take(source, "messages").map(|node| messages(&node, source)).unwrap_or_default();
@@ -92,7 +89,7 @@ fn transport(section: &mut Section<'_>, source: &mut Source<'_>) -> Option<Trans
     let command = command.map(|node| command_line(&node, source));
     let url = url.map(|node| endpoint(&node, source));
     let env = env.map(|node| variables(&node, source)).unwrap_or_default();
-    let cwd = cwd.and_then(|node| working_folder(&node, source));
+    let cwd = cwd.and_then(|node| folder(&node, source));
     let env_clear = env_clear.and_then(|node| node.flag(source)).unwrap_or(false);
     let headers = headers.map(|node| header_lines(&node, source)).unwrap_or_default();
     match (command, url) {
@@ -121,10 +118,6 @@ fn command_line(node: &Node<'_>, source: &mut Source<'_>) -> Option<Vec<String>>
 fn endpoint(node: &Node<'_>, source: &mut Source<'_>) -> Option<String> {
     const MEND: &str = "Write the server's MCP endpoint, such as \"https://mcp.example.org/mcp\"; credentials belong into headers.";
     address::endpoint(node.text(source, MEND)?).map_err(|problem| node.mistake(source, problem, MEND)).ok()
-}
-
-fn working_folder(node: &Node<'_>, source: &mut Source<'_>) -> Option<PathBuf> {
-    folder(node, source)
 }
 
 fn variables(node: &Node<'_>, source: &mut Source<'_>) -> BTreeMap<String, Secret> {
@@ -170,7 +163,8 @@ fn methods(node: &Node<'_>, source: &mut Source<'_>) -> Option<Vec<String>> {
     let mut methods = Vec::new();
     for item in node.list(source, MEND)? {
         let text = item.text(source, MEND)?;
-        if text.is_empty() || Glob::new(text).is_err() {
+        // The bound keeps globset's matcher, which panics on a pattern too large for it, out of reach.
+        if text.is_empty() || text.len() > 200 || Glob::new(text).is_err() {
             item.mistake(source, "is not a pattern", MEND);
         }
         methods.push(text.to_owned());

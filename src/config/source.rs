@@ -15,6 +15,8 @@ const SECRET_BYTES: u64 = 64 << 10;
 pub(super) struct Source<'a> {
     file: &'a str,
     text: &'a str,
+    /// Where each line starts.
+    lines: Vec<usize>,
     base: &'a Path,
     env: &'a dyn Fn(&str) -> Option<String>,
     places: HashMap<String, usize>,
@@ -24,7 +26,8 @@ pub(super) struct Source<'a> {
 
 impl<'a> Source<'a> {
     pub(super) fn new(file: &'a str, text: &'a str, base: &'a Path, env: &'a dyn Fn(&str) -> Option<String>) -> Source<'a> {
-        Source { file, text, base, env, places: HashMap::new(), mistakes: Vec::new(), warnings: Vec::new() }
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(end, _)| end + 1)).collect();
+        Source { file, text, lines, base, env, places: HashMap::new(), mistakes: Vec::new(), warnings: Vec::new() }
     }
 
     /// Remembers where a key stands.
@@ -76,8 +79,8 @@ impl<'a> Source<'a> {
         let (env, file) = (section.take(self, "env"), section.take(self, "file"));
         section.finish(self);
         match (env, file) {
-            (Some(env), None) => self.from_environment(&env),
-            (None, Some(file)) => self.from_file(&file),
+            (Some(env), None) => self.secret_in_environment(&env),
+            (None, Some(file)) => self.secret_in_file(&file),
             _ => {
                 self.mistake_at(node.at, &node.key, "must name one source of the secret", MEND);
                 None
@@ -85,7 +88,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn from_environment(&mut self, node: &Node<'_>) -> Option<Secret> {
+    fn secret_in_environment(&mut self, node: &Node<'_>) -> Option<Secret> {
         let name = node.text(self, "Write the name of an environment variable.")?;
         match (self.env)(name) {
             Some(value) if !value.is_empty() => Some(Secret::from(value)),
@@ -97,7 +100,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn from_file(&mut self, node: &Node<'_>) -> Option<Secret> {
+    fn secret_in_file(&mut self, node: &Node<'_>) -> Option<Secret> {
         let name = node.text(self, "Write the path of a file.")?;
         match read_secret(&self.resolve(name)) {
             Ok(value) => Some(Secret::from(value)),
@@ -121,10 +124,9 @@ impl<'a> Source<'a> {
     }
 
     fn place(&self, at: usize, key: &str, problem: String, mend: String) -> Mistake {
-        let before = self.text.get(..at).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |end| end + 1);
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        let column = before[line_start..].chars().count() + 1;
+        let line = self.lines.partition_point(|start| *start <= at);
+        let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        let column = self.text.get(start..at).map_or(0, |before| before.chars().count()) + 1;
         Mistake { file: self.file.to_owned(), line, column, key: key.to_owned(), problem, mend }
     }
 }

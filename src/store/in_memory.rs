@@ -1,1 +1,198 @@
-//! To be written.
+//! The engine for tests and trials: everything in maps under one mutex, gone with the process. It answers as
+//! `on_sled` does, rule for rule, and stands in for a store that two gates share. Nothing is awaited under the
+//! mutex, so a plain one serves.
+
+use super::rules::{self, Cursor, Ledger, Start};
+use super::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Store, StoreError, Views};
+use crate::domain::audit::{Entry, Head};
+use crate::domain::call::{AskKey, Call, CallId};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::broadcast;
+
+/// Hints that wait for a slow reader before it misses some.
+const HINTS: usize = 1024;
+
+/// The engine.
+#[derive(Debug)]
+pub struct InMemory {
+    books: Mutex<Books>,
+    hints: broadcast::Sender<Hint>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    calls: BTreeMap<CallId, Call>,
+    by_time: BTreeSet<Cursor>,
+    by_deadline: BTreeSet<(Timestamp, CallId)>,
+    newest: HashMap<AskKey, CallId>,
+    rows: BTreeMap<(Kind, String), Row>,
+    entries: Vec<Entry>,
+    head: Head,
+}
+
+impl Default for InMemory {
+    fn default() -> InMemory {
+        InMemory { books: Mutex::default(), hints: broadcast::Sender::new(HINTS) }
+    }
+}
+
+impl InMemory {
+    /// An empty store.
+    pub fn new() -> InMemory {
+        InMemory::default()
+    }
+
+    /// A change is checked whole before its first write, so what a panicking holder left behind is whole.
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ledger for Books {
+    fn call_revision(&self, id: &CallId) -> Result<Option<u64>, StoreError> {
+        Ok(self.calls.get(id).map(|call| call.revision))
+    }
+
+    fn newest_id(&self, key: &AskKey) -> Result<Option<CallId>, StoreError> {
+        Ok(self.newest.get(key).cloned())
+    }
+
+    fn row_revision(&self, kind: Kind, key: &str) -> Result<Option<u64>, StoreError> {
+        Ok(self.rows.get(&(kind, key.to_owned())).map(Row::revision))
+    }
+
+    fn held_of(&self, agent: &str) -> (usize, usize) {
+        let held = || self.calls.values().filter(|call| rules::is_held(call));
+        (held().count(), held().filter(|call| call.agent == agent).count())
+    }
+}
+
+impl Books {
+    fn write(&mut self, change: Change) -> Head {
+        if let Some(write) = change.call {
+            self.write_call(write.call);
+        }
+        for row in change.rows {
+            self.rows.insert((row.kind(), row.key().to_owned()), row);
+        }
+        for removed in change.removed {
+            self.rows.remove(&removed);
+        }
+        self.entries.extend(rules::chain(&mut self.head, change.facts, change.at));
+        self.head.clone()
+    }
+
+    fn write_call(&mut self, call: Call) {
+        match self.calls.get(&call.id) {
+            Some(old) => {
+                self.by_time.remove(&Cursor::of(old));
+                if let Some(deadline) = old.deadline() {
+                    self.by_deadline.remove(&(deadline, old.id.clone()));
+                }
+            }
+            None => {
+                self.newest.insert(call.ask_key(), call.id.clone());
+            }
+        }
+        self.by_time.insert(Cursor::of(&call));
+        if let Some(deadline) = call.deadline() {
+            self.by_deadline.insert((deadline, call.id.clone()));
+        }
+        self.calls.insert(call.id.clone(), call);
+    }
+
+    fn page(&self, query: &Query) -> Result<Page, StoreError> {
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let range = match rules::start(query) {
+            Start::Nowhere => return Ok(Page::default()),
+            Start::First => all,
+            Start::Behind(place) if query.newest_first => (Bound::Unbounded, Bound::Excluded(place)),
+            Start::Behind(place) => (Bound::Excluded(place), Bound::Unbounded),
+        };
+        let by_time = self.by_time.range(range);
+        let places: Box<dyn Iterator<Item = &Cursor> + '_> = if query.newest_first { Box::new(by_time.rev()) } else { Box::new(by_time) };
+        let asked = |call: &Call| query.states.is_empty() || query.states.iter().any(|word| word == call.state.word());
+        let places = places.filter(|place| self.calls.get(&place.id).is_some_and(asked));
+        rules::page(query, places.cloned().map(Ok), |id| Ok(self.calls.get(id).filter(|call| query.matches(call)).cloned()))
+    }
+}
+
+#[async_trait]
+impl Store for InMemory {
+    async fn commit(&self, change: Change) -> Result<Head, CommitError> {
+        let hint = rules::hint(&change);
+        let head = {
+            let mut books = self.books();
+            rules::check(&change, &*books)?;
+            books.write(change)
+        };
+        if let Some(hint) = hint {
+            // An error only says that nobody listens.
+            let _ = self.hints.send(hint);
+        }
+        Ok(head)
+    }
+
+    fn hints(&self) -> broadcast::Receiver<Hint> {
+        self.hints.subscribe()
+    }
+}
+
+#[async_trait]
+impl Views for InMemory {
+    async fn call(&self, id: &CallId) -> Result<Option<Call>, StoreError> {
+        Ok(self.books().calls.get(id).cloned())
+    }
+
+    async fn newest(&self, key: &AskKey) -> Result<Option<Call>, StoreError> {
+        let books = self.books();
+        Ok(books.newest.get(key).and_then(|id| books.calls.get(id)).cloned())
+    }
+
+    async fn calls(&self, query: &Query) -> Result<Page, StoreError> {
+        self.books().page(query)
+    }
+
+    async fn due(&self, until: Timestamp, most: usize) -> Result<Due, StoreError> {
+        let books = self.books();
+        let mut due = Due::default();
+        for (deadline, id) in &books.by_deadline {
+            if *deadline > until || due.calls.len() >= most {
+                due.next = Some(*deadline);
+                break;
+            }
+            due.calls.push(id.clone());
+        }
+        Ok(due)
+    }
+
+    async fn row(&self, kind: Kind, key: &str) -> Result<Option<Row>, StoreError> {
+        Ok(self.books().rows.get(&(kind, key.to_owned())).cloned())
+    }
+
+    async fn rows(&self, kind: Kind, after: Option<&str>, most: usize) -> Result<Vec<Row>, StoreError> {
+        let from = match after {
+            None => Bound::Included((kind, String::new())),
+            Some(after) => Bound::Excluded((kind, after.to_owned())),
+        };
+        let books = self.books();
+        Ok(books.rows.range((from, Bound::Unbounded)).take_while(|((found, _), _)| *found == kind).take(most).map(|(_, row)| row.clone()).collect())
+    }
+
+    async fn entries(&self, from: u64, most: usize) -> Result<Vec<Entry>, StoreError> {
+        let skipped = usize::try_from(from.saturating_sub(1)).unwrap_or(usize::MAX);
+        Ok(self.books().entries.iter().skip(skipped).take(most).cloned().collect())
+    }
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        Ok(self.books().head.clone())
+    }
+
+    async fn held(&self) -> Result<usize, StoreError> {
+        Ok(self.books().held_of("").0)
+    }
+}

@@ -5,6 +5,7 @@
 pub mod in_memory;
 pub mod on_sled;
 pub mod record;
+pub mod rules;
 
 use crate::domain::audit::{Entry, Fact, Head};
 use crate::domain::call::{AskKey, Call, CallId};

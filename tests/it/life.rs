@@ -9,9 +9,9 @@ use paraph::domain::policy::{Action, Policy, PolicySpec, RuleSpec};
 use paraph::gate::people::NewAgent;
 use paraph::gate::review::{Decide, ReviewError};
 use paraph::gate::{Admission, Ask, Clock, Delivery, Gate, Notice, Reviewer, Seat, ServerSettings, Settings};
+use paraph::store::Store;
 use paraph::store::in_memory::InMemory;
 use paraph::store::on_sled::{OnSled, Settings as SledSettings};
-use paraph::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -477,7 +477,7 @@ async fn from_the_third_pending_answer_on_the_agent_is_told_to_stop() {
 async fn held_calls_survive_a_restart_over_sled_and_can_be_approved_then() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let store = OnSled::open(&data, SledSettings::default()).unwrap();
+    let store = OnSled::open(&data, &SledSettings::default()).unwrap();
     let desk = Desk::over(Arc::new(store.clone()), settings()).await;
     let ids: Vec<CallId> = {
         let mut ids = Vec::new();
@@ -489,9 +489,9 @@ async fn held_calls_survive_a_restart_over_sled_and_can_be_approved_then() {
     desk.gate.close(Duration::from_secs(5)).await;
     let (clock, upstream) = (desk.clock.clone(), desk.upstream.clone());
     drop(desk);
-    store.close();
+    store.close().await;
     drop(store);
-    let store: Arc<dyn Store> = Arc::new(OnSled::open(&data, SledSettings::default()).unwrap());
+    let store: Arc<dyn Store> = Arc::new(OnSled::open(&data, &SledSettings::default()).unwrap());
     let gate = Gate::open(store.clone(), upstream.clone(), clock.clone(), settings());
     gate.recover().await.unwrap();
     gate.add_person("ann@example.org", None, Vec::new(), Role::Operator).await.unwrap();

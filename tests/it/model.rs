@@ -147,12 +147,12 @@ impl Engine {
         }
     }
 
-    fn reopen(&mut self) {
+    async fn reopen(&mut self) {
         if let Engine::Sled { data, open } = self {
             if let Some(store) = open.take() {
-                store.close();
+                store.close().await;
             }
-            *open = Some(OnSled::open(data, SledSettings::default()).expect("it opens again"));
+            *open = Some(OnSled::open(data, &SledSettings::default()).expect("it opens again"));
         }
     }
 }
@@ -161,9 +161,10 @@ struct System {
     engine: Engine,
     clock: Arc<ManualClock>,
     upstream: Arc<CountingUpstream>,
-    gate: Gate,
+    /// Taken out for a restart: the old gate lets go of the store before it is opened again.
+    gate: Option<Gate>,
     agent: Agent,
-    ann: Reviewer,
+    ann: Option<Reviewer>,
     seats: HashMap<usize, Vec<Seat>>,
     newest: [Option<CallId>; SLOTS],
     ticks: usize,
@@ -176,7 +177,7 @@ fn arguments(slot: usize) -> String {
 
 impl System {
     async fn start(mut engine: Engine) -> System {
-        engine.reopen();
+        engine.reopen().await;
         let (clock, upstream) = (Arc::new(ManualClock::default()), Arc::new(CountingUpstream::default()));
         let gate = Gate::open(engine.store(), upstream.clone(), clock.clone(), settings());
         let token = gate.add_agent(NewAgent { name: "bot".into(), ..NewAgent::default() }).await.unwrap();
@@ -184,7 +185,11 @@ impl System {
         gate.add_person("ann@example.org", None, Vec::new(), Role::Operator).await.unwrap();
         let token = gate.make_api_token("ann@example.org", 10_000 * HOUR).await.unwrap();
         let ann = gate.by_api_token(&token).await.unwrap().unwrap();
-        System { engine, clock, upstream, gate, agent, ann, seats: HashMap::new(), newest: Default::default(), ticks: 0, token }
+        System { engine, clock, upstream, gate: Some(gate), agent, ann: Some(ann), seats: HashMap::new(), newest: Default::default(), ticks: 0, token }
+    }
+
+    fn gate(&self) -> &Gate {
+        self.gate.as_ref().expect("the gate is open")
     }
 
     async fn ask(&mut self, slot: usize) {
@@ -198,7 +203,7 @@ impl System {
             meta: None,
             trace: Vec::new(),
         };
-        let Admission::Waiting(seat) = self.gate.admit(ask).await.unwrap() else { panic!("not held") };
+        let Admission::Waiting(seat) = self.gate().admit(ask).await.unwrap() else { panic!("not held") };
         if self.newest[slot].as_ref() != Some(seat.call()) {
             self.seats.remove(&slot);
         }
@@ -208,29 +213,34 @@ impl System {
 
     async fn decide(&self, slot: usize, yes: bool) {
         let Some(id) = &self.newest[slot] else { return };
-        let call = self.ann.read(id).await.unwrap().call;
-        let _ = self.ann.decide(id, if yes { approve(&call) } else { reject(&call) }).await;
+        let ann = self.ann.as_ref().expect("ann is signed in");
+        let call = ann.read(id).await.unwrap().call;
+        let _ = ann.decide(id, if yes { approve(&call) } else { reject(&call) }).await;
     }
 
     async fn tick(&mut self) {
         self.ticks += 1;
-        self.gate.add_person(&format!("tick-{}@example.org", self.ticks), None, Vec::new(), Role::Auditor).await.unwrap();
+        self.gate().add_person(&format!("tick-{}@example.org", self.ticks), None, Vec::new(), Role::Auditor).await.unwrap();
     }
 
     async fn restart(&mut self) {
         self.seats.clear();
-        self.gate.close(Duration::from_secs(20)).await;
-        self.engine.reopen();
-        self.gate = Gate::open(self.engine.store(), self.upstream.clone(), self.clock.clone(), settings());
-        self.gate.recover().await.unwrap();
-        self.ann = self.gate.by_api_token(&self.token).await.unwrap().unwrap();
+        self.ann = None;
+        if let Some(gate) = self.gate.take() {
+            gate.close(Duration::from_secs(20)).await;
+        }
+        self.engine.reopen().await;
+        let gate = Gate::open(self.engine.store(), self.upstream.clone(), self.clock.clone(), settings());
+        gate.recover().await.unwrap();
+        self.ann = gate.by_api_token(&self.token).await.unwrap();
+        self.gate = Some(gate);
     }
 
     /// Waits until the slot's call has the state that the table says.
     async fn settle(&self, slot: usize, word: &str) -> String {
         let Some(id) = &self.newest[slot] else { return String::new() };
         let store = self.engine.store();
-        let mut hints = self.gate.watch();
+        let mut hints = self.gate().watch();
         for _ in 0..200 {
             let call = store.call(id).await.unwrap().unwrap();
             if call.state.word() == word {
@@ -296,7 +306,7 @@ async fn play(engine: Engine, steps: &[Step]) {
             }
             Step::Collect(slot) => {
                 let settled = !matches!(table.row(slot), Row::Free | Row::Held { .. } | Row::Permit { .. });
-                if let (true, Some(mut seat)) = (settled, system.seats.get_mut(&slot).and_then(Vec::pop)) {
+                if let Some(mut seat) = settled.then(|| system.seats.get_mut(&slot).and_then(Vec::pop)).flatten() {
                     let delivery = tokio::time::timeout(Duration::from_secs(20), seat.settled()).await.expect("no waiter outlives its call").unwrap();
                     assert_eq!(matches!(delivery, Delivery::Result { .. }), matches!(table.row(slot), Row::Sent { .. }));
                     seat.delivered().await.unwrap();
@@ -320,9 +330,9 @@ async fn play(engine: Engine, steps: &[Step]) {
         system.check(&table).await;
     }
     system.seats.clear();
-    system.gate.close(Duration::from_secs(20)).await;
+    system.gate().close(Duration::from_secs(20)).await;
     if let Engine::Sled { open: Some(store), .. } = &system.engine {
-        store.close();
+        store.close().await;
     }
     assert!(system.clock.now() >= ManualClock::default().now());
 }

@@ -124,12 +124,6 @@ fn check_texts(spec: &RuleSpec, at: &str, mistakes: &mut Vec<SpecMistake>) {
             "Name a group, or leave reviewers out for every reviewer.",
         ));
     }
-    if spec.approvals == Some(0) {
-        mistakes.push(SpecMistake::new(format!("{at}.approvals"), "must be at least 1", "Use action = \"allow\" for calls that need nobody."));
-    }
-    if spec.expires_in == Some(Duration::ZERO) {
-        mistakes.push(SpecMistake::new(format!("{at}.expires_in"), "must be longer than zero", "Use action = \"deny\" for calls that nobody should decide."));
-    }
 }
 
 fn check_keys(spec: &RuleSpec, at: &str, mistakes: &mut Vec<SpecMistake>) {
@@ -141,6 +135,7 @@ fn check_keys(spec: &RuleSpec, at: &str, mistakes: &mut Vec<SpecMistake>) {
         ));
     }
     if spec.action == Action::RequireApproval {
+        check_hold(spec, at, mistakes);
         return;
     }
     let written = [("reviewers", !spec.reviewers.is_empty()), ("approvals", spec.approvals.is_some()), ("expires_in", spec.expires_in.is_some())];
@@ -150,5 +145,14 @@ fn check_keys(spec: &RuleSpec, at: &str, mistakes: &mut Vec<SpecMistake>) {
             format!("means nothing with action = {:?}: nobody is asked", spec.action.name()),
             "Leave it out, or use action = \"require_approval\".",
         ));
+    }
+}
+
+fn check_hold(spec: &RuleSpec, at: &str, mistakes: &mut Vec<SpecMistake>) {
+    if spec.approvals == Some(0) {
+        mistakes.push(SpecMistake::new(format!("{at}.approvals"), "must be at least 1", "Use action = \"allow\" for calls that need nobody."));
+    }
+    if spec.expires_in == Some(Duration::ZERO) {
+        mistakes.push(SpecMistake::new(format!("{at}.expires_in"), "must be longer than zero", "Use action = \"deny\" for calls that nobody should decide."));
     }
 }

@@ -1,0 +1,147 @@
+//! The parts of one open store that the committer and the readers share: the trees, the folder of bodies, and
+//! what is durable so far. Readers hold `durable` while they read and the committer holds it from the first
+//! write until the sync has returned: nobody sees half a change, nor a change that a power cut could take back.
+
+use super::layout::{self, TREES, Tree};
+use crate::domain::audit::Head;
+use crate::domain::call::CallId;
+use crate::store::StoreError;
+use crate::store::record::{self, Apart, CallHead};
+use serde::de::DeserializeOwned;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// One open store.
+#[derive(Debug)]
+pub(super) struct Disk {
+    pub(super) db: sled::Db,
+    /// In the order of `TREES`.
+    pub(super) trees: Vec<sled::Tree>,
+    pub(super) bodies: PathBuf,
+    durable: RwLock<Durable>,
+    /// Held as long as the store is open; let go of after `db`, because fields drop in order.
+    pub(super) _lock: File,
+}
+
+/// What the last durable change left.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Durable {
+    pub(super) head: Head,
+    pub(super) held: usize,
+}
+
+impl Disk {
+    pub(super) fn new(db: sled::Db, bodies: PathBuf, lock: File) -> sled::Result<Disk> {
+        let trees = TREES.iter().map(|(_, name)| db.open_tree(name)).collect::<sled::Result<_>>()?;
+        Ok(Disk { db, trees, bodies, durable: RwLock::default(), _lock: lock })
+    }
+
+    pub(super) fn tree(&self, tree: Tree) -> &sled::Tree {
+        &self.trees[tree as usize]
+    }
+
+    /// Keeps the committer out. A panic of the committer does not end reading.
+    pub(super) fn reading(&self) -> RwLockReadGuard<'_, Durable> {
+        self.durable.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the readers out.
+    pub(super) fn writing(&self) -> RwLockWriteGuard<'_, Durable> {
+        self.durable.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A value as it lies in a tree.
+    pub(super) fn value(&self, tree: Tree, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
+        self.tree(tree).get(key).map_err(|cause| damaged(&cause))
+    }
+
+    /// A record of a tree.
+    pub(super) fn record<R: DeserializeOwned>(&self, tree: Tree, key: &[u8], value: &[u8]) -> Result<R, StoreError> {
+        record::decode(value, |apart| self.apart(&layout::owner(tree, key), apart))
+    }
+
+    /// The head of a call.
+    pub(super) fn call_head(&self, id: &CallId) -> Result<Option<CallHead>, StoreError> {
+        let key = id.as_str().as_bytes();
+        self.value(Tree::Calls, key)?.map(|value| self.record(Tree::Calls, key, &value)).transpose()
+    }
+
+    /// Bytes that stand apart, unchecked.
+    pub(super) fn apart(&self, owner: &[u8], apart: &Apart) -> Result<Vec<u8>, StoreError> {
+        if apart.is_file() {
+            return fs::read(self.body_path(apart))
+                .map_err(|cause| StoreError::Corrupt(format!("the body file {} cannot be read: {cause}", apart.file_name())));
+        }
+        let mut bytes = Vec::with_capacity(apart.bytes);
+        for number in 0..apart.chunks() {
+            let chunk = self.value(Tree::Chunks, &layout::chunk(owner, apart, number))?;
+            bytes.extend_from_slice(&chunk.ok_or_else(|| StoreError::Corrupt("a chunk of a text is missing".to_owned()))?);
+        }
+        Ok(bytes)
+    }
+
+    fn body_path(&self, apart: &Apart) -> PathBuf {
+        self.bodies.join(apart.file_name())
+    }
+
+    /// Writes a body that is not there yet; the caller syncs the folder before it names the file.
+    pub(super) fn write_body(&self, apart: &Apart, bytes: &[u8]) -> io::Result<()> {
+        let path = self.body_path(apart);
+        if path.try_exists()? {
+            return Ok(());
+        }
+        let unfinished = path.with_extension("tmp");
+        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, &path)
+    }
+
+    /// Makes renames in the folder of bodies durable.
+    pub(super) fn sync_bodies(&self) -> io::Result<()> {
+        File::open(&self.bodies)?.sync_all()
+    }
+
+    /// Removes the files that nobody needs. Also half-written ones of a crash.
+    pub(super) fn sweep_bodies(&self) -> io::Result<()> {
+        for found in fs::read_dir(&self.bodies)? {
+            let found = found?;
+            let sha256 = found.file_name().to_str().and_then(unhex);
+            if sha256.is_none_or(|sha256| self.is_orphan(&sha256)) {
+                fs::remove_file(found.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a file that a durable change stopped needing. One that stays is swept at the next open.
+    pub(super) fn drop_body(&self, apart: &Apart) {
+        if self.is_orphan(&apart.sha256)
+            && let Err(cause) = fs::remove_file(self.body_path(apart))
+        {
+            tracing::warn!(%cause, "a body file that is not needed any more could not be removed");
+        }
+    }
+
+    /// An unreadable index keeps the file.
+    fn is_orphan(&self, sha256: &[u8]) -> bool {
+        self.tree(Tree::Bodies).scan_prefix(sha256).next().is_none()
+    }
+}
+
+fn unhex(name: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let pair = |pair: &[u8]| match pair {
+        [high, low] => u8::try_from(digit(*high)? * 16 + digit(*low)?).ok(),
+        _ => None,
+    };
+    Some(name.as_bytes().chunks(2).map(pair).collect::<Option<Vec<u8>>>()?).filter(|bytes| bytes.len() == 32)
+}
+
+/// What sled found while reading, without a record's content.
+pub(super) fn damaged(cause: &sled::Error) -> StoreError {
+    StoreError::Corrupt(cause.to_string())
+}

@@ -1,0 +1,258 @@
+//! The embedded engine on sled 0.34: durable when `commit` returns, also after a power cut. One thread writes
+//! (committer.rs), reads run on blocking threads (reads.rs), and both agree on what is durable (disk.rs). What
+//! sled must never be asked for is written in docs/operations.md. Opened by `serve`.
+
+mod committer;
+mod disk;
+mod layout;
+mod open;
+mod plan;
+mod reads;
+
+pub use open::OpenError;
+
+use super::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Store, StoreError, Views};
+use crate::domain::audit::{Entry, Head};
+use crate::domain::call::{AskKey, Call, CallId};
+use async_trait::async_trait;
+use committer::{Committer, Job};
+use disk::{Disk, Durable};
+use jiff::Timestamp;
+use open::Opened;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+/// What an operator may set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// sled's page cache, bytes; its memory is a few times that.
+    pub cache_bytes: u64,
+    /// How often sled writes in the background, milliseconds. Durability does not rest on it.
+    pub flush_every_ms: u64,
+    /// Changes that may wait for the committer; one more is answered `Busy`.
+    pub queue: usize,
+    /// Hints that wait for a slow reader before it misses some.
+    pub hints: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { cache_bytes: 64 * 1024 * 1024, flush_every_ms: 200, queue: 1024, hints: 1024 }
+    }
+}
+
+/// The engine. A clone is another handle to the same store; the last one to go ends the committer after it has
+/// worked off its queue, and waits for that.
+#[derive(Debug, Clone)]
+pub struct OnSled {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    disk: Arc<Disk>,
+    running: Mutex<Option<Running>>,
+    hints: broadcast::Sender<Hint>,
+    poisoned: watch::Receiver<Option<String>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    jobs: mpsc::Sender<Job>,
+    thread: JoinHandle<()>,
+}
+
+impl OnSled {
+    /// Opens or creates the store in a data folder. Blocks: call it before the runtime serves anybody.
+    pub fn open(path: &Path, settings: &Settings) -> Result<OnSled, OpenError> {
+        OnSled::start(open::open(path, settings)?, path, settings)
+    }
+
+    fn start(opened: Opened, path: &Path, settings: &Settings) -> Result<OnSled, OpenError> {
+        let Opened { disk, head, held, sync } = opened;
+        let disk = Arc::new(disk);
+        let hints = broadcast::Sender::new(settings.hints.max(1));
+        let (poison, poisoned) = watch::channel(None);
+        let (jobs, queue) = mpsc::channel(settings.queue.max(1));
+        let committer = Committer { disk: Arc::clone(&disk), head, held, sync, poisoned: poison, hints: hints.clone() };
+        let thread = std::thread::Builder::new().name("store-committer".to_owned()).spawn(move || committer.run(queue));
+        let thread = thread.map_err(|cause| OpenError::Io { path: path.to_owned(), cause })?;
+        Ok(OnSled { inner: Arc::new(Inner { disk, running: Mutex::new(Some(Running { jobs, thread })), hints, poisoned }) })
+    }
+
+    /// `Some(why)` as soon as the store takes nothing more: the gateway then ends with exit code 70.
+    pub fn poisoned(&self) -> watch::Receiver<Option<String>> {
+        self.inner.poisoned.clone()
+    }
+
+    /// Ends the committer after its queue is worked off. Later commits are refused; reads go on.
+    pub async fn close(&self) {
+        let inner = Arc::clone(&self.inner);
+        // An error says that the closing itself panicked; there is nothing left to close.
+        let _ = tokio::task::spawn_blocking(move || inner.end()).await;
+    }
+
+    async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Disk, &Durable) -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
+        let disk = Arc::clone(&self.inner.disk);
+        let reading = tokio::task::spawn_blocking(move || {
+            let durable = disk.reading();
+            read(&disk, &durable)
+        });
+        reading.await.unwrap_or_else(|_| Err(StoreError::Corrupt("reading panicked".to_owned())))
+    }
+}
+
+impl Inner {
+    fn running(&self) -> std::sync::MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self) {
+        let running = self.running().take();
+        if let Some(Running { jobs, thread }) = running {
+            drop(jobs);
+            // The thread catches its own panics.
+            let _ = thread.join();
+        }
+    }
+
+    fn refusal(&self) -> CommitError {
+        let why = self.poisoned.borrow().clone();
+        StoreError::Poisoned(why.unwrap_or_else(|| "it is closed".to_owned())).into()
+    }
+
+    fn submit(&self, job: Job) -> Result<(), CommitError> {
+        if self.poisoned.borrow().is_some() {
+            return Err(self.refusal());
+        }
+        let sent = self.running().as_ref().map(|running| running.jobs.try_send(job));
+        match sent {
+            Some(Ok(())) => Ok(()),
+            Some(Err(mpsc::error::TrySendError::Full(_))) => Err(StoreError::Busy.into()),
+            Some(Err(mpsc::error::TrySendError::Closed(_))) | None => Err(self.refusal()),
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+#[async_trait]
+impl Store for OnSled {
+    async fn commit(&self, change: Change) -> Result<Head, CommitError> {
+        let (answer, answered) = oneshot::channel();
+        self.inner.submit(Job { change, answer })?;
+        answered.await.unwrap_or(Err(CommitError::Lost))
+    }
+
+    fn hints(&self) -> broadcast::Receiver<Hint> {
+        self.inner.hints.subscribe()
+    }
+}
+
+#[async_trait]
+impl Views for OnSled {
+    async fn call(&self, id: &CallId) -> Result<Option<Call>, StoreError> {
+        let id = id.clone();
+        self.read(move |disk, _| reads::call(disk, &id)).await
+    }
+
+    async fn newest(&self, key: &AskKey) -> Result<Option<Call>, StoreError> {
+        let key = key.clone();
+        self.read(move |disk, _| reads::newest(disk, &key)).await
+    }
+
+    async fn calls(&self, query: &Query) -> Result<Page, StoreError> {
+        let query = query.clone();
+        self.read(move |disk, _| reads::calls(disk, &query)).await
+    }
+
+    async fn due(&self, until: Timestamp, most: usize) -> Result<Due, StoreError> {
+        self.read(move |disk, _| reads::due(disk, until, most)).await
+    }
+
+    async fn row(&self, kind: Kind, key: &str) -> Result<Option<Row>, StoreError> {
+        let key = key.to_owned();
+        self.read(move |disk, _| reads::row(disk, kind, &key)).await
+    }
+
+    async fn rows(&self, kind: Kind, after: Option<&str>, most: usize) -> Result<Vec<Row>, StoreError> {
+        let after = after.map(str::to_owned);
+        self.read(move |disk, _| reads::rows(disk, kind, after.as_deref(), most)).await
+    }
+
+    async fn entries(&self, from: u64, most: usize) -> Result<Vec<Entry>, StoreError> {
+        self.read(move |disk, _| reads::entries(disk, from, most)).await
+    }
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        self.read(|_, durable| Ok(durable.head.clone())).await
+    }
+
+    async fn held(&self) -> Result<usize, StoreError> {
+        self.read(|_, durable| Ok(durable.held)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::audit::Fact;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    fn change() -> Change {
+        let fact = Fact { kind: "test.fact", call: None, actor: "paraph".to_owned(), data: serde_json::json!({}) };
+        Change::of_facts(Timestamp::UNIX_EPOCH, vec![fact])
+    }
+
+    /// The first sync works, the second does what the test asks for, and a third must not come.
+    fn with_second_sync(folder: &Path, second: fn() -> std::io::Result<()>) -> (OnSled, Arc<AtomicU32>) {
+        let mut opened = open::open(folder, &Settings::default()).unwrap();
+        let syncs = Arc::new(AtomicU32::new(0));
+        let (counted, mut sync) = (Arc::clone(&syncs), opened.sync);
+        opened.sync = Box::new(move || if counted.fetch_add(1, Ordering::SeqCst) == 0 { sync() } else { second() });
+        (OnSled::start(opened, folder, &Settings::default()).unwrap(), syncs)
+    }
+
+    async fn poisons(second: fn() -> std::io::Result<()>) {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, syncs) = with_second_sync(&folder.path().join("data"), second);
+        store.commit(change()).await.unwrap();
+        assert_eq!(*store.poisoned().borrow(), None);
+        assert_eq!(store.commit(change()).await, Err(CommitError::Lost));
+        for _ in 0..3 {
+            assert!(matches!(store.commit(change()).await, Err(CommitError::Store(StoreError::Poisoned(_)))));
+        }
+        store.poisoned().wait_for(Option::is_some).await.unwrap();
+        assert_eq!(syncs.load(Ordering::SeqCst), 2, "a failed sync is never tried again");
+        assert_eq!(store.head().await.unwrap().seq, 1, "what was not synced is not shown as durable");
+    }
+
+    #[tokio::test]
+    async fn a_failed_sync_poisons_the_store_and_loses_the_acknowledgement() {
+        poisons(|| Err(std::io::Error::other("no space left"))).await;
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_the_committer_poisons_the_store() {
+        poisons(|| panic!("a test lets the committer panic")).await;
+    }
+
+    #[tokio::test]
+    async fn a_body_file_that_cannot_be_written_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        let store = OnSled::open(&path, &Settings::default()).unwrap();
+        std::fs::remove_dir(path.join("bodies")).unwrap();
+        let mut change = change();
+        change.facts[0].data = serde_json::json!({ "long": "x".repeat(70_000) });
+        assert!(matches!(store.commit(change).await, Err(CommitError::Store(StoreError::Poisoned(_)))));
+        assert_eq!(store.head().await.unwrap(), Head::default());
+        assert!(store.entries(1, 10).await.unwrap().is_empty());
+    }
+}

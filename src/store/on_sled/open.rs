@@ -1,0 +1,169 @@
+//! Opens a data folder: private to its owner, used by one process, of a format that this binary knows, readable.
+//! Everything else is refused with what to do; a damaged store is never replaced by an empty one, because that
+//! would forget who decided what. Called by `OnSled::open`.
+
+use super::Settings;
+use super::committer::Sync;
+use super::disk::Disk;
+use super::layout::Tree;
+use super::plan::Held;
+use crate::domain::audit::{Entry, Head};
+use crate::store::StoreError;
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+/// The format of layout.rs and record.rs.
+const FORMAT: u32 = 1;
+
+/// Why a store did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("the data folder {0} is in use by another process: stop that one first")]
+    InUse(PathBuf),
+    /// Others than the owner can get in.
+    #[error("the data folder {path} is open to others (mode {mode:03o}): it holds messages, so run `chmod 700` on it")]
+    TooOpen {
+        /// Which folder.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A newer Paraph wrote it.
+    #[error(
+        "the store has format {found} and this Paraph knows formats up to {known}: start the newer Paraph that wrote it, or restore a backup of format {known}"
+    )]
+    Newer {
+        /// In the store.
+        found: u32,
+        /// The newest that this binary knows.
+        known: u32,
+    },
+    /// It cannot be read.
+    #[error("the store in {path} is damaged ({why}): keep the folder as it is, and restore from a backup into a new one")]
+    Damaged {
+        /// Which folder.
+        path: PathBuf,
+        /// What was seen.
+        why: String,
+    },
+    /// The file system refused.
+    #[error("the data folder {path} cannot be opened: {cause}")]
+    Io {
+        /// Which path.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+/// An open store and what the committer needs to begin.
+pub(super) struct Opened {
+    pub(super) disk: Disk,
+    pub(super) head: Head,
+    pub(super) held: Held,
+    pub(super) sync: Sync,
+}
+
+/// Opens or creates the store of a data folder.
+pub(super) fn open(path: &Path, settings: &Settings) -> Result<Opened, OpenError> {
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |cause| OpenError::Io { path, cause }
+    };
+    private_folder(path)?;
+    let lock = lock(path)?;
+    let (store, bodies) = (path.join("store"), path.join("bodies"));
+    private_folder(&bodies)?;
+    let damaged = |why: String| OpenError::Damaged { path: path.to_owned(), why };
+    // sled panics on pages that it cannot make sense of.
+    let disk = catch_unwind(AssertUnwindSafe(|| {
+        let config = sled::Config::new().path(&store).cache_capacity(settings.cache_bytes).flush_every_ms(Some(settings.flush_every_ms));
+        let db = config.open()?;
+        check_format(&db, path)?;
+        Ok(Disk::new(db, bodies, lock)?)
+    }));
+    let disk = match disk {
+        Ok(Ok(disk)) => disk,
+        Ok(Err(Early::Refused(why))) => return Err(why),
+        Ok(Err(Early::Sled(sled::Error::Io(cause)))) if !matches!(cause.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) => {
+            return Err(OpenError::Io { path: store, cause });
+        }
+        Ok(Err(Early::Sled(cause))) => return Err(damaged(cause.to_string())),
+        Err(_) => return Err(damaged("its pages make no sense".to_owned())),
+    };
+    let database = File::open(store.join("db")).map_err(at(&store))?;
+    // sled syncs neither the folders nor, before the first commit, the format number.
+    disk.db.flush().map_err(|cause| damaged(cause.to_string()))?;
+    database.sync_data().and_then(|()| File::open(&store)?.sync_all()).map_err(at(&store))?;
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(at(path))?;
+    let read = catch_unwind(AssertUnwindSafe(|| Ok::<_, StoreError>((last_head(&disk)?, Held::count(&disk)?))));
+    let (head, held) = match read {
+        Ok(Ok(read)) => read,
+        Ok(Err(cause)) => return Err(damaged(cause.to_string())),
+        Err(_) => return Err(damaged("its pages make no sense".to_owned())),
+    };
+    disk.sweep_bodies().map_err(at(&disk.bodies))?;
+    {
+        let mut durable = disk.writing();
+        durable.head = head.clone();
+        durable.held = held.total;
+    }
+    Ok(Opened { disk, head, held, sync: Box::new(move || database.sync_data()) })
+}
+
+/// Why the trees were not reached.
+enum Early {
+    Refused(OpenError),
+    Sled(sled::Error),
+}
+
+impl From<sled::Error> for Early {
+    fn from(cause: sled::Error) -> Early {
+        Early::Sled(cause)
+    }
+}
+
+fn private_folder(path: &Path) -> Result<(), OpenError> {
+    let at = |cause| OpenError::Io { path: path.to_owned(), cause };
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at)?;
+    let mode = fs::metadata(path).map_err(at)?.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 { Ok(()) } else { Err(OpenError::TooOpen { path: path.to_owned(), mode }) }
+}
+
+/// A lock of our own, because sled's says "in use" only in prose, and because the bodies need it too.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let name = path.join("lock");
+    let at = |cause| OpenError::Io { path: name.clone(), cause };
+    let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&name).map_err(at)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
+        Err(TryLockError::Error(cause)) => Err(at(cause)),
+    }
+}
+
+fn check_format(db: &sled::Db, path: &Path) -> Result<(), Early> {
+    let meta = db.open_tree("meta")?;
+    let damaged = |why: &str| Early::Refused(OpenError::Damaged { path: path.to_owned(), why: why.to_owned() });
+    let Some(stored) = meta.get("format")? else {
+        // Only a store that was never written to may lack it.
+        let records = db.open_tree(super::layout::TREES[Tree::Entries as usize].1)?;
+        if !records.is_empty() {
+            return Err(damaged("it has no format number"));
+        }
+        meta.insert("format", &FORMAT.to_be_bytes())?;
+        return Ok(());
+    };
+    let found = stored.as_ref().try_into().map(u32::from_be_bytes).map_err(|_| damaged("its format number is not one"))?;
+    if found > FORMAT { Err(Early::Refused(OpenError::Newer { found, known: FORMAT })) } else { Ok(()) }
+}
+
+fn last_head(disk: &Disk) -> Result<Head, StoreError> {
+    let last = disk.tree(Tree::Entries).last().map_err(|cause| super::disk::damaged(&cause))?;
+    let Some((key, value)) = last else { return Ok(Head::default()) };
+    disk.record::<Entry>(Tree::Entries, &key, &value).map(|entry| entry.head())
+}

@@ -1,0 +1,247 @@
+//! What a change does to the trees: checked against the store plus the changes that go before it in the same
+//! batch, and written down as single operations. Only the committer plans, and only the committer writes, so
+//! what was read while planning is still true in the transaction.
+
+use super::disk::{Disk, damaged};
+use super::layout::{self, HELD, Tree};
+use crate::domain::audit::Head;
+use crate::domain::call::{AskKey, Call, CallId};
+use crate::store::record::{self, Apart, CallHead, Written};
+use crate::store::rules::{self, Ledger};
+use crate::store::{Change, CommitError, Kind, Row, StoreError};
+use std::collections::{BTreeMap, HashMap};
+
+/// Operations by tree and key; `None` removes.
+pub(super) type Operations = BTreeMap<(Tree, Vec<u8>), Option<Vec<u8>>>;
+
+/// How many calls are held: a count that the committer keeps, because the store has none.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Held {
+    pub(super) total: usize,
+    of_agent: HashMap<String, usize>,
+}
+
+impl Held {
+    /// Counts what the store holds, at open.
+    pub(super) fn count(disk: &Disk) -> Result<Held, StoreError> {
+        let mut held = Held::default();
+        for key in disk.tree(Tree::ByTime).scan_prefix([HELD]).keys() {
+            let place = layout::read_place(&key.map_err(|cause| damaged(&cause))?)?;
+            let head = disk.call_head(&place.id)?.ok_or_else(|| StoreError::Corrupt("an index names a call that is not there".to_owned()))?;
+            held.add(&head.call.agent);
+        }
+        Ok(held)
+    }
+
+    fn add(&mut self, agent: &str) {
+        self.total += 1;
+        *self.of_agent.entry(agent.to_owned()).or_default() += 1;
+    }
+
+    fn take(&mut self, agent: &str) {
+        self.total = self.total.saturating_sub(1);
+        if let Some(count) = self.of_agent.get_mut(agent) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.of_agent.remove(agent);
+            }
+        }
+    }
+}
+
+/// Changes that will become durable together.
+#[derive(Debug)]
+pub(super) struct Batch<'a> {
+    disk: &'a Disk,
+    /// What the transaction does.
+    pub(super) operations: Operations,
+    /// Files to be there before it.
+    pub(super) bodies: Vec<(Apart, Vec<u8>)>,
+    /// Files that may be needless after it.
+    pub(super) dropped: Vec<Apart>,
+    /// The chain after it.
+    pub(super) head: Head,
+    /// The count after it.
+    pub(super) held: Held,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(disk: &'a Disk, head: Head, held: Held) -> Batch<'a> {
+        Batch { disk, operations: Operations::new(), bodies: Vec::new(), dropped: Vec::new(), head, held }
+    }
+
+    /// What a change adds to the batch; the batch itself stays as it is.
+    pub(super) fn plan(&self, change: &Change) -> Result<Plan, CommitError> {
+        rules::check(change, self)?;
+        let mut plan = Plan { head: self.head.clone(), held: self.held.clone(), ..Plan::default() };
+        if let Some(write) = &change.call {
+            plan.call(self, &write.call)?;
+        }
+        for row in &change.rows {
+            let key = layout::row(row.kind(), row.key());
+            plan.record(self, Tree::Rows, key, record::encode(row)?, Vec::new())?;
+        }
+        for (kind, key) in &change.removed {
+            plan.remove(self, Tree::Rows, layout::row(*kind, key))?;
+        }
+        for entry in rules::chain(&mut plan.head, change.facts.clone(), change.at) {
+            plan.record(self, Tree::Entries, entry.seq.to_be_bytes().to_vec(), record::encode(&entry)?, Vec::new())?;
+        }
+        Ok(plan)
+    }
+
+    /// Takes a plan that was made for this batch as it is.
+    pub(super) fn add(&mut self, plan: Plan) {
+        self.operations.extend(plan.operations);
+        self.bodies.extend(plan.bodies);
+        self.dropped.extend(plan.dropped);
+        self.head = plan.head;
+        self.held = plan.held;
+    }
+
+    /// The value after what is already in the batch.
+    fn value(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.operations.get(&(tree, key.to_vec())) {
+            Some(planned) => Ok(planned.clone()),
+            None => Ok(self.disk.value(tree, key)?.map(|value| value.to_vec())),
+        }
+    }
+
+    fn apart(&self, owner: &[u8], apart: &Apart) -> Result<Vec<u8>, StoreError> {
+        if apart.is_file() {
+            return match self.bodies.iter().find(|(name, _)| name == apart) {
+                Some((_, bytes)) => Ok(bytes.clone()),
+                None => self.disk.apart(owner, apart),
+            };
+        }
+        let mut bytes = Vec::with_capacity(apart.bytes);
+        for number in 0..apart.chunks() {
+            bytes.extend(self.value(Tree::Chunks, &layout::chunk(owner, apart, number))?.unwrap_or_default());
+        }
+        Ok(bytes)
+    }
+
+    fn call_head(&self, id: &CallId) -> Result<Option<CallHead>, StoreError> {
+        let key = id.as_str().as_bytes();
+        let Some(value) = self.value(Tree::Calls, key)? else { return Ok(None) };
+        record::decode(&value, |apart| self.apart(&layout::owner(Tree::Calls, key), apart)).map(Some)
+    }
+}
+
+impl Ledger for Batch<'_> {
+    fn call_revision(&self, id: &CallId) -> Result<Option<u64>, StoreError> {
+        Ok(self.call_head(id)?.map(|head| head.call.revision))
+    }
+
+    fn newest_id(&self, key: &AskKey) -> Result<Option<CallId>, StoreError> {
+        let value = self.value(Tree::Newest, key.0.as_str().as_bytes())?;
+        value.map(|id| String::from_utf8(id).map(CallId).map_err(|_| StoreError::Corrupt("an id is not UTF-8".to_owned()))).transpose()
+    }
+
+    fn row_revision(&self, kind: Kind, key: &str) -> Result<Option<u64>, StoreError> {
+        let key = layout::row(kind, key);
+        let Some(value) = self.value(Tree::Rows, &key)? else { return Ok(None) };
+        let row: Row = record::decode(&value, |apart| self.apart(&layout::owner(Tree::Rows, &key), apart))?;
+        Ok(Some(row.revision()))
+    }
+
+    fn held_of(&self, agent: &str) -> (usize, usize) {
+        (self.held.total, self.held.of_agent.get(agent).copied().unwrap_or(0))
+    }
+}
+
+/// What one change adds to a batch.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// Operations.
+    pub(super) operations: Operations,
+    bodies: Vec<(Apart, Vec<u8>)>,
+    dropped: Vec<Apart>,
+    /// The chain behind the change: its acknowledgement.
+    pub(super) head: Head,
+    held: Held,
+}
+
+impl Plan {
+    fn put(&mut self, tree: Tree, key: Vec<u8>, value: Option<Vec<u8>>) {
+        self.operations.insert((tree, key), value);
+    }
+
+    fn call(&mut self, batch: &Batch<'_>, call: &Call) -> Result<(), StoreError> {
+        let old = batch.call_head(&call.id)?;
+        if let Some(old) = &old {
+            self.put(Tree::ByTime, layout::by_time(&old.call), None);
+            if let Some(key) = layout::by_deadline(&old.call) {
+                self.put(Tree::ByDeadline, key, None);
+            }
+            if rules::is_held(&old.call) {
+                self.held.take(&old.call.agent);
+            }
+        } else {
+            self.put(Tree::Newest, call.ask_key().0.as_str().as_bytes().to_vec(), Some(call.id.as_str().as_bytes().to_vec()));
+        }
+        self.put(Tree::ByTime, layout::by_time(call), Some(Vec::new()));
+        if let Some(key) = layout::by_deadline(call) {
+            self.put(Tree::ByDeadline, key, Some(Vec::new()));
+        }
+        if rules::is_held(call) {
+            self.held.add(&call.agent);
+        }
+        let (head, apart) = CallHead::split(call);
+        let mut written = record::encode(&head)?;
+        written.apart.extend(apart);
+        let named = old.iter().flat_map(CallHead::names).cloned().collect();
+        self.record(batch, Tree::Calls, call.id.as_str().as_bytes().to_vec(), written, named)
+    }
+
+    /// Writes a record and what it names, and removes what its last revision named and this one does not.
+    /// `named` is what the last revision named inside the record.
+    fn record(&mut self, batch: &Batch<'_>, tree: Tree, key: Vec<u8>, written: Written, mut named: Vec<Apart>) -> Result<(), StoreError> {
+        let owner = layout::owner(tree, &key);
+        if let Some(old) = batch.value(tree, &key)? {
+            named.extend(record::named(&old)?);
+        }
+        for apart in named.iter().filter(|old| written.apart.iter().all(|(new, _)| new != *old)) {
+            self.forget(&owner, apart);
+        }
+        for (apart, bytes) in written.apart {
+            if !named.contains(&apart) {
+                self.keep(&owner, apart, bytes);
+            }
+        }
+        self.put(tree, key, Some(written.value));
+        Ok(())
+    }
+
+    fn remove(&mut self, batch: &Batch<'_>, tree: Tree, key: Vec<u8>) -> Result<(), StoreError> {
+        if let Some(old) = batch.value(tree, &key)? {
+            for apart in record::named(&old)? {
+                self.forget(&layout::owner(tree, &key), &apart);
+            }
+        }
+        self.put(tree, key, None);
+        Ok(())
+    }
+
+    fn keep(&mut self, owner: &[u8], apart: Apart, bytes: Vec<u8>) {
+        if apart.is_file() {
+            self.put(Tree::Bodies, layout::body(&apart, owner), Some(Vec::new()));
+            self.bodies.push((apart, bytes));
+            return;
+        }
+        for (number, chunk) in (0..).zip(bytes.chunks(record::CHUNK_BYTES)) {
+            self.put(Tree::Chunks, layout::chunk(owner, &apart, number), Some(chunk.to_vec()));
+        }
+    }
+
+    fn forget(&mut self, owner: &[u8], apart: &Apart) {
+        if apart.is_file() {
+            self.put(Tree::Bodies, layout::body(apart, owner), None);
+            self.dropped.push(apart.clone());
+            return;
+        }
+        for number in 0..apart.chunks() {
+            self.put(Tree::Chunks, layout::chunk(owner, apart, number), None);
+        }
+    }
+}
