@@ -2,11 +2,16 @@
 //! sentence when it is missing; `tests/run` brings them.
 
 mod architecture;
+mod browser;
 mod cli;
 mod engines;
 mod fakes;
+mod kill;
 mod life;
 mod mail;
 mod mcp;
 mod model;
+mod sdks;
+mod upstream_servers;
 mod upstreams;
+mod world;
