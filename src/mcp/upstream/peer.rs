@@ -2,6 +2,10 @@
 //! server's requests, and its events. It sends each request at most once and says of every end whether a
 //! byte may have left. Called by the side towards agents and by `Upstreams::send`.
 
+mod handshake;
+
+pub use handshake::ASKED_REVISION;
+
 use super::board::{Answer, Board, Pending};
 use super::http::{HttpLink, Lost};
 use super::process::ProcessLink;
@@ -15,11 +19,6 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, broadcast};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-/// The revision Paraph asks servers for.
-pub const ASKED_REVISION: &str = "2025-11-25";
-/// The revisions it accepts in a server's answer.
-const ACCEPTED: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
 
 /// A response of a server; the body is the JSON text of `result` or `error`, byte for byte.
 #[derive(Debug, Clone)]
@@ -91,7 +90,7 @@ impl Peer {
             slots: parts.slots,
             timeout: parts.timeout,
             start_timeout: parts.start_timeout,
-            initialize: initialize_params(client),
+            initialize: handshake::params(client),
             has_client: client.is_some(),
             hello: Mutex::new(Box::default()),
             renewing: Semaphore::new(1),
@@ -109,58 +108,14 @@ impl Peer {
         }
     }
 
-    async fn shake_hands(&self) -> Result<(), String> {
-        let name = &self.server;
-        let deadline = Instant::now() + self.start_timeout;
-        let mut pending = self.board.register(None).map_err(|failure| failure.to_string())?;
-        let text = wire::request(pending.id, "initialize", Some(&self.initialize), false);
-        let left = AtomicBool::new(false);
-        let end = tokio::time::timeout_at(deadline, self.exchange(&mut pending, text, &left, true)).await;
-        let result = match end {
-            Err(_) => {
-                return Err(format!(
-                    "Server {name} did not answer initialize within {} s. Is it an MCP server on this transport? start_timeout can be raised.",
-                    self.start_timeout.as_secs_f32()
-                ));
-            }
-            Ok(Err(Lost)) => return Err(format!("Server {name} answered initialize with HTTP 404: check its url.")),
-            Ok(Ok(Err(failure))) => return Err(format!("Server {name} could not be started. {failure}")),
-            Ok(Ok(Ok(Reply::Error(error)))) => return Err(format!("Server {name} refused initialize{}.", error_code(&error))),
-            Ok(Ok(Ok(Reply::Result(result)))) => result,
-        };
-        drop(pending);
-        #[derive(serde::Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Result_ {
-            protocol_version: String,
-        }
-        let revision = serde_json::from_str::<Result_>(result.get()).map_err(|_| format!("Server {name} answered initialize without a protocolVersion."))?;
-        let Some(revision) = ACCEPTED.iter().find(|known| **known == revision.protocol_version) else {
-            return Err(format!("Server {name} answered initialize with a protocol revision that Paraph does not speak; it speaks {}.", ACCEPTED.join(", ")));
-        };
-        *self.hello.lock().unwrap_or_else(PoisonError::into_inner) = result;
-        if let Link::Http(link) = &self.link {
-            link.negotiated(revision);
-        }
-        let initialized = wire::notification("notifications/initialized", None);
-        tokio::time::timeout_at(deadline, self.say(initialized))
-            .await
-            .map_err(|_| format!("Server {name} did not take notifications/initialized in time."))?
-            .map_err(|failure| format!("Server {name} did not take notifications/initialized. {failure}"))?;
-        if let Link::Http(link) = &self.link {
-            link.listen(Arc::clone(&self.board));
-        }
-        Ok(())
-    }
-
     /// The server's answer to `initialize`: the JSON text of its `result`, byte for byte.
     pub fn hello(&self) -> Box<RawValue> {
         self.hello.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sends one request once and waits for its end, at most the server's `timeout`. `params` pass as they
-    /// are, but for `_meta.progressToken`, which is our own upstream and the relay's on the way back.
-    /// When `cancel` fires, `notifications/cancelled` goes upstream and the waiting goes on.
+    /// Sends one request once and waits for its end, at most the server's `timeout`, which starts again when the
+    /// client has answered a question of the server. `params` pass as they are, but for `_meta.progressToken`,
+    /// which is our own upstream and the relay's on the way back. When `cancel` fires, `notifications/cancelled` goes upstream and the waiting goes on.
     ///
     /// # Errors
     /// [`RequestFailure`]: whether it may have been executed.
@@ -219,7 +174,7 @@ impl Peer {
         token: bool,
         relay: Option<Relay>,
         cancel: &CancellationToken,
-        deadline: Instant,
+        mut deadline: Instant,
     ) -> Result<Answer, Lost> {
         let mut pending = match self.board.register(relay) {
             Ok(pending) => pending,
@@ -234,7 +189,11 @@ impl Peer {
             tokio::select! {
                 biased;
                 end = &mut exchange => return end,
-                () = tokio::time::sleep_until(deadline) => break,
+                // A person may be answering the server's question at the client: that is not the server's time.
+                () = tokio::time::sleep_until(deadline) => match self.board.more_time(id, self.timeout) {
+                    Some(later) => deadline = later,
+                    None => break,
+                },
                 () = cancel.cancelled(), if !told => {
                     told = true;
                     self.say_soon(wire::cancelled(id, "The client cancelled the request."));
@@ -379,30 +338,5 @@ impl Drop for Peer {
         if let Link::Http(link) = &self.link {
             link.end();
         }
-    }
-}
-
-fn initialize_params(client: Option<&ClientHello>) -> Box<RawValue> {
-    let (capabilities, info) = match client {
-        Some(client) => (client.capabilities.get(), client.client_info.get()),
-        None => ("{}", concat!("{\"name\":\"paraph\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}")),
-    };
-    wire::raw(format!("{{\"protocolVersion\":\"{ASKED_REVISION}\",\"capabilities\":{capabilities},\"clientInfo\":{info}}}"))
-}
-
-/// Of a hostile error object only numbers are shown.
-fn error_code(error: &RawValue) -> String {
-    #[derive(serde::Deserialize)]
-    struct Data {
-        #[serde(rename = "httpStatus")]
-        status: u16,
-    }
-    let Some(error) = wire::Members::read(error.get()) else { return String::new() };
-    let status = error.get("data").and_then(|data| serde_json::from_str::<Data>(data.get()).ok()).map(|data| data.status);
-    match (status, error.get("code").and_then(|code| code.get().parse::<i64>().ok())) {
-        (Some(status @ (401 | 403)), _) => format!(" with HTTP {status}; check the credentials in its headers"),
-        (Some(status), _) => format!(" with HTTP {status}; check its url"),
-        (None, Some(code)) => format!(" with error {code}"),
-        (None, None) => String::new(),
     }
 }

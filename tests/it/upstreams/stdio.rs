@@ -181,6 +181,23 @@ async fn a_call_without_an_answer_ends_as_unknown_when_its_time_is_over() {
 }
 
 #[tokio::test]
+async fn the_time_a_client_takes_to_answer_the_server_is_not_the_servers() {
+    let mut config = python(SERVER);
+    config.timeout = Duration::from_secs(1);
+    let all = upstreams(config, &Bounds::default());
+    let peer = peer(&all).await;
+    let (to, mut messages) = relay(None);
+    let answer = async {
+        next(&mut messages).await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        peer.respond(&raw("\"s1\""), Reply::Result(raw("{}"))).await.unwrap();
+    };
+    let (reply, ()) = tokio::join!(call(&peer, "ask", Some(to)), answer);
+    assert!(text(reply.unwrap()).contains("s1"));
+    all.shutdown().await;
+}
+
+#[tokio::test]
 async fn five_megabytes_arrive_whole_and_more_than_the_bound_is_refused() {
     let all = upstreams(python(SERVER), &Bounds::default());
     let reply = text(call(&*peer(&all).await, "big", None).await.unwrap());
