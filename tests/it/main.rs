@@ -1,9 +1,5 @@
-<<<<<<< HEAD
-//! The one integration binary: real parts, one topic a file.
-=======
 //! The one integration binary: real parts, one topic a file. Tests that need a browser or an SDK fail with a
 //! sentence when it is missing; `tests/run` brings them.
->>>>>>> main
 
 mod engines;
 mod fakes;

@@ -103,7 +103,7 @@ async fn start(seen: &Arc<Seen>) -> Upstreams {
 }
 
 fn at(url: String) -> Upstreams {
-    let headers = [("Authorization".to_owned(), "Bearer own".to_owned())].into();
+    let headers = [("Authorization".to_owned(), "Bearer own".to_owned().into())].into();
     upstreams(server(Transport::Http { url, headers }), &Bounds { result: 1 << 20, ..Bounds::default() })
 }
 
