@@ -145,6 +145,12 @@ impl Policy {
         Preview { action: self.default, rule: DEFAULT_RULE.into(), depends }
     }
 
+    /// What every rule that holds calls says, in order, and the default when it holds: who must be there to decide.
+    pub fn holding(&self) -> Vec<Judgement> {
+        let default = Judgement { action: self.default, rule: DEFAULT_RULE.into(), reason: None, reviewers: Vec::new(), approvals: 1, expires_in: None };
+        self.rules.iter().map(Rule::judgement).chain([default]).filter(|said| said.action == Action::RequireApproval).collect()
+    }
+
     /// Whether an operator declared that the tool changes nothing.
     pub fn reads(&self, tool: &str) -> bool {
         self.reads.has(tool)

@@ -1,0 +1,75 @@
+//! Approve and reject from a terminal. The call is fetched whole, which tells the gateway that this person was
+//! served its text; a digest on the command line must be that of the text as it is now. Called by `calls`.
+
+use super::api::Api;
+use super::show;
+use crate::cli::fault::Fault;
+use crate::cli::terminal;
+use serde_json::Value;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+/// Shows the whole call, asks unless the digest was named, approves.
+pub(super) async fn approve(api: &Api, id: &str, digest: Option<String>, reason: Option<String>, json: bool) -> Result<ExitCode, Fault> {
+    let can_ask = io::stdin().is_terminal() && io::stderr().is_terminal();
+    if digest.is_none() && !can_ask {
+        return Err(Fault::usage("without a terminal nobody can be asked: name the text you read with --digest; `paraph calls show ID` prints it"));
+    }
+    let call = api.call(id).await?;
+    if json {
+        terminal::note(&show::text(&call));
+    } else {
+        terminal::say(&show::text(&call));
+    }
+    match digest {
+        Some(digest) => same(&call, &digest)?,
+        None if call["state"] != "held" => return Err(Fault::new(1, format!("the call is already {}", call["state"].as_str().unwrap_or("settled")))),
+        None => {
+            if !ask("Send this? Type yes: ").await? {
+                return Err(Fault::new(1, "not approved; the call is still held"));
+            }
+        }
+    }
+    tell(&api.decide(&call, "approve", reason.as_deref()).await?, json);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Rejects with a reason.
+pub(super) async fn reject(api: &Api, id: &str, digest: Option<String>, reason: &str, json: bool) -> Result<ExitCode, Fault> {
+    if reason.trim().is_empty() {
+        return Err(Fault::usage("--reason is empty: the agent is told it, so that it does not try again"));
+    }
+    let call = api.call(id).await?;
+    if let Some(digest) = digest {
+        same(&call, &digest)?;
+    }
+    tell(&api.decide(&call, "reject", Some(reason)).await?, json);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn same(call: &Value, digest: &str) -> Result<(), Fault> {
+    if call["digest"].as_str() == Some(digest) {
+        return Ok(());
+    }
+    Err(Fault::new(1, "the call's text has another digest than the one you named; read it again with `paraph calls show ID`"))
+}
+
+fn tell(call: &Value, json: bool) {
+    if json {
+        terminal::say(&terminal::json(call, true));
+    } else {
+        let word = |key: &str| terminal::visible(call[key].as_str().unwrap_or("-"));
+        terminal::say(&format!("{} is {}.", word("id"), terminal::state(&word("state").replace('_', " "))));
+    }
+}
+
+async fn ask(question: &str) -> Result<bool, Fault> {
+    let _ = write!(io::stderr().lock(), "{question}");
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        io::stdin().read_line(&mut line).map(|_| line)
+    });
+    let line =
+        answer.await.map_err(|error| Fault::new(1, error.to_string()))?.map_err(|error| Fault::new(1, format!("the answer could not be read: {error}")))?;
+    Ok(line.trim().eq_ignore_ascii_case("yes"))
+}

@@ -1,0 +1,53 @@
+//! Commands of the contract that come with a later version: known by name, so that nobody takes the answer for
+//! a slip of the pen. Called by `cli`.
+
+use super::fault::Fault;
+use clap::{Args, Subcommand};
+
+/// Whatever else was written.
+#[derive(Debug, Args)]
+pub(super) struct Rest {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    rest: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Later {
+    #[command(hide = true)]
+    Init(Rest),
+    #[command(hide = true)]
+    Connect(Rest),
+    #[command(hide = true)]
+    Scan(Rest),
+    #[command(hide = true)]
+    Policy(Rest),
+    #[command(hide = true)]
+    Store(Rest),
+    #[command(hide = true)]
+    Mail(Rest),
+    #[command(hide = true)]
+    Pause(Rest),
+    #[command(hide = true)]
+    Resume(Rest),
+    #[command(hide = true)]
+    Completions(Rest),
+}
+
+impl Later {
+    /// Which and why not.
+    pub(super) fn refuse(&self) -> Fault {
+        let (name, rest) = match self {
+            Later::Init(rest) => ("init", rest),
+            Later::Connect(rest) => ("connect", rest),
+            Later::Scan(rest) => ("scan", rest),
+            Later::Policy(rest) => ("policy", rest),
+            Later::Store(rest) => ("store", rest),
+            Later::Mail(rest) => ("mail", rest),
+            Later::Pause(rest) => ("pause", rest),
+            Later::Resume(rest) => ("resume", rest),
+            Later::Completions(rest) => ("completions", rest),
+        };
+        tracing::debug!(command = name, words = rest.rest.len(), "a command of a later version");
+        Fault::usage(format!("`paraph {name}` is not in this version"))
+    }
+}

@@ -1,0 +1,127 @@
+//! The face in a terminal: one file per command. Standard output carries only what the contract promises,
+//! everything else goes to standard error; exit codes are 0 done, 1 not so, 2 wrong use or config, 3 the gateway
+//! could not be reached. Called by `main`.
+
+mod agent;
+mod audit;
+mod calls;
+mod check;
+mod demo;
+mod fault;
+mod later;
+mod reviewer;
+mod serve;
+mod settings;
+mod terminal;
+
+use clap::{Parser, Subcommand};
+use fault::Fault;
+use settings::Where;
+use std::process::ExitCode;
+
+const ABOUT: &str = "Paraph holds what an agent wants to send until a person has read it.";
+
+const EXAMPLES: &str = "\
+Examples:
+  paraph demo                                     see the whole thing, with nothing to set up
+  paraph check                                    every mistake in ./config.toml
+  paraph serve                                    run the gateway
+  paraph reviewer add ann@example.org             prints a sign-in link
+  paraph agent add support-bot --server demo      prints the agent's token
+  paraph calls                                    what waits for a person
+
+Exit codes: 0 done, 1 the thing asked about is not so, 2 wrong use or configuration, 3 the gateway could not be reached.";
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "paraph", version, about = ABOUT, after_help = EXAMPLES, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    place: Where,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway (also what a bare `paraph` does)
+    Serve(serve::Serve),
+    /// Show a held, an allowed and a denied call, with nothing to set up
+    Demo(demo::Demo),
+    /// The MCP server of the demo, on standard input and output
+    DemoServer,
+    /// Runs a stdio server so that it ends with the gateway
+    #[command(hide = true)]
+    Guard {
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Read the configuration and print every mistake in it
+    Check(check::Check),
+    /// Agents and their tokens
+    #[command(subcommand)]
+    Agent(agent::Agent),
+    /// The people who decide
+    #[command(subcommand)]
+    Reviewer(reviewer::Reviewer),
+    /// The desk in a terminal: list, show, approve, reject, watch
+    Calls(calls::Calls),
+    /// Export the audit and verify an export
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    #[command(flatten)]
+    Later(later::Later),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed pipe is no reason to fail.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    // The guard makes its own runtime, as small as can be: there is one for every server.
+    if let Some(Command::Guard { command }) = cli.command {
+        return crate::mcp::guard::run(command);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Fault::new(1, format!("the runtime could not be started: {error}")).told(),
+    };
+    let code = runtime.block_on(run(cli));
+    // A read of standard input that nobody will answer must not keep the process.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(cli: Cli) -> ExitCode {
+    let place = cli.place;
+    let done = match cli.command {
+        None => Box::pin(serve::bare(&place)).await,
+        Some(Command::Serve(serve)) => Box::pin(serve.run(&place)).await,
+        Some(Command::Demo(demo)) => Box::pin(demo.run()).await,
+        Some(Command::DemoServer) => crate::mcp::demo_server::run().await.map(|()| ExitCode::SUCCESS).map_err(|error| Fault::new(1, error.to_string())),
+        Some(Command::Guard { command }) => Ok(crate::mcp::guard::run(command)),
+        Some(Command::Check(check)) => Box::pin(check.run(&place)).await,
+        Some(Command::Agent(agent)) => Box::pin(agent.run(&place)).await,
+        Some(Command::Reviewer(reviewer)) => Box::pin(reviewer.run(&place)).await,
+        Some(Command::Calls(calls)) => Box::pin(calls.run(&place)).await,
+        Some(Command::Audit(audit)) => Box::pin(audit.run(&place)).await,
+        Some(Command::Later(later)) => Err(later.refuse()),
+    };
+    done.unwrap_or_else(|fault| fault.told())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,87 @@
+//! `paraph serve`: the gateway in the foreground until it is told to stop. Prints one line on standard output
+//! when it is ready; the log is on standard error. Called by `cli`.
+
+use super::fault::Fault;
+use super::settings::Where;
+use super::terminal;
+use crate::config::Config;
+use crate::observe::{self, LogFormat};
+use crate::serve;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  paraph serve                                    ./config.toml
+  paraph serve --config /etc/paraph/config.toml --data /var/lib/paraph
+  paraph serve --listen 127.0.0.1:0               a free port; the line on standard output names it
+
+Prints `listening on http://ADDRESS` when ready. SIGTERM or Ctrl-C stops it: waiting agents are answered, sends
+finish. PARAPH_LOG filters the log on standard error (`debug`, `paraph=debug`, …).";
+
+/// `paraph serve`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Serve {
+    /// Listen here, instead of [listen] address
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// How log lines look
+    #[arg(long, value_enum, default_value = "text", env = "PARAPH_LOG_FORMAT")]
+    log_format: Format,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// A bare `paraph`: serves when there is a configuration, otherwise says how to begin.
+pub(super) async fn bare(place: &Where) -> Result<ExitCode, Fault> {
+    if !place.is_there() {
+        let begin = "there is no config.toml here.\n`paraph demo` shows the gateway with nothing to set up.\n`paraph init` will write a configuration for your server; it is not in this version.\nWith a configuration: `paraph serve --config FILE`.";
+        return Err(Fault::usage(begin));
+    }
+    Serve { listen: None, log_format: Format::Text }.run(place).await
+}
+
+impl Serve {
+    pub(super) async fn run(self, place: &Where) -> Result<ExitCode, Fault> {
+        let mut config = place.config_with_warnings()?;
+        if let Some(address) = self.listen {
+            listen_on(&mut config, address)?;
+        }
+        let format = match self.log_format {
+            Format::Text => LogFormat::Text,
+            Format::Json => LogFormat::Json,
+        };
+        observe::log_to_stderr(std::env::var("PARAPH_LOG").ok().as_deref(), format);
+        let running = Box::pin(serve::start(config, own_program()?)).await?;
+        terminal::say(&format!("listening on http://{}", running.address));
+        if running.gate.people().await.is_ok_and(|people| people.is_empty()) {
+            terminal::note("nobody can sign in yet: paraph reviewer add YOU@EXAMPLE.ORG --role operator");
+        }
+        Ok(Box::pin(running.until_signal()).await)
+    }
+}
+
+/// Replaces the address, with the check that its place in the file would have had.
+pub(super) fn listen_on(config: &mut Config, address: String) -> Result<(), Fault> {
+    if address.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err()) {
+        return Err(Fault::usage("--listen wants HOST:PORT, such as 127.0.0.1:8420; port 0 takes a free one"));
+    }
+    config.listen.address = address;
+    if config.listen.is_exposed() && !config.listen.insecure_http {
+        return Err(Fault::usage(
+            "--listen names an address that others can reach without https. Give [listen] public_url an https address, or set insecure_http = true there.",
+        ));
+    }
+    Ok(())
+}
+
+/// This executable: guards of stdio servers are started from it.
+pub(super) fn own_program() -> Result<PathBuf, Fault> {
+    std::env::current_exe().map_err(|error| Fault::new(1, format!("this program's own file was not found: {error}")))
+}

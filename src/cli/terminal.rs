@@ -1,0 +1,127 @@
+//! What is written to a terminal. Agent text is hostile: escape sequences could hide or forge lines, invisible
+//! and bidirectional characters could show another text than the one that is sent. So everything an agent made
+//! goes through `visible` or `json`. Used by every command.
+
+use crate::domain::reveal::{Run, reveal};
+use clap::builder::styling::{AnsiColor, Style};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
+
+/// One line of what was promised. A reader that is gone is no mistake.
+pub(super) fn say(line: &str) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{line}");
+    let _ = out.flush();
+}
+
+/// One line for the person, beside what was promised.
+pub(super) fn note(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// A text on one line, with every character that would not be seen written out: `[U+202E]`.
+pub(super) fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for run in reveal(text) {
+        match run {
+            Run::Plain(plain) => plain.chars().for_each(|letter| push(&mut shown, letter)),
+            Run::Marked { label, .. } => {
+                shown.push('[');
+                label.chars().for_each(|letter| push(&mut shown, letter));
+                shown.push(']');
+            }
+        }
+    }
+    shown
+}
+
+fn push(shown: &mut String, letter: char) {
+    if letter.is_control() {
+        let _ = write!(shown, "[U+{:04X}]", u32::from(letter));
+    } else {
+        shown.push(letter);
+    }
+}
+
+/// A text over several lines, each behind a bar so that it cannot be mistaken for ours.
+pub(super) fn quoted(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(|line| format!("  | {}", visible(line))).collect();
+    lines.join("\n")
+}
+
+/// JSON whose texts hold no character that a terminal would act on or hide; equal to the value for every reader.
+pub(super) fn json(value: &Value, pretty: bool) -> String {
+    let text = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+    let text = text.unwrap_or_default();
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        // Outside of texts JSON has only plain characters and our own line feeds.
+        if letter.is_ascii_graphic() || matches!(letter, ' ' | '\n') || !is_hidden(letter) {
+            shown.push(letter);
+        } else {
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                let _ = write!(shown, "\\u{unit:04x}");
+            }
+        }
+    }
+    shown
+}
+
+fn is_hidden(letter: char) -> bool {
+    let mut bytes = [0; 4];
+    letter.is_control() || reveal(letter.encode_utf8(&mut bytes)).iter().any(|run| matches!(run, Run::Marked { .. }))
+}
+
+/// Emphasis on standard output, when it is a terminal and `NO_COLOR` is not set.
+pub(super) fn strong(text: &str) -> String {
+    styled(text, Style::new().bold())
+}
+
+/// Green, yellow or red by what a state means.
+pub(super) fn state(word: &str) -> String {
+    let colour = match word {
+        "answered" | "approved" | "sending" | "active" => AnsiColor::Green,
+        "held" | "unconfirmed" => AnsiColor::Yellow,
+        _ => AnsiColor::Red,
+    };
+    styled(word, colour.on_default())
+}
+
+fn styled(text: &str, style: Style) -> String {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || !io::stdout().is_terminal();
+    if plain { text.to_owned() } else { format!("{style}{text}{style:#}") }
+}
+
+/// A table with as many blanks as it needs; cells are already visible. Colour only in the last column, which
+/// is not padded.
+pub(super) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let lines = rows.iter().map(|row| {
+        let last = row.len().saturating_sub(1);
+        let cells = row.iter().enumerate().map(|(at, cell)| if at == last { cell.clone() } else { format!("{cell:<width$}", width = widths[at]) });
+        cells.collect::<Vec<_>>().join("  ")
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_an_agent_writes_moves_the_cursor() {
+        assert_eq!(visible("a\u{1b}[2Jb\rc\u{9b}d"), "a[U+001B][2Jb[U+000D]c[U+009B]d");
+        assert_eq!(quoted("one\ntwo\u{7}"), "  | one\n  | two[U+0007]");
+    }
+
+    #[test]
+    fn json_for_a_terminal_is_the_same_json() {
+        let value = serde_json::json!({ "text": "a\u{9b}b\u{7f}c\n\u{e9}" });
+        let shown = json(&value, false);
+        assert!(shown.chars().all(|letter| !letter.is_control()), "{shown}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), value);
+    }
+}

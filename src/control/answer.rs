@@ -1,0 +1,207 @@
+//! What commands ask of a gateway and what it answers: one function for the running gateway and for a command
+//! that opened the store itself, so that both ways cannot differ. Secrets are made by `gate` and pass through
+//! here once. Called by `control::socket` and `control::line`.
+
+use crate::domain::audit::Entry;
+use crate::domain::export::{Attestor, Seal};
+use crate::domain::people::{Agent, Person, Role};
+use crate::gate::Gate;
+use crate::gate::people::{NewAgent, PeopleError};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Entries in one answer.
+pub const ENTRIES: usize = 200;
+
+/// One question.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Add an agent.
+    AddAgent {
+        /// Its name.
+        name: String,
+        /// Granted servers; none means every one.
+        servers: Vec<String>,
+        /// Its owner's address.
+        owner: Option<String>,
+        /// How long one request stays open.
+        keep_open_ms: Option<u64>,
+        /// How long its token counts.
+        expires_in_ms: Option<u64>,
+    },
+    /// Every agent.
+    Agents,
+    /// End an agent's token and withdraw its calls.
+    RevokeAgent {
+        /// Its name.
+        name: String,
+    },
+    /// Add a person and make a sign-in link.
+    AddPerson {
+        /// The address.
+        email: String,
+        /// Shown instead.
+        name: Option<String>,
+        /// Groups that rules name.
+        groups: Vec<String>,
+        /// What the person may do.
+        role: Role,
+    },
+    /// Everybody.
+    People,
+    /// Shut a person out.
+    DisablePerson {
+        /// The address.
+        email: String,
+    },
+    /// Make a sign-in link.
+    Link {
+        /// Whose.
+        email: String,
+    },
+    /// Make an API token.
+    Token {
+        /// Whose.
+        email: String,
+        /// How long it counts.
+        expires_in_ms: u64,
+    },
+    /// Audit entries from a number on, at most [`ENTRIES`].
+    Entries {
+        /// The first number.
+        from: u64,
+    },
+    /// The signed head of the audit.
+    Seal,
+    /// The public key.
+    Key,
+}
+
+/// One answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Response {
+    /// What links point at, without a trailing slash.
+    pub public_url: String,
+    /// What the person at the terminal should know besides.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// The answer itself.
+    pub answer: Answer,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "answer", content = "with", rename_all = "snake_case")]
+pub enum Answer {
+    /// A token, or the secret of a link.
+    Secret(String),
+    /// Agents by name.
+    Agents(Vec<AgentView>),
+    /// People by address.
+    People(Vec<Person>),
+    /// It is done; for a revoked agent: so many calls were withdrawn.
+    Done(usize),
+    /// Audit entries in order.
+    Entries(Vec<Entry>),
+    /// The signed head.
+    Seal(Seal),
+    /// The public key.
+    Key(String),
+    /// Not so, in plain words.
+    Refused(String),
+    /// The command and the gateway do not speak the same version.
+    NotUnderstood,
+}
+
+/// An agent as commands see it: all but its token's digest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AgentView {
+    /// Its name.
+    pub name: String,
+    /// `active`, `revoked` or `expired`.
+    pub state: String,
+    /// Granted servers; none means every one.
+    pub servers: Vec<String>,
+    /// Its owner's address.
+    pub owner: Option<String>,
+    /// How long one request stays open, in milliseconds.
+    pub keep_open_ms: Option<u64>,
+    /// When it was added.
+    pub added_at: Timestamp,
+    /// From then on its token is refused.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl AgentView {
+    fn of(agent: Agent, now: Timestamp) -> AgentView {
+        let state = match agent.revoked_at {
+            Some(_) => "revoked",
+            None if agent.is_active(now) => "active",
+            None => "expired",
+        };
+        let keep_open_ms = agent.keep_open.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        AgentView {
+            name: agent.name,
+            state: state.to_owned(),
+            servers: agent.servers,
+            owner: agent.owner,
+            keep_open_ms,
+            added_at: agent.added_at,
+            expires_at: agent.expires_at,
+            revoked_at: agent.revoked_at,
+        }
+    }
+}
+
+/// Answers one question.
+pub async fn answer(gate: &Gate, attestor: &Attestor, public_url: &str, request: Request) -> Response {
+    let notes = notes(gate, &request);
+    let answer = match attempt(gate, attestor, request).await {
+        Ok(answer) => answer,
+        Err(refused) => Answer::Refused(refused.to_string()),
+    };
+    Response { public_url: public_url.to_owned(), notes, answer }
+}
+
+async fn attempt(gate: &Gate, attestor: &Attestor, request: Request) -> Result<Answer, PeopleError> {
+    Ok(match request {
+        Request::AddAgent { name, servers, owner, keep_open_ms, expires_in_ms } => {
+            let (keep_open, expires_in) = (keep_open_ms.map(Duration::from_millis), expires_in_ms.map(Duration::from_millis));
+            Answer::Secret(gate.add_agent(NewAgent { name, servers, owner, keep_open, expires_in }).await?)
+        }
+        Request::Agents => {
+            let now = gate.clock().now();
+            Answer::Agents(gate.agents().await?.into_iter().map(|agent| AgentView::of(agent, now)).collect())
+        }
+        Request::RevokeAgent { name } => Answer::Done(gate.revoke_agent(&name).await?),
+        Request::AddPerson { email, name, groups, role } => {
+            let person = gate.add_person(&email, name, groups, role).await?;
+            Answer::Secret(gate.make_link(&person.email).await?)
+        }
+        Request::People => Answer::People(gate.people().await?),
+        Request::DisablePerson { email } => {
+            gate.disable_person(&email).await?;
+            Answer::Done(1)
+        }
+        Request::Link { email } => Answer::Secret(gate.make_link(&email).await?),
+        Request::Token { email, expires_in_ms } => Answer::Secret(gate.make_api_token(&email, Duration::from_millis(expires_in_ms)).await?),
+        Request::Entries { from } => Answer::Entries(gate.audit_entries(from, ENTRIES).await?),
+        Request::Seal => Answer::Seal(attestor.seal(gate.audit_head().await?)),
+        Request::Key => Answer::Key(attestor.public_key()),
+    })
+}
+
+/// A name that fits nothing is allowed, because it may come later, but most often it is a slip.
+fn notes(gate: &Gate, request: &Request) -> Vec<String> {
+    let known = &gate.settings().servers;
+    match request {
+        Request::AddAgent { servers, .. } => {
+            servers.iter().filter(|name| !known.contains_key(*name)).map(|name| format!("note: the configuration has no server called {name}")).collect()
+        }
+        _ => Vec::new(),
+    }
+}
