@@ -3,7 +3,7 @@
 mod audit;
 mod data;
 mod demo;
-mod wording;
+mod usage;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
