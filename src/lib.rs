@@ -13,14 +13,14 @@
 //! 9. `store/on_sled` keeps all of it and chains the audit (`domain/audit.rs`).
 //! 10. `serve.rs` is the only file that knows every other: it opens, wires, starts and stops.
 
-// pub mod cli;
+pub mod cli;
 pub mod config;
-// pub mod control;
+pub mod control;
 pub mod domain;
 pub mod gate;
 pub mod mcp;
-// pub mod notify;
-// pub mod observe;
-// pub mod serve;
+pub mod notify;
+pub mod observe;
+pub mod serve;
 pub mod store;
-// pub mod web;
+pub mod web;

@@ -2,11 +2,11 @@
 //! stops in order. A task that ends early ends the process with an error instead of leaving it limping.
 //! Called by `cli/serve.rs`, `cli/demo`, and by the commands that work on a store nobody serves.
 
-use crate::config::{Config, Mail, Transport as ServerTransport};
+use crate::config::{Config, Mail};
 use crate::control;
 use crate::domain::export::Attestor;
 use crate::gate::{Clock, Gate, HoldSettings, ServerSettings, Settings, SystemClock};
-use crate::mcp::http::{McpSettings, McpState};
+use crate::mcp::{Door, McpSettings, McpState};
 use crate::mcp::upstream::Upstreams;
 use crate::notify::{self, NotifySettings};
 use crate::observe::{self, Readiness};
@@ -114,7 +114,7 @@ pub async fn start(config: Config, guard_program: PathBuf) -> Result<Running, St
     let hang_up = CancellationToken::new();
     let mut tasks = JoinSet::new();
     let app = observe::routes(readiness.clone())
-        .merge(crate::mcp::http::routes(McpState::new(gate.clone(), upstreams.clone(), mcp_settings(&config, address, &public_url))))
+        .merge(crate::mcp::routes(McpState::new(gate.clone(), upstreams.clone(), mcp_settings(&config, address, &public_url))))
         .merge(crate::web::routes(WebState::new(gate.clone(), web_settings(&config, address, &public_url))));
     let served = axum::serve(listener, app).with_graceful_shutdown(gate.draining().cancelled_owned());
     tasks.spawn(async move {
@@ -167,11 +167,11 @@ impl Running {
             tracing::error!("signals cannot be received");
             return self.stop().await;
         };
-        let store = self.store.clone();
+        let mut poisoned = self.store.poisoned();
         let died = tokio::select! {
             _ = term.recv() => None,
             _ = int.recv() => None,
-            () = store.poisoned() => Some("the store"),
+            _ = poisoned.wait_for(Option::is_some) => Some("the store"),
             part = self.tasks.join_next() => Some(part.and_then(Result::ok).unwrap_or("a part of the gateway")),
         };
         if let Some(part) = died {
@@ -199,7 +199,7 @@ impl Running {
         self.tasks.shutdown().await;
         self.upstreams.shutdown().await;
         let head = self.gate.audit_head().await;
-        let poisoned = self.store.is_poisoned();
+        let poisoned = self.store.poisoned().borrow().is_some();
         close_store(self.store).await;
         if let Ok(head) = head {
             tracing::info!(seq = head.seq, hash = head.hash, "stopped; this is the head of the audit chain");
@@ -210,7 +210,7 @@ impl Running {
 
 async fn open_store(data: &std::path::Path) -> Result<OnSled, StartError> {
     let data = data.to_owned();
-    let opened = tokio::task::spawn_blocking(move || OnSled::open(&data, on_sled::Settings::default())).await;
+    let opened = tokio::task::spawn_blocking(move || OnSled::open(&data, &on_sled::Settings::default())).await;
     match opened {
         Ok(opened) => Ok(opened?),
         Err(cause) => Err(StartError::File { what: "the store".into(), cause: std::io::Error::other(cause) }),
@@ -224,6 +224,28 @@ async fn close_store(store: OnSled) {
 fn open_key(data: &std::path::Path, clock: &dyn Clock) -> Result<Attestor, StartError> {
     let path = data.join("audit.key");
     control::load_or_make_key(&path, clock).map_err(|cause| StartError::File { what: path.display().to_string(), cause })
+}
+
+fn mcp_settings(config: &Config, address: SocketAddr, public_url: &str) -> McpSettings {
+    McpSettings {
+        servers: config.servers.iter().map(|(name, server)| (name.clone(), server.methods.clone())).collect(),
+        body: config.bounds.body,
+        arguments: config.bounds.arguments,
+        sessions_per_agent: config.bounds.sessions_per_agent,
+        door: Door::new(address, Some(public_url), &config.listen.hosts),
+    }
+}
+
+fn web_settings(config: &Config, address: SocketAddr, public_url: &str) -> WebSettings {
+    WebSettings {
+        public_url: public_url.to_owned(),
+        hosts: config.listen.hosts.clone(),
+        port: address.port(),
+        live_pages: config.bounds.live_pages,
+        body: config.bounds.body,
+        insecure_http: config.listen.insecure_http,
+        version: env!("CARGO_PKG_VERSION"),
+    }
 }
 
 fn settings_of(config: &Config) -> Settings {

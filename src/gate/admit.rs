@@ -93,6 +93,12 @@ impl Gate {
         }
     }
 
+    /// A `tools/call` without an id was dropped: nobody could be told what became of it (semantics.md 2).
+    pub async fn note_dropped(&self, agent: &Agent, server: &str) -> Result<(), Failure> {
+        let data = json!({ "server": server, "why": "no_id" });
+        self.record(Fact { kind: "call.dropped", call: None, actor: format!("agent:{}", agent.name), data }).await
+    }
+
     /// Sits down at an existing call; an agent that had taken it back has asked again.
     async fn attach(&self, call: &Call) -> Result<Seat, Failure> {
         let seat = Seat::new(self.clone(), call, call.state.settled_at().is_some());

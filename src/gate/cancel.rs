@@ -8,6 +8,11 @@ use crate::domain::call::{Call, CallId, State};
 use serde_json::json;
 
 impl Gate {
+    /// A cancel that came after its request's connection had closed; it counts when nobody else waits.
+    pub async fn cancel_late(&self, id: &CallId) -> Result<(), Failure> {
+        if self.inner.waiters.seats(id) == 0 { self.cancel(id).await } else { Ok(()) }
+    }
+
     pub(super) async fn cancel(&self, id: &CallId) -> Result<(), Failure> {
         let written = self
             .rewrite(id, |call| {

@@ -26,6 +26,8 @@ impl Pass {
     /// Sends the call and waits for its end.
     pub async fn send(self, relay: Option<Relay>, cancel: CancellationToken) -> Result<Sent, Failure> {
         let Pass { gate, ask, digest, rule } = self;
+        // A stop waits for it: its end is still to be written.
+        let _under_way = gate.inner.lives.sends.token();
         let fact = gate.verdict_fact("call.allowed", &ask, &digest, &rule);
         let reads = gate.inner.settings.servers.get(&ask.server).is_some_and(|settings| settings.policy.reads(&ask.tool));
         if reads {

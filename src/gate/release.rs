@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// The longest pause before a send that never left is tried again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -39,6 +40,11 @@ impl Sends {
     /// How many are under way or wait for their server's door.
     pub(super) fn count(&self) -> usize {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Keeps `finish` waiting until it is dropped: for an allowed call, whose task is the edge's.
+    pub(super) fn token(&self) -> TaskTrackerToken {
+        self.tasks.token()
     }
 
     /// Waits for the sends under way; false when the limit passed first.

@@ -163,7 +163,8 @@ impl Reviewer {
         }
     }
 
-    async fn entitled(&self, call: &Call) -> Result<(), ReviewError> {
+    /// Whether this person may decide the call at all; says why not.
+    pub async fn entitled(&self, call: &Call) -> Result<(), ReviewError> {
         let gate = self.gate();
         let owner = match gate.inner.store.row(Kind::Agent, &call.agent).await.map_err(|e| gate.failed(&e))? {
             Some(Row::Agent(agent)) => agent.owner,

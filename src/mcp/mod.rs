@@ -1,6 +1,23 @@
-//! The edge that speaks MCP (Model Context Protocol): towards servers in `upstream`.
+//! The edge that speaks MCP (Model Context Protocol): towards servers in `upstream`, towards agents in `http`.
 //! It joins agents and servers to `gate` and decides nothing itself.
 
+mod call;
 pub mod demo_server;
+pub mod door;
+mod error;
+mod events;
 pub mod guard;
+mod held;
+mod hello;
+pub mod http;
+mod list;
+mod listen;
+mod message;
+mod relay;
+mod result;
+mod revisions;
+mod session;
 pub mod upstream;
+
+pub use self::door::Door;
+pub use self::http::{McpSettings, McpState, routes};

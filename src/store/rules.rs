@@ -159,3 +159,26 @@ pub fn page(
     }
     Ok(page)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(number: usize) -> Cursor {
+        Cursor { at: Timestamp::UNIX_EPOCH, id: CallId(format!("c_{number:08}")) }
+    }
+
+    #[test]
+    fn a_page_stops_looking_and_says_where_to_go_on() {
+        let query = Query { limit: 10, ..Query::default() };
+        let mut looked_at = 0;
+        let found = page(&query, (0..).map(|number| Ok(place(number))), |_| {
+            looked_at += 1;
+            Ok(None)
+        });
+        assert_eq!(looked_at, SCAN_MOST);
+        assert_eq!(found.unwrap().next.and_then(|next| Cursor::parse(&next)), Some(place(SCAN_MOST - 1)));
+        let end = page(&query, (0..SCAN_MOST).map(|number| Ok(place(number))), |_| Ok(None)).unwrap();
+        assert_eq!(end.next, None);
+    }
+}

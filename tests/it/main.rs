@@ -1,7 +1,19 @@
-//! The one integration binary: real parts, one topic a file.
+//! The one integration binary: real parts, one topic a file. Tests that need a browser or an SDK fail with a
+//! sentence when it is missing; `tests/run` brings them.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
+mod architecture;
+mod browser;
 mod cli;
+mod engines;
 mod fakes;
+mod kill;
 mod life;
+mod mail;
+mod mcp;
 mod model;
+mod sdks;
+mod upstream_servers;
 mod upstreams;
+mod world;

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{broadcast, oneshot};
+use tokio::time::Instant;
 
 /// How long a full relay may make the server wait before the message is dropped.
 const RELAY_PATIENCE: Duration = Duration::from_secs(10);
@@ -35,6 +36,8 @@ struct Table {
 struct Waiting {
     answer: oneshot::Sender<Answer>,
     relay: Option<Relay>,
+    /// When the client last answered a question of the server.
+    resumed: Option<Instant>,
 }
 
 /// One of our requests; forgotten when dropped, so that a late answer finds nobody.
@@ -80,7 +83,7 @@ impl Board {
         table.last += 1;
         let id = table.last;
         let (sender, answer) = oneshot::channel();
-        table.waiting.insert(id, Waiting { answer: sender, relay });
+        table.waiting.insert(id, Waiting { answer: sender, relay, resumed: None });
         Ok(Pending { board: self, id, answer })
     }
 
@@ -95,6 +98,16 @@ impl Board {
         for (_, one) in waiting {
             let _ = one.answer.send(Err(RequestFailure::Unknown(why.to_owned())));
         }
+    }
+
+    /// Closes only if nothing waits; a request that comes a moment later is refused and never leaves.
+    pub(super) fn retire(&self, why: &str) -> bool {
+        let mut table = self.lock();
+        if !table.waiting.is_empty() || self.listeners() > 0 {
+            return false;
+        }
+        table.closed.get_or_insert_with(|| why.to_owned());
+        true
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -125,9 +138,25 @@ impl Board {
         }
     }
 
+    /// When a call's time is over after all, because the server waits for the call's client or did until lately:
+    /// `None` when there is no more time.
+    pub(super) fn more_time(&self, call: u64, timeout: Duration) -> Option<Instant> {
+        let table = self.lock();
+        let one = table.waiting.get(&call)?;
+        let there = one.relay.as_ref().is_some_and(|relay| !relay.messages.is_closed());
+        let now = Instant::now();
+        let since = if there && table.asked.values().any(|of| *of == call) { now } else { one.resumed? };
+        Some(since + timeout).filter(|end| *end > now)
+    }
+
     /// Takes back a request of the server that an agent now answers; false when nobody asked that.
     pub(super) fn take_asked(&self, id: &RawValue) -> bool {
-        self.lock().asked.remove(id.get()).is_some()
+        let mut table = self.lock();
+        let Some(call) = table.asked.remove(id.get()) else { return false };
+        if let Some(one) = table.waiting.get_mut(&call) {
+            one.resumed = Some(Instant::now());
+        }
+        true
     }
 
     /// Gives one message of the server to whom it concerns. `call` is the request on whose stream it came

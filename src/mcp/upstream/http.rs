@@ -26,6 +26,9 @@ const ERROR_BODY: usize = 64 << 10;
 /// Between attempts to open or resume a stream.
 pub(super) const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// However soon the server asks to be asked again.
+const SHORTEST: Duration = Duration::from_millis(100);
+
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const REVISION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
@@ -42,6 +45,8 @@ pub(super) struct HttpLink {
     pub(super) cap: usize,
     state: Mutex<State>,
     listening: AtomicBool,
+    /// The last request with a session was answered 400.
+    doubted: AtomicBool,
     pub(super) ended: CancellationToken,
 }
 
@@ -81,6 +86,7 @@ impl HttpLink {
             cap,
             state: Mutex::default(),
             listening: AtomicBool::new(false),
+            doubted: AtomicBool::new(false),
             ended: CancellationToken::new(),
         })
     }
@@ -91,6 +97,16 @@ impl HttpLink {
 
     pub(super) fn session(&self) -> Option<String> {
         self.lock().session.as_ref().map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned())
+    }
+
+    /// Whether the server has forgotten the session without saying so by 404: many answer 400 then, to
+    /// everything. A ping finds out, and only after a 400.
+    pub(super) async fn forgotten(&self) -> bool {
+        if !self.doubted.swap(false, Ordering::AcqRel) {
+            return false;
+        }
+        let ping = self.posted(wire::request(0, "ping", None, false), false).send();
+        matches!(tokio::time::timeout(CONNECT, ping).await, Ok(Ok(response)) if matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND))
     }
 
     pub(super) fn negotiated(&self, revision: &'static str) {
@@ -138,6 +154,9 @@ impl HttpLink {
             return Err(Lost);
         }
         if status.is_client_error() {
+            if status == StatusCode::BAD_REQUEST && with_session {
+                self.doubted.store(true, Ordering::Release);
+            }
             return Ok(Ok(Reply::Error(self.refusal(status, response).await)));
         }
         if !status.is_success() {
@@ -183,7 +202,7 @@ impl HttpLink {
             match event {
                 Some(Ok(event)) => {
                     last_event = event.id.or(last_event);
-                    pause = event.retry.map_or(pause, |retry| Duration::from_millis(retry).min(PAUSE.1));
+                    pause = event.retry.map_or(pause, |retry| Duration::from_millis(retry).clamp(SHORTEST, PAUSE.1));
                     self.heard(board, event.data.as_deref(), Some(pending.id)).await;
                 }
                 Some(Err(Broken::TooLarge)) => {

@@ -31,6 +31,8 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::fr
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Pages of one `tools/list`.
 const MAX_PAGES: usize = 50;
+/// Room for the envelope around a result of the permitted size.
+const ENVELOPE: usize = 64 << 10;
 /// Events a slow listener may lag behind.
 const EVENTS: usize = 256;
 
@@ -41,7 +43,7 @@ pub struct Upstreams {
 
 struct Inner {
     servers: BTreeMap<String, Entry>,
-    result_bound: usize,
+    message_bound: usize,
     guard_program: PathBuf,
     slots: Mutex<HashMap<(String, String), Arc<Slot>>>,
     ended: CancellationToken,
@@ -84,12 +86,19 @@ impl Slot {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The running instance. One that ended leaves its place, and if it ended early, a pause.
-    fn running(&self) -> Option<Arc<Peer>> {
+    /// The running instance. One that ended leaves its place and a pause. One that was started while no client
+    /// was there (for a call approved later) makes way for the first client's, unless somebody uses it: the
+    /// server must know what the client can do.
+    fn running(&self, client: bool) -> Option<Arc<Peer>> {
         let mut state = self.lock();
         let now = Instant::now();
         state.used = now;
         let peer = state.peer.clone()?;
+        if client && !peer.is_closed() && peer.makes_way() {
+            state.peer = None;
+            tokio::spawn(async move { peer.close().await });
+            return None;
+        }
         if !peer.is_closed() {
             return Some(peer);
         }
@@ -111,13 +120,14 @@ impl SlotState {
 }
 
 impl Upstreams {
-    /// Starts nothing yet. `guard_program` is Paraph's own executable, run as `guard_program guard -- …`.
+    /// Starts nothing yet. `guard_program` is the absolute path of Paraph's own executable, run as
+    /// `guard_program guard -- …`.
     /// Call it within a tokio runtime.
     pub fn new(servers: BTreeMap<String, Server>, bounds: &Bounds, guard_program: PathBuf) -> Upstreams {
         let entry = |config| Entry { config, in_flight: Arc::new(Semaphore::new(bounds.in_flight_per_server)), seen: Arc::default() };
         let inner = Arc::new(Inner {
             servers: servers.into_iter().map(|(name, config)| (name, entry(config))).collect(),
-            result_bound: bounds.result,
+            message_bound: bounds.result.saturating_add(ENVELOPE),
             guard_program,
             slots: Mutex::default(),
             ended: CancellationToken::new(),
@@ -133,11 +143,11 @@ impl Upstreams {
     /// [`UpstreamError`]: it could not be started, or is in its pause after a failure.
     pub async fn peer(&self, server: &str, agent: &str, hello: Option<ClientHello>) -> Result<Arc<Peer>, UpstreamError> {
         let slot = self.inner.slot(server, agent)?;
-        if let Some(peer) = slot.running() {
+        if let Some(peer) = slot.running(hello.is_some()) {
             return Ok(peer);
         }
         let Ok(turn) = Arc::clone(&slot.starting).acquire_owned().await else { return Err(ended()) };
-        if let Some(peer) = slot.running() {
+        if let Some(peer) = slot.running(hello.is_some()) {
             return Ok(peer);
         }
         let (until, last) = {
@@ -191,9 +201,9 @@ impl Upstreams {
                 Transport::Http { .. } => "http",
             },
             state: match (count(name), entry.seen.down()) {
+                (_, Some(down)) => ServerState::Down { why: down.sentence, stderr: down.stderr },
                 (0, None) => ServerState::Idle,
-                (0, Some(down)) => ServerState::Down { why: down.sentence, stderr: down.stderr },
-                (instances, _) => ServerState::Up { instances },
+                (instances, None) => ServerState::Up { instances },
             },
             tools: entry.seen.tools(),
         };
@@ -260,7 +270,7 @@ impl Inner {
             }
             other => other,
         };
-        entry.seen.started(made.as_ref().err());
+        entry.seen.reached(made.as_ref().err().cloned());
         let mut state = slot.lock();
         match made {
             Ok(peer) => {
@@ -284,9 +294,9 @@ impl Inner {
         let failed = |sentence| UpstreamError { sentence, stderr: Vec::new() };
         let link = match &entry.config.transport {
             Transport::Process { .. } => Link::Process(
-                ProcessLink::start(server, &entry.config.transport, &self.guard_program, Arc::clone(&board), self.result_bound).await.map_err(failed)?,
+                ProcessLink::start(server, &entry.config.transport, &self.guard_program, Arc::clone(&board), self.message_bound).await.map_err(failed)?,
             ),
-            Transport::Http { url, headers } => Link::Http(Arc::new(HttpLink::new(server, url, headers, self.result_bound).map_err(failed)?)),
+            Transport::Http { url, headers } => Link::Http(Arc::new(HttpLink::new(server, url, headers, self.message_bound).map_err(failed)?)),
         };
         let parts = Parts {
             server: server.to_owned(),

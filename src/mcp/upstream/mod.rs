@@ -12,7 +12,7 @@ mod process;
 mod send;
 mod sse;
 mod tools;
-mod wire;
+pub(in crate::mcp) mod wire;
 
 pub use instances::Upstreams;
 pub use peer::{ASKED_REVISION, Peer, Reply, RequestFailure};

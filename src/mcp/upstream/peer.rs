@@ -2,6 +2,10 @@
 //! server's requests, and its events. It sends each request at most once and says of every end whether a
 //! byte may have left. Called by the side towards agents and by `Upstreams::send`.
 
+mod handshake;
+
+pub use handshake::ASKED_REVISION;
+
 use super::board::{Answer, Board, Pending};
 use super::http::{HttpLink, Lost};
 use super::process::ProcessLink;
@@ -15,11 +19,6 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, broadcast};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-/// The revision Paraph asks servers for.
-pub const ASKED_REVISION: &str = "2025-11-25";
-/// The revisions it accepts in a server's answer.
-const ACCEPTED: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
 
 /// A response of a server; the body is the JSON text of `result` or `error`, byte for byte.
 #[derive(Debug, Clone)]
@@ -56,10 +55,12 @@ pub struct Peer {
     start_timeout: Duration,
     /// The params of `initialize`, for a session that has to be made anew.
     initialize: Box<RawValue>,
+    has_client: bool,
     hello: Mutex<Box<RawValue>>,
     /// One renewal of a lost HTTP session at a time.
     renewing: Semaphore,
     seen: Arc<Seen>,
+    closing: AtomicBool,
 }
 
 /// What a peer is made of.
@@ -89,63 +90,22 @@ impl Peer {
             slots: parts.slots,
             timeout: parts.timeout,
             start_timeout: parts.start_timeout,
-            initialize: initialize_params(client),
+            initialize: handshake::params(client),
+            has_client: client.is_some(),
             hello: Mutex::new(Box::default()),
             renewing: Semaphore::new(1),
             seen: parts.seen,
+            closing: AtomicBool::new(false),
         };
         match peer.shake_hands().await {
             Ok(()) => Ok(peer),
             Err(sentence) => {
                 let stderr = peer.stderr();
-                peer.close().await;
-                Err(UpstreamError { sentence, stderr: if stderr.is_empty() { peer.stderr() } else { stderr } })
+                // Ending a stubborn child takes seconds; the error need not wait for that.
+                tokio::spawn(async move { peer.close().await });
+                Err(UpstreamError { sentence, stderr })
             }
         }
-    }
-
-    async fn shake_hands(&self) -> Result<(), String> {
-        let name = &self.server;
-        let deadline = Instant::now() + self.start_timeout;
-        let mut pending = self.board.register(None).map_err(|failure| failure.to_string())?;
-        let text = wire::request(pending.id, "initialize", Some(&self.initialize), false);
-        let left = AtomicBool::new(false);
-        let end = tokio::time::timeout_at(deadline, self.exchange(&mut pending, text, &left, true)).await;
-        let result = match end {
-            Err(_) => {
-                return Err(format!(
-                    "Server {name} did not answer initialize within {} s. Is it an MCP server on this transport? start_timeout can be raised.",
-                    self.start_timeout.as_secs_f32()
-                ));
-            }
-            Ok(Err(Lost)) => return Err(format!("Server {name} answered initialize with HTTP 404: check its url.")),
-            Ok(Ok(Err(failure))) => return Err(format!("Server {name} could not be started. {failure}")),
-            Ok(Ok(Ok(Reply::Error(error)))) => return Err(format!("Server {name} refused initialize{}.", error_code(&error))),
-            Ok(Ok(Ok(Reply::Result(result)))) => result,
-        };
-        drop(pending);
-        #[derive(serde::Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Result_ {
-            protocol_version: String,
-        }
-        let revision = serde_json::from_str::<Result_>(result.get()).map_err(|_| format!("Server {name} answered initialize without a protocolVersion."))?;
-        let Some(revision) = ACCEPTED.iter().find(|known| **known == revision.protocol_version) else {
-            return Err(format!("Server {name} answered initialize with a protocol revision that Paraph does not speak; it speaks {}.", ACCEPTED.join(", ")));
-        };
-        *self.hello.lock().unwrap_or_else(PoisonError::into_inner) = result;
-        if let Link::Http(link) = &self.link {
-            link.negotiated(revision);
-        }
-        let initialized = wire::notification("notifications/initialized", None);
-        tokio::time::timeout_at(deadline, self.say(initialized))
-            .await
-            .map_err(|_| format!("Server {name} did not take notifications/initialized in time."))?
-            .map_err(|failure| format!("Server {name} did not take notifications/initialized. {failure}"))?;
-        if let Link::Http(link) = &self.link {
-            link.listen(Arc::clone(&self.board));
-        }
-        Ok(())
     }
 
     /// The server's answer to `initialize`: the JSON text of its `result`, byte for byte.
@@ -153,9 +113,9 @@ impl Peer {
         self.hello.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sends one request once and waits for its end, at most the server's `timeout`. `params` pass as they
-    /// are, but for `_meta.progressToken`, which is our own upstream and the relay's on the way back.
-    /// When `cancel` fires, `notifications/cancelled` goes upstream and the waiting goes on.
+    /// Sends one request once and waits for its end, at most the server's `timeout`, which starts again when the
+    /// client has answered a question of the server. `params` pass as they are, but for `_meta.progressToken`,
+    /// which is our own upstream and the relay's on the way back. When `cancel` fires, `notifications/cancelled` goes upstream and the waiting goes on.
     ///
     /// # Errors
     /// [`RequestFailure`]: whether it may have been executed.
@@ -166,15 +126,33 @@ impl Peer {
                 self.server
             )));
         };
+        let answer = self.with_renewal(method, params, relay, &cancel).await;
+        match &answer {
+            Ok(reply) => {
+                self.seen.reached(None);
+                if let (Reply::Result(result), "tools/list") = (reply, method) {
+                    self.seen.listed(params, result);
+                }
+            }
+            Err(_) if self.closing.load(Ordering::Acquire) => {}
+            Err(failure) => self.seen.reached(Some(UpstreamError { sentence: failure.to_string(), stderr: self.stderr() })),
+        }
+        answer
+    }
+
+    async fn with_renewal(&self, method: &str, params: Option<&RawValue>, relay: Option<Relay>, cancel: &CancellationToken) -> Answer {
         let token = relay.as_ref().is_some_and(|relay| relay.progress_token.is_some());
         let deadline = Instant::now() + self.timeout;
         let mut renewed = false;
         loop {
             let session = self.session();
-            match self.once(method, params, token, relay.clone(), &cancel, deadline).await {
+            match self.once(method, params, token, relay.clone(), cancel, deadline).await {
                 Ok(answer) => {
-                    if let (Ok(Reply::Result(result)), "tools/list") = (&answer, method) {
-                        self.seen.listed(params, result);
+                    if let Link::Http(link) = &self.link
+                        && link.forgotten().await
+                    {
+                        // For later requests. This one has its answer and is not sent again.
+                        let _ = self.renew(session).await;
                     }
                     return answer;
                 }
@@ -196,7 +174,7 @@ impl Peer {
         token: bool,
         relay: Option<Relay>,
         cancel: &CancellationToken,
-        deadline: Instant,
+        mut deadline: Instant,
     ) -> Result<Answer, Lost> {
         let mut pending = match self.board.register(relay) {
             Ok(pending) => pending,
@@ -211,7 +189,11 @@ impl Peer {
             tokio::select! {
                 biased;
                 end = &mut exchange => return end,
-                () = tokio::time::sleep_until(deadline) => break,
+                // A person may be answering the server's question at the client: that is not the server's time.
+                () = tokio::time::sleep_until(deadline) => match self.board.more_time(id, self.timeout) {
+                    Some(later) => deadline = later,
+                    None => break,
+                },
                 () = cancel.cancelled(), if !told => {
                     told = true;
                     self.say_soon(wire::cancelled(id, "The client cancelled the request."));
@@ -322,6 +304,11 @@ impl Peer {
         self.board.is_closed()
     }
 
+    /// Makes way for an instance that knows its client, if this one does not and nobody uses it. Then close it.
+    pub(super) fn makes_way(&self) -> bool {
+        !self.has_client && self.board.retire(&format!("Server {} is being started again for a client.", self.server))
+    }
+
     /// Whether requests are under way or somebody listens to events.
     pub(super) fn in_use(&self) -> bool {
         self.board.in_flight() > 0 || self.board.listeners() > 0
@@ -337,6 +324,7 @@ impl Peer {
 
     /// Ends the instance; requests under way end as unknown.
     pub(super) async fn close(&self) {
+        self.closing.store(true, Ordering::Release);
         self.board.close(&format!("Server {} was closed by Paraph.", self.server));
         match &self.link {
             Link::Process(link) => link.close().await,
@@ -351,18 +339,4 @@ impl Drop for Peer {
             link.end();
         }
     }
-}
-
-fn initialize_params(client: Option<&ClientHello>) -> Box<RawValue> {
-    let (capabilities, info) = match client {
-        Some(client) => (client.capabilities.get(), client.client_info.get()),
-        None => ("{}", concat!("{\"name\":\"paraph\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}")),
-    };
-    wire::raw(format!("{{\"protocolVersion\":\"{ASKED_REVISION}\",\"capabilities\":{capabilities},\"clientInfo\":{info}}}"))
-}
-
-/// Of a hostile error object only the number is shown.
-fn error_code(error: &RawValue) -> String {
-    let code = wire::Members::read(error.get()).and_then(|error| error.get("code")).and_then(|code| code.get().parse::<i64>().ok());
-    code.map(|code| format!(" with error {code}")).unwrap_or_default()
 }

@@ -9,6 +9,7 @@ use crate::config::Transport;
 use crate::mcp::guard;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::VecDeque;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,8 +22,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Messages waiting for the child to read them.
 const OUTGOING: usize = 64;
-/// Room for the envelope around a result of the permitted size.
-const ENVELOPE: usize = 64 << 10;
 /// Lines of standard error kept, and the characters kept of each.
 const STDERR_LINES: usize = 20;
 const STDERR_CHARS: usize = 400;
@@ -47,13 +46,7 @@ pub(super) struct ProcessLink {
 
 impl ProcessLink {
     /// Starts the child; the error is a sentence for people.
-    pub(super) async fn start(
-        server: &str,
-        transport: &Transport,
-        guard_program: &Path,
-        board: Arc<Board>,
-        result_bound: usize,
-    ) -> Result<ProcessLink, String> {
+    pub(super) async fn start(server: &str, transport: &Transport, guard_program: &Path, board: Arc<Board>, cap: usize) -> Result<ProcessLink, String> {
         let Transport::Process { command, env, cwd, env_clear } = transport else {
             return Err(format!("Server {server} is not a process."));
         };
@@ -75,7 +68,7 @@ impl ProcessLink {
             guarded.current_dir(folder);
         }
         guarded.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        std::os::unix::process::CommandExt::process_group(&mut guarded, 0);
+        guarded.process_group(0);
         let mut child = guard::spawn_from_lasting_thread(guarded)
             .await
             .map_err(|error| format!("Server {server} could not be started: the guard {} did not run: {error}.", guard_program.display()))?;
@@ -95,7 +88,7 @@ impl ProcessLink {
         };
         tokio::spawn(write(stdin, queue, link.hang_up.clone()));
         let errors = tokio::spawn(drain(errors, Arc::clone(&link.stderr)));
-        let read = read(server.to_owned(), stdout, Arc::clone(&board), outgoing.downgrade(), result_bound + ENVELOPE);
+        let read = read(server.to_owned(), stdout, Arc::clone(&board), outgoing.downgrade(), cap);
         let watch = Watch { server: server.to_owned(), child, group: Arc::clone(&link.group), board, gone: gone_now };
         tokio::spawn(watch.run(tokio::spawn(read), errors));
         Ok(link)
@@ -233,6 +226,10 @@ struct Watch {
 impl Watch {
     async fn run(mut self, mut read: tokio::task::JoinHandle<()>, mut errors: tokio::task::JoinHandle<()>) {
         let status = self.child.wait().await;
+        if status.as_ref().is_ok_and(|status| status.signal().is_some()) {
+            // The guard itself was killed and could end nobody.
+            end_group(&self.group, Signal::KILL);
+        }
         *self.group.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let drained = async {
             let _ = (&mut read).await;

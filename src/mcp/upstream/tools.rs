@@ -26,7 +26,7 @@ struct Memory {
 
 #[derive(serde::Deserialize)]
 struct Page {
-    tools: Vec<Listed>,
+    tools: Vec<Box<RawValue>>,
     #[serde(rename = "nextCursor")]
     next: Option<String>,
 }
@@ -58,12 +58,10 @@ impl Seen {
             }
         };
         let room = MAX_TOOLS.saturating_sub(tools.len());
-        tools.extend(
-            page.tools
-                .into_iter()
-                .take(room)
-                .map(|tool| ToolInfo { name: tool.name, description: tool.description.map(|text| text.chars().take(MAX_DESCRIPTION).collect()) }),
-        );
+        // One tool that cannot be read does not hide the others.
+        let listed = page.tools.iter().filter_map(|tool| serde_json::from_str::<Listed>(tool.get()).ok());
+        let cut = |text: String| text.chars().take(MAX_DESCRIPTION).collect();
+        tools.extend(listed.take(room).map(|tool| ToolInfo { name: tool.name, description: tool.description.map(cut) }));
         match page.next {
             Some(next) => memory.paging = Some((next, tools)),
             None => memory.tools = Some(tools),
@@ -74,9 +72,9 @@ impl Seen {
         self.lock().tools.clone()
     }
 
-    /// The last start failed, or (for `None`) worked.
-    pub(super) fn started(&self, failure: Option<&UpstreamError>) {
-        self.lock().down = failure.cloned();
+    /// The last start or request failed, or (for `None`) worked.
+    pub(super) fn reached(&self, failure: Option<UpstreamError>) {
+        self.lock().down = failure;
     }
 
     pub(super) fn down(&self) -> Option<UpstreamError> {
@@ -96,7 +94,7 @@ mod tests {
     #[test]
     fn a_list_counts_when_its_last_page_came() {
         let seen = Seen::default();
-        seen.listed(None, &raw(r#"{"tools":[{"name":"a","x":1}],"nextCursor":"p2"}"#.to_owned()));
+        seen.listed(None, &raw(r#"{"tools":[{"name":"a","x":1},{"title":"nameless"}],"nextCursor":"p2"}"#.to_owned()));
         assert_eq!(names(&seen), None);
         seen.listed(Some(&raw(r#"{"cursor":"stray"}"#.to_owned())), &raw(r#"{"tools":[{"name":"z"}]}"#.to_owned()));
         assert_eq!(names(&seen), None);

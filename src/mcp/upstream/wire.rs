@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 /// One JSON-RPC message of a server, not yet judged.
 #[derive(serde::Deserialize)]
-pub(super) struct Envelope<'a> {
+pub(in crate::mcp) struct Envelope<'a> {
     #[serde(borrow)]
     pub jsonrpc: Cow<'a, str>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -29,12 +29,12 @@ fn present<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<&'a RawV
 }
 
 /// Reads a message; `None` for anything that is not JSON-RPC 2.0 (noise).
-pub(super) fn read(text: &str) -> Option<Envelope<'_>> {
+pub(in crate::mcp) fn read(text: &str) -> Option<Envelope<'_>> {
     serde_json::from_str::<Envelope<'_>>(text).ok().filter(|message| message.jsonrpc == "2.0")
 }
 
 /// The members of an object in their order, values untouched.
-pub(super) struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(in crate::mcp) struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Members<'a>, D::Error> {
@@ -63,16 +63,16 @@ struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'a> Members<'a> {
     /// Reads an object; `None` when the text is none.
-    pub(super) fn read(text: &'a str) -> Option<Members<'a>> {
+    pub(in crate::mcp) fn read(text: &'a str) -> Option<Members<'a>> {
         serde_json::from_str(text).ok()
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
+    pub(in crate::mcp) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| *value)
     }
 
     /// Writes the object with one member replaced where it stands, added at the end, or (for `None`) left out.
-    pub(super) fn with(&self, name: &str, value: Option<&str>) -> String {
+    pub(in crate::mcp) fn with(&self, name: &str, value: Option<&str>) -> String {
         let mut out = String::from("{");
         let mut found = false;
         for (key, old) in &self.0 {
@@ -105,18 +105,18 @@ fn member(out: &mut String, key: &str, value: &str) {
 }
 
 /// A JSON string.
-pub(super) fn quoted(text: &str) -> String {
+pub(in crate::mcp) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
 /// A raw value of text known to be JSON.
-pub(super) fn raw(text: String) -> Box<RawValue> {
+pub(in crate::mcp) fn raw(text: String) -> Box<RawValue> {
     RawValue::from_string(text).unwrap_or_default()
 }
 
 /// A request. When `token` is set, `params._meta.progressToken` becomes our id; otherwise any token in there
 /// is the agent's own, which must not leave, and is taken out.
-pub(super) fn request(id: u64, method: &str, params: Option<&RawValue>, token: bool) -> String {
+pub(in crate::mcp) fn request(id: u64, method: &str, params: Option<&RawValue>, token: bool) -> String {
     let params = with_token(params.map(RawValue::get), token.then(|| id.to_string()).as_deref());
     let mut out = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{}", quoted(method));
     if let Some(params) = params {
@@ -143,7 +143,7 @@ fn with_token<'a>(params: Option<&'a str>, token: Option<&str>) -> Option<Cow<'a
 }
 
 /// A notification.
-pub(super) fn notification(method: &str, params: Option<&RawValue>) -> String {
+pub(in crate::mcp) fn notification(method: &str, params: Option<&RawValue>) -> String {
     match params {
         Some(params) => format!("{{\"jsonrpc\":\"2.0\",\"method\":{},\"params\":{}}}", quoted(method), params.get()),
         None => format!("{{\"jsonrpc\":\"2.0\",\"method\":{}}}", quoted(method)),
@@ -151,17 +151,17 @@ pub(super) fn notification(method: &str, params: Option<&RawValue>) -> String {
 }
 
 /// `notifications/cancelled` for our own request.
-pub(super) fn cancelled(id: u64, reason: &str) -> String {
+pub(in crate::mcp) fn cancelled(id: u64, reason: &str) -> String {
     format!("{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{id},\"reason\":{}}}}}", quoted(reason))
 }
 
 /// A response to a server's request: `name` is `result` or `error`.
-pub(super) fn response(id: &RawValue, name: &str, body: &str) -> String {
+pub(in crate::mcp) fn response(id: &RawValue, name: &str, body: &str) -> String {
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{},\"{name}\":{body}}}", id.get())
 }
 
 /// An `error` object.
-pub(super) fn error(code: i32, message: &str) -> String {
+pub(in crate::mcp) fn error(code: i32, message: &str) -> String {
     format!("{{\"code\":{code},\"message\":{}}}", quoted(message))
 }
 

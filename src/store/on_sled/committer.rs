@@ -4,6 +4,7 @@
 //! dropped the pages that it could not write. Started by `open`.
 
 use super::disk::{Disk, Durable};
+use super::marker;
 use super::plan::{Batch, Held};
 use crate::domain::audit::Head;
 use crate::store::{Change, CommitError, Hint, StoreError, rules};
@@ -56,7 +57,7 @@ impl Committer {
     pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         let worked = catch_unwind(AssertUnwindSafe(|| self.work(&mut jobs)));
         let why = match worked {
-            Ok(Ok(())) => return,
+            Ok(Ok(())) => return self.mark(),
             Ok(Err(why)) => why,
             Err(_) => "the thread that writes panicked".to_owned(),
         };
@@ -65,6 +66,12 @@ impl Committer {
         jobs.close();
         while let Some(job) = jobs.blocking_recv() {
             answer(job.answer, Err(StoreError::Poisoned(why.clone()).into()));
+        }
+    }
+
+    fn mark(&self) {
+        if let Err(cause) = marker::write(&self.disk.folder, &self.head) {
+            tracing::warn!(%cause, "the store is closed, but its marker could not be written");
         }
     }
 

@@ -11,16 +11,19 @@ use serde::de::DeserializeOwned;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// One open store.
-#[derive(Debug)]
+/// The folder of long texts in the data folder.
+pub(super) const BODIES: &str = "bodies";
+
+/// One open store. Not `Debug`: sled would print every record.
 pub(super) struct Disk {
     pub(super) db: sled::Db,
     /// In the order of `TREES`.
     pub(super) trees: Vec<sled::Tree>,
-    pub(super) bodies: PathBuf,
+    /// The data folder.
+    pub(super) folder: PathBuf,
     durable: RwLock<Durable>,
     /// Held as long as the store is open; let go of after `db`, because fields drop in order.
     pub(super) _lock: File,
@@ -34,9 +37,9 @@ pub(super) struct Durable {
 }
 
 impl Disk {
-    pub(super) fn new(db: sled::Db, bodies: PathBuf, lock: File) -> sled::Result<Disk> {
+    pub(super) fn new(db: sled::Db, folder: &Path, lock: File) -> sled::Result<Disk> {
         let trees = TREES.iter().map(|(_, name)| db.open_tree(name)).collect::<sled::Result<_>>()?;
-        Ok(Disk { db, trees, bodies, durable: RwLock::default(), _lock: lock })
+        Ok(Disk { db, trees, folder: folder.to_owned(), durable: RwLock::default(), _lock: lock })
     }
 
     pub(super) fn tree(&self, tree: Tree) -> &sled::Tree {
@@ -84,7 +87,7 @@ impl Disk {
     }
 
     fn body_path(&self, apart: &Apart) -> PathBuf {
-        self.bodies.join(apart.file_name())
+        self.folder.join(BODIES).join(apart.file_name())
     }
 
     /// Writes a body that is not there yet; the caller syncs the folder before it names the file.
@@ -102,12 +105,12 @@ impl Disk {
 
     /// Makes renames in the folder of bodies durable.
     pub(super) fn sync_bodies(&self) -> io::Result<()> {
-        File::open(&self.bodies)?.sync_all()
+        File::open(self.folder.join(BODIES))?.sync_all()
     }
 
     /// Removes the files that nobody needs. Also half-written ones of a crash.
     pub(super) fn sweep_bodies(&self) -> io::Result<()> {
-        for found in fs::read_dir(&self.bodies)? {
+        for found in fs::read_dir(self.folder.join(BODIES))? {
             let found = found?;
             let sha256 = found.file_name().to_str().and_then(unhex);
             if sha256.is_none_or(|sha256| self.is_orphan(&sha256)) {

@@ -1,10 +1,12 @@
 //! The embedded engine on sled 0.34: durable when `commit` returns, also after a power cut. One thread writes
-//! (committer.rs), reads run on blocking threads (reads.rs), and both agree on what is durable (disk.rs). What
-//! sled must never be asked for is written in docs/operations.md. Opened by `serve`.
+//! (committer.rs), reads run on blocking threads (reads.rs), and both agree on what is durable (disk.rs). A
+//! state that sled goes back to without a word is noticed (marker.rs). Never use sled's `flush_async`,
+//! `watch_prefix`, merge operators or `generate_id`: they deadlock, block writers or jump. Opened by `serve`.
 
 mod committer;
 mod disk;
 mod layout;
+mod marker;
 mod open;
 mod plan;
 mod reads;
@@ -45,12 +47,18 @@ impl Default for Settings {
 
 /// The engine. A clone is another handle to the same store; the last one to go ends the committer after it has
 /// worked off its queue, and waits for that.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct OnSled {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+impl std::fmt::Debug for OnSled {
+    /// Without the records, which sled's own form would print.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OnSled").field("folder", &self.inner.disk.folder).finish_non_exhaustive()
+    }
+}
+
 struct Inner {
     disk: Arc<Disk>,
     running: Mutex<Option<Running>>,
@@ -127,11 +135,11 @@ impl Inner {
         if self.poisoned.borrow().is_some() {
             return Err(self.refusal());
         }
-        let sent = self.running().as_ref().map(|running| running.jobs.try_send(job));
-        match sent {
-            Some(Ok(())) => Ok(()),
-            Some(Err(mpsc::error::TrySendError::Full(_))) => Err(StoreError::Busy.into()),
-            Some(Err(mpsc::error::TrySendError::Closed(_))) | None => Err(self.refusal()),
+        let Some(jobs) = self.running().as_ref().map(|running| running.jobs.clone()) else { return Err(self.refusal()) };
+        match jobs.try_send(job) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(StoreError::Busy.into()),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(self.refusal()),
         }
     }
 }
@@ -203,6 +211,7 @@ impl Views for OnSled {
 mod tests {
     use super::*;
     use crate::domain::audit::Fact;
+    use futures_util::FutureExt as _;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     fn change() -> Change {
@@ -241,6 +250,32 @@ mod tests {
     #[tokio::test]
     async fn a_panic_of_the_committer_poisons_the_store() {
         poisons(|| panic!("a test lets the committer panic")).await;
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_is_busy_and_what_waits_in_it_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        let settings = Settings { queue: 1, ..Settings::default() };
+        let mut opened = open::open(&path, &settings).unwrap();
+        let (entered, has_entered) = std::sync::mpsc::sync_channel(2);
+        let (go, may_go) = std::sync::mpsc::sync_channel(2);
+        opened.sync = Box::new(move || {
+            entered.send(()).unwrap();
+            may_go.recv().unwrap();
+            Ok(())
+        });
+        let store = OnSled::start(opened, &path, &settings).unwrap();
+        let mut first = store.commit(change());
+        assert_eq!((&mut first).now_or_never(), None);
+        has_entered.recv().unwrap();
+        let mut second = store.commit(change());
+        assert_eq!((&mut second).now_or_never(), None);
+        assert_eq!(store.commit(change()).await, Err(StoreError::Busy.into()));
+        go.send(()).unwrap();
+        go.send(()).unwrap();
+        assert_eq!(first.await.unwrap().seq, 1);
+        assert_eq!(second.await.unwrap().seq, 2);
     }
 
     #[tokio::test]

@@ -4,8 +4,9 @@
 
 use super::Settings;
 use super::committer::Sync;
-use super::disk::Disk;
+use super::disk::{BODIES, Disk};
 use super::layout::Tree;
+use super::marker;
 use super::plan::Held;
 use crate::domain::audit::{Entry, Head};
 use crate::store::StoreError;
@@ -76,15 +77,16 @@ pub(super) fn open(path: &Path, settings: &Settings) -> Result<Opened, OpenError
     };
     private_folder(path)?;
     let lock = lock(path)?;
-    let (store, bodies) = (path.join("store"), path.join("bodies"));
-    private_folder(&bodies)?;
+    let store = path.join("store");
+    private_folder(&path.join(BODIES))?;
     let damaged = |why: String| OpenError::Damaged { path: path.to_owned(), why };
+    let marked = marker::read(path).map_err(|cause| damaged(format!("its marker cannot be read: {cause}")))?;
     // sled panics on pages that it cannot make sense of.
     let disk = catch_unwind(AssertUnwindSafe(|| {
         let config = sled::Config::new().path(&store).cache_capacity(settings.cache_bytes).flush_every_ms(Some(settings.flush_every_ms));
         let db = config.open()?;
-        check_format(&db, path)?;
-        Ok(Disk::new(db, bodies, lock)?)
+        check_format(&db, path, marked.is_none())?;
+        Ok(Disk::new(db, path, lock)?)
     }));
     let disk = match disk {
         Ok(Ok(disk)) => disk,
@@ -100,13 +102,16 @@ pub(super) fn open(path: &Path, settings: &Settings) -> Result<Opened, OpenError
     disk.db.flush().map_err(|cause| damaged(cause.to_string()))?;
     database.sync_data().and_then(|()| File::open(&store)?.sync_all()).map_err(at(&store))?;
     File::open(path).and_then(|folder| folder.sync_all()).map_err(at(path))?;
-    let read = catch_unwind(AssertUnwindSafe(|| Ok::<_, StoreError>((last_head(&disk)?, Held::count(&disk)?))));
+    let read = catch_unwind(AssertUnwindSafe(|| {
+        check_marker(&disk, marked)?;
+        Ok::<_, StoreError>((last_head(&disk)?, Held::count(&disk)?))
+    }));
     let (head, held) = match read {
         Ok(Ok(read)) => read,
         Ok(Err(cause)) => return Err(damaged(cause.to_string())),
         Err(_) => return Err(damaged("its pages make no sense".to_owned())),
     };
-    disk.sweep_bodies().map_err(at(&disk.bodies))?;
+    disk.sweep_bodies().and_then(|()| marker::write(path, &head)).map_err(at(path))?;
     {
         let mut durable = disk.writing();
         durable.head = head.clone();
@@ -146,13 +151,12 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn check_format(db: &sled::Db, path: &Path) -> Result<(), Early> {
+fn check_format(db: &sled::Db, path: &Path, is_new: bool) -> Result<(), Early> {
     let meta = db.open_tree("meta")?;
     let damaged = |why: &str| Early::Refused(OpenError::Damaged { path: path.to_owned(), why: why.to_owned() });
     let Some(stored) = meta.get("format")? else {
-        // Only a store that was never written to may lack it.
-        let records = db.open_tree(super::layout::TREES[Tree::Entries as usize].1)?;
-        if !records.is_empty() {
+        // Only a store whose first open has not ended may lack it.
+        if !is_new {
             return Err(damaged("it has no format number"));
         }
         meta.insert("format", &FORMAT.to_be_bytes())?;
@@ -160,6 +164,16 @@ fn check_format(db: &sled::Db, path: &Path) -> Result<(), Early> {
     };
     let found = stored.as_ref().try_into().map(u32::from_be_bytes).map_err(|_| damaged("its format number is not one"))?;
     if found > FORMAT { Err(Early::Refused(OpenError::Newer { found, known: FORMAT })) } else { Ok(()) }
+}
+
+fn check_marker(disk: &Disk, marked: Option<Head>) -> Result<(), StoreError> {
+    let Some(marked) = marked.filter(|head| head.seq > 0) else { return Ok(()) };
+    let key = marked.seq.to_be_bytes();
+    let entry = disk.value(Tree::Entries, &key)?.map(|value| disk.record::<Entry>(Tree::Entries, &key, &value)).transpose()?;
+    if entry.is_some_and(|entry| entry.head() == marked) {
+        return Ok(());
+    }
+    Err(StoreError::Corrupt(format!("audit entry {} was there when it was last opened or closed, and is not now", marked.seq)))
 }
 
 fn last_head(disk: &Disk) -> Result<Head, StoreError> {

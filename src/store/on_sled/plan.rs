@@ -50,7 +50,6 @@ impl Held {
 }
 
 /// Changes that will become durable together.
-#[derive(Debug)]
 pub(super) struct Batch<'a> {
     disk: &'a Disk,
     /// What the transaction does.
@@ -214,10 +213,10 @@ impl Plan {
     }
 
     fn remove(&mut self, batch: &Batch<'_>, tree: Tree, key: Vec<u8>) -> Result<(), StoreError> {
-        if let Some(old) = batch.value(tree, &key)? {
-            for apart in record::named(&old)? {
-                self.forget(&layout::owner(tree, &key), &apart);
-            }
+        if let Some(old) = batch.value(tree, &key)?
+            && let Some(apart) = record::named(&old)?
+        {
+            self.forget(&layout::owner(tree, &key), &apart);
         }
         self.put(tree, key, None);
         Ok(())

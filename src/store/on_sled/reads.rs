@@ -68,13 +68,11 @@ impl Iterator for Merged {
         let mut best: Option<(usize, &Cursor)> = None;
         for (number, (head, _)) in self.heads.iter().enumerate() {
             match head {
-                None => {}
                 Some(Err(cause)) => return Some(Err(cause.clone())),
-                Some(Ok(place)) => {
-                    if best.is_none_or(|(_, first)| if self.newest_first { place > first } else { place < first }) {
-                        best = Some((number, place));
-                    }
+                Some(Ok(place)) if best.is_none_or(|(_, first)| if self.newest_first { place > first } else { place < first }) => {
+                    best = Some((number, place));
                 }
+                Some(Ok(_)) | None => {}
             }
         }
         let (number, _) = best?;

@@ -43,20 +43,66 @@ async fn a_guard_whose_parent_is_gone_starts_nothing() {
     assert_eq!((out.status.code(), out.stdout.as_slice()), (Some(127), &b""[..]));
 }
 
+/// A server that ends only when it is killed, and writes the id of its child.
+fn stubborn(folder: &str) -> Upstreams {
+    let script = format!(
+        "sleep 1000 & echo $! > {folder}/pid; read l; echo '{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{{\"protocolVersion\":\"2025-11-25\"}}}}'; while :; do sleep 1000; done"
+    );
+    let command = vec!["sh".to_owned(), "-c".to_owned(), script];
+    upstreams(server(Transport::Process { command, env: BTreeMap::new(), cwd: None, env_clear: false }), &Bounds::default())
+}
+
+/// Whether the process whose id is in the file lives; a zombie, which its new parent has yet to collect, does not.
+fn lives(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{what}");
+}
+
 #[tokio::test]
 async fn shutdown_leaves_no_process_of_the_group() {
     let folder = tempfile::tempdir().unwrap();
-    let script = format!(
-        "sleep 1000 & echo $! > {}/pid; read l; echo '{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{{\"protocolVersion\":\"2025-11-25\"}}}}'; while :; do sleep 1000; done",
-        folder.path().display()
-    );
-    let config = server(Transport::Process { command: vec!["sh".into(), "-c".into(), script], env: BTreeMap::new(), cwd: None, env_clear: false });
-    let all = upstreams(config, &Bounds::default());
+    let all = stubborn(folder.path().to_str().unwrap());
     peer(&all).await;
     let pid = std::fs::read_to_string(folder.path().join("pid")).unwrap();
-    let stat = format!("/proc/{}/stat", pid.trim());
-    assert!(std::fs::exists(&stat).unwrap());
+    assert!(lives(&pid));
     all.shutdown().await;
-    // A zombie that its new parent has yet to collect is no process any more.
-    assert!(std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z ")));
+    assert!(!lives(&pid));
+}
+
+const FOLDER: &str = "GATEWAY_TO_BE_KILLED";
+
+#[tokio::test]
+#[ignore = "a part of the test below, which runs it as a process of its own"]
+async fn gateway_to_be_killed() {
+    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let all = stubborn(&folder);
+    let _peer = peer(&all).await;
+    std::fs::write(format!("{folder}/started"), "").unwrap();
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn a_killed_gateway_leaves_no_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut gateway = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "upstreams::guard::gateway_to_be_killed", "--ignored"])
+        .env(FOLDER, folder.path())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    until("the gateway does not start", || folder.path().join("started").exists()).await;
+    let pid = std::fs::read_to_string(folder.path().join("pid")).unwrap();
+    assert!(lives(&pid));
+    gateway.kill().await.unwrap();
+    until("a server outlived the gateway", || !lives(&pid)).await;
 }

@@ -4,8 +4,9 @@ use super::*;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, Response, StatusCode};
+use axum::http::{HeaderMap, Method, Response};
 use futures_util::stream;
+use paraph::gate::upstream::{ServerState, Upstream as _};
 use paraph::mcp::upstream::RequestFailure;
 use serde_json::json;
 use std::sync::Mutex;
@@ -15,6 +16,8 @@ use std::sync::Mutex;
 struct Seen {
     requests: Mutex<Vec<(Method, HeaderMap, Value)>>,
     sessions: Mutex<u64>,
+    /// Answers 400 instead of 404 to a session it does not know.
+    rude: Mutex<bool>,
 }
 
 impl Seen {
@@ -58,7 +61,7 @@ async fn answer(State(seen): State<Arc<Seen>>, method: Method, headers: HeaderMa
         return response;
     }
     if headers.get("mcp-session-id").is_none_or(|id| *id != format!("s{}", seen.sessions.lock().unwrap())) {
-        return respond(404, "text/plain", "no such session");
+        return respond(if *seen.rude.lock().unwrap() { 400 } else { 404 }, "text/plain", "no such session");
     }
     if name != "tools/call" {
         return respond(202, "text/plain", "");
@@ -163,24 +166,17 @@ async fn a_server_that_went_away_between_two_calls_never_got_the_second() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/mcp", listener.local_addr().unwrap());
     let app = Router::new().fallback(answer).with_state(Arc::clone(&seen));
-    let runtime = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        listener
-            .into_std()
-            .unwrap()
-            .try_clone()
-            .map(|listener| {
-                runtime.spawn(async move { axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), app).await.unwrap() });
-            })
-            .unwrap();
-        runtime
-    });
-    let runtime = runtime.join().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = listener.into_std().unwrap();
+    runtime.spawn(async move { axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), app).await.unwrap() });
     let all = at(url);
     let peer = peer(&all).await;
     call(&peer, "json", None).await.unwrap();
-    runtime.shutdown_background();
+    tokio::task::spawn_blocking(move || runtime.shutdown_timeout(Duration::from_secs(5))).await.unwrap();
+    // Until the client has noticed that its idle connection is closed, a request ends as unknown.
+    while let Err(RequestFailure::Unknown(_)) = peer.request("ping", None, None, CancellationToken::new()).await {}
     let Err(RequestFailure::NeverLeft(why)) = call(&peer, "json", None).await else { panic!("it cannot have arrived") };
+    assert!(matches!(all.servers().await[0].state, ServerState::Down { .. }));
     assert!(why.contains("cannot be reached"), "{why}");
 }
 
@@ -192,6 +188,19 @@ async fn a_forgotten_session_is_made_anew_once_and_the_request_arrives_once() {
     call(&peer, "forget", None).await.unwrap();
     assert_eq!(text(call(&peer, "json", None).await.unwrap()), r#"{ "n": 1.10 }"#);
     assert_eq!(seen.posts("initialize").len(), 2);
+    all.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_session_forgotten_without_saying_so_is_made_anew_for_the_next_request() {
+    let seen = Arc::new(Seen::default());
+    let all = start(&seen).await;
+    let peer = peer(&all).await;
+    call(&peer, "forget", None).await.unwrap();
+    *seen.rude.lock().unwrap() = true;
+    assert!(text(call(&peer, "json", None).await.unwrap()).contains("400"));
+    assert_eq!(seen.posts("tools/call").len(), 2, "what was answered is not sent again");
+    assert_eq!(text(call(&peer, "json", None).await.unwrap()), r#"{ "n": 1.10 }"#);
     all.shutdown().await;
 }
 
@@ -212,4 +221,14 @@ async fn the_get_stream_brings_messages_outside_any_request() {
     let mut events = peer(&all).await.events();
     assert!(events.recv().await.unwrap().get().contains("list_changed"));
     all.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_the_credentials_is_told_so() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    let app = Router::new().fallback(|| async { respond(401, "text/plain", "who?") });
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let error = at(url).peer("it", "agent", None).await.unwrap_err();
+    assert!(error.sentence.contains("HTTP 401; check the credentials"), "{}", error.sentence);
 }

@@ -1,5 +1,7 @@
 //! MCP towards servers, against real child processes under the real guard and a real HTTP server.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 mod guard;
 mod http;
 mod stdio;

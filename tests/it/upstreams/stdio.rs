@@ -7,7 +7,7 @@ use paraph::mcp::upstream::{ClientHello, RequestFailure};
 /// Behaves as the called tool's name says; `echo` answers with the line it got.
 const SERVER: &str = r#"
 import json, os, sys
-held = []
+held, ponged = [], None
 def say(message): sys.stdout.write(json.dumps(message) + "\n"); sys.stdout.flush()
 def answer(id, result): say({"jsonrpc": "2.0", "id": id, "result": result})
 print("Listening on nothing", flush=True)
@@ -21,12 +21,12 @@ for line in sys.stdin:
     elif method == "notifications/initialized": say({"jsonrpc": "2.0", "id": "p", "method": "ping"})
     elif method == "notifications/cancelled": answer(params["requestId"], {"cancelled": params["requestId"]})
     elif method == "tools/list": answer(id, {"tools": [{"name": "first", "description": "d"}]} if params.get("cursor") == "2" else {"tools": [], "nextCursor": "2"})
-    elif method is None: ponged = line if id == "p" else None
-    if method is None and held: answer(held.pop(), {"got": line})
+    elif method is None and id == "p": ponged = line
+    elif method is None: answer(held.pop(), {"got": line})
     if method != "tools/call": continue
     tool = params["name"]
     if tool == "echo": answer(id, {"line": line, "env": dict(os.environ)})
-    elif tool == "ponged": answer(id, {"line": ponged})
+    elif tool == "ponged": answer(id, {"line": ponged or sys.stdin.readline()})
     elif tool == "die": print("cannot go on", file=sys.stderr, flush=True); os._exit(3)
     elif tool == "never": pass
     elif tool == "hold":
@@ -181,6 +181,23 @@ async fn a_call_without_an_answer_ends_as_unknown_when_its_time_is_over() {
 }
 
 #[tokio::test]
+async fn the_time_a_client_takes_to_answer_the_server_is_not_the_servers() {
+    let mut config = python(SERVER);
+    config.timeout = Duration::from_secs(1);
+    let all = upstreams(config, &Bounds::default());
+    let peer = peer(&all).await;
+    let (to, mut messages) = relay(None);
+    let answer = async {
+        next(&mut messages).await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        peer.respond(&raw("\"s1\""), Reply::Result(raw("{}"))).await.unwrap();
+    };
+    let (reply, ()) = tokio::join!(call(&peer, "ask", Some(to)), answer);
+    assert!(text(reply.unwrap()).contains("s1"));
+    all.shutdown().await;
+}
+
+#[tokio::test]
 async fn five_megabytes_arrive_whole_and_more_than_the_bound_is_refused() {
     let all = upstreams(python(SERVER), &Bounds::default());
     let reply = text(call(&*peer(&all).await, "big", None).await.unwrap());
@@ -239,6 +256,18 @@ async fn an_unknown_revision_is_refused() {
     let all = upstreams(sh(r#"read l; echo '{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2030-01-01"}}'; read l"#), &Bounds::default());
     let error = all.peer("it", "agent", None).await.unwrap_err();
     assert!(error.sentence.contains("protocol revision"), "{}", error.sentence);
+    all.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_instance_started_without_a_client_makes_way_for_the_first_one() {
+    let all = upstreams(python(SERVER), &Bounds::default());
+    let alone = peer(&all).await;
+    let hello = || Some(ClientHello { capabilities: raw(r#"{"sampling":{}}"#), client_info: raw(r#"{"name":"c","version":"1"}"#) });
+    let with_client = all.peer("it", "agent", hello()).await.unwrap();
+    assert!(!Arc::ptr_eq(&alone, &with_client) && with_client.hello().get().contains("sampling"));
+    assert!(Arc::ptr_eq(&with_client, &all.peer("it", "agent", hello()).await.unwrap()));
+    assert!(Arc::ptr_eq(&with_client, &peer(&all).await));
     all.shutdown().await;
 }
 

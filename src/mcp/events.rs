@@ -1,0 +1,97 @@
+//! One SSE answer: a bounded writer on our side, a body on the connection's. The body tells the writer when
+//! the connection came back for more after the last event, which is when an answer counts as taken.
+//! Used by `held`, `relay` and `listen`.
+
+use ::http::{HeaderValue, header};
+use axum::body::{Body, Bytes};
+use axum::response::Response;
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// How often a silent stream says that it lives; proxies and clients give up after 60 s or more.
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Events that a slow connection may lag behind.
+const LAG: usize = 16;
+
+enum Event {
+    More(Bytes),
+    Last(Bytes, oneshot::Sender<()>),
+}
+
+/// Our side. Dropping it ends the stream.
+pub(super) struct Writer {
+    events: mpsc::Sender<Event>,
+}
+
+/// Opens a stream.
+pub(super) fn open() -> (Writer, Response) {
+    let (events, waiting) = mpsc::channel(LAG);
+    let body = futures_util::stream::unfold((waiting, None::<oneshot::Sender<()>>), |(mut waiting, taken)| async move {
+        if let Some(taken) = taken {
+            let _ = taken.send(());
+        }
+        let (bytes, taken) = match waiting.recv().await? {
+            Event::More(bytes) => (bytes, None),
+            Event::Last(bytes, taken) => (bytes, Some(taken)),
+        };
+        Some((Ok::<_, Infallible>(bytes), (waiting, taken)))
+    });
+    let mut response = Response::new(Body::from_stream(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    (Writer { events }, response)
+}
+
+impl Writer {
+    /// Waits while the connection is slow; false when it is gone.
+    pub(super) async fn message(&self, json: &str) -> bool {
+        self.events.send(Event::More(event(json))).await.is_ok()
+    }
+
+    /// Left out when the connection is slow: a later one tells the same.
+    pub(super) fn maybe(&self, json: &str) {
+        let _ = self.events.try_send(Event::More(event(json)));
+    }
+
+    /// A comment, so that nobody takes the silence for death.
+    pub(super) fn keep_alive(&self) {
+        let _ = self.events.try_send(Event::More(Bytes::from_static(b": keep-alive\n\n")));
+    }
+
+    /// The answer; true when the connection took it and came back.
+    pub(super) async fn last(&self, json: &str) -> bool {
+        let (sender, taken) = oneshot::channel();
+        self.events.send(Event::Last(event(json), sender)).await.is_ok() && taken.await.is_ok()
+    }
+
+    /// Until the connection is gone.
+    pub(super) async fn gone(&self) {
+        self.events.closed().await;
+    }
+}
+
+/// A server's JSON may be printed over several lines; between tokens a line end is a line end.
+fn event(json: &str) -> Bytes {
+    let mut text = String::with_capacity(json.len() + 32);
+    text.push_str("event: message\n");
+    for line in json.split(['\n', '\r']).filter(|line| !line.is_empty()) {
+        text.push_str("data: ");
+        text.push_str(line);
+        text.push('\n');
+    }
+    text.push('\n');
+    Bytes::from(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_of_several_lines_is_one_event() {
+        assert_eq!(event("{\r\n \"a\": 1\n}"), "event: message\ndata: {\ndata:  \"a\": 1\ndata: }\n\n");
+    }
+}

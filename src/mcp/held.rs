@@ -1,0 +1,99 @@
+//! A request that waits for a person: the stream is open at once and kept alive until there is an answer, the
+//! agent leaves or takes the request back, or it is time for the pending answer. A task of its own drives it,
+//! so that a cancel counts even when the client closes the connection in the same moment.
+//! Called by `call`; what the ends mean is decided by `gate`.
+
+use super::events::{self, KEEP_ALIVE, Writer};
+use super::message::Id;
+use super::result;
+use super::session::Entry;
+use super::upstream::wire::quoted;
+use crate::gate::{Delivery, Failure, Seat};
+use axum::response::Response;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// One waiting request.
+pub(super) struct Waiting {
+    pub seat: Seat,
+    pub entry: Entry,
+    pub id: Id,
+    pub tool: String,
+    /// JSON text.
+    pub progress_token: Option<String>,
+    pub keep_open: Duration,
+    pub draining: CancellationToken,
+}
+
+enum End {
+    Settled(Result<Delivery, Failure>),
+    Pending,
+    Cancelled,
+    Gone,
+}
+
+/// Opens the stream.
+pub(super) fn answer(waiting: Waiting, tasks: &TaskTracker) -> Response {
+    let (writer, response) = events::open();
+    tasks.spawn(drive(waiting, writer));
+    response
+}
+
+async fn drive(mut waiting: Waiting, writer: Writer) {
+    let end = wait(&mut waiting, &writer).await;
+    let Waiting { seat, entry, id, .. } = waiting;
+    // A fault has its line in the log already; the agent's next identical call finds the call as it is.
+    let _ = match end {
+        End::Settled(Ok(delivery)) => {
+            if writer.last(&result::delivery(&id, &delivery)).await {
+                seat.delivered().await
+            } else {
+                Ok(())
+            }
+        }
+        End::Settled(Err(failure)) => {
+            writer.last(&result::failed(&id, failure)).await;
+            Ok(())
+        }
+        End::Pending => {
+            let text = seat.pending().await.map_or_else(|failure| result::failed(&id, failure), |notice| result::notice(&id, &notice));
+            writer.last(&text).await;
+            Ok(())
+        }
+        End::Cancelled => seat.cancel().await,
+        End::Gone => {
+            entry.leave(seat.call());
+            Ok(())
+        }
+    };
+}
+
+async fn wait(waiting: &mut Waiting, writer: &Writer) -> End {
+    let Waiting { seat, entry, tool, progress_token, keep_open, draining, .. } = waiting;
+    let message = quoted(&format!("Waiting for a person to approve {tool} ({})", seat.call()));
+    let mut progress = 0u64;
+    let mut tick = tokio::time::interval(KEEP_ALIVE);
+    let mut late = std::pin::pin!(tokio::time::sleep(*keep_open));
+    let mut settled = std::pin::pin!(seat.settled());
+    loop {
+        tokio::select! {
+            biased;
+            () = entry.cancel.cancelled() => return End::Cancelled,
+            delivery = &mut settled => return End::Settled(delivery),
+            () = writer.gone() => return End::Gone,
+            () = entry.session().ended.cancelled() => return End::Gone,
+            () = draining.cancelled() => return End::Pending,
+            () = &mut late => return End::Pending,
+            _ = tick.tick() => match progress_token {
+                Some(token) => {
+                    progress += 1;
+                    writer.maybe(&format!(
+                        "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{{\"progressToken\":{token},\"progress\":{progress},\"message\":{message}}}}}"
+                    ));
+                }
+                None => writer.keep_alive(),
+            },
+        }
+    }
+}

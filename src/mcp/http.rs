@@ -1,0 +1,350 @@
+//! `POST GET DELETE /mcp/{server}`: Streamable HTTP towards agents (MCP, transports). The order at the door is
+//! fixed: name and page, token, server, grant, size, then the message, read once. Nothing reaches a server that
+//! is not in the agreed revision, and no `tools/call` that the gate has not judged. Mounted by `serve`.
+
+use super::door::Door;
+use super::error::{Refusal, json};
+use super::message::{self, Id, Message};
+use super::revisions::Revision;
+use super::session::{Cancelled, Session, Sessions};
+use super::upstream::wire::Members;
+use super::upstream::{Reply, Upstreams};
+use super::{call, hello, list, listen, relay, result};
+use crate::domain::people::Agent;
+use crate::gate::Gate;
+use ::http::request::Parts;
+use ::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::task::TaskTracker;
+
+const SESSION: &str = "mcp-session-id";
+const VERSION: &str = "mcp-protocol-version";
+/// The revision without sessions, which such a client tries first.
+const MODERN: &str = "2026-07-28";
+const MODERN_META: &str = "io.modelcontextprotocol/protocolVersion";
+
+/// How long a body may take to come.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the operator wrote, as far as this edge needs it.
+#[derive(Debug, Clone)]
+pub struct McpSettings {
+    /// Every server with its further methods, as globs.
+    pub servers: BTreeMap<String, Vec<String>>,
+    /// Bytes of a request body.
+    pub body: usize,
+    /// Bytes of `arguments`.
+    pub arguments: usize,
+    /// Sessions of one agent.
+    pub sessions_per_agent: usize,
+    /// Who may come in.
+    pub door: Door,
+}
+
+/// A handle; clones share everything.
+#[derive(Clone)]
+pub struct McpState(Arc<Inner>);
+
+pub(super) struct Inner {
+    pub gate: Gate,
+    pub tasks: TaskTracker,
+    upstreams: Arc<Upstreams>,
+    sessions: Sessions,
+    servers: BTreeMap<String, GlobSet>,
+    settings: McpSettings,
+}
+
+/// One authenticated request.
+pub(super) struct Caller {
+    pub state: Arc<Inner>,
+    agent: Agent,
+    server: String,
+    token: String,
+    headers: HeaderMap,
+}
+
+impl McpState {
+    /// Joins the parts.
+    pub fn new(gate: Gate, upstreams: Arc<Upstreams>, settings: McpSettings) -> McpState {
+        let servers = settings.servers.iter().map(|(name, methods)| (name.clone(), globs(name, methods))).collect();
+        let sessions = Sessions::new(settings.sessions_per_agent);
+        McpState(Arc::new(Inner { gate, tasks: TaskTracker::new(), upstreams, sessions, servers, settings }))
+    }
+
+    /// Waits until every stream and every request under way has ended; call it after the gate drains.
+    pub async fn finish(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+}
+
+/// `config` refuses what is no glob; one that slips through lets nothing pass.
+fn globs(server: &str, methods: &[String]) -> GlobSet {
+    let mut globs = GlobSetBuilder::new();
+    for method in methods {
+        match Glob::new(method) {
+            Ok(glob) => drop(globs.add(glob)),
+            Err(error) => tracing::error!(server, %error, "a method in the config is no glob"),
+        }
+    }
+    globs.build().unwrap_or_else(|_| GlobSet::empty())
+}
+
+/// The routes.
+pub fn routes(state: McpState) -> Router {
+    Router::new().route("/mcp", any(enter)).route("/mcp/", any(enter)).route("/mcp/{*server}", any(enter)).with_state(state)
+}
+
+async fn enter(State(state): State<McpState>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    match Box::pin(serve(state.0, parts, body)).await {
+        Ok(response) => response,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn serve(state: Arc<Inner>, parts: Parts, body: Body) -> Result<Response, Refusal> {
+    let refuse = |status, why: &str| Refusal::new(status, -32600, why);
+    if !state.settings.door.lets_in(&parts.headers) {
+        return Err(refuse(StatusCode::FORBIDDEN, "This Host or Origin is not one of ours; an operator can add it to listen.hosts."));
+    }
+    let unauthorized = || refuse(StatusCode::UNAUTHORIZED, "A valid bearer token is needed.");
+    let token = bearer(&parts.headers).ok_or_else(unauthorized)?.to_owned();
+    let agent = state.gate.agent_by_token(&token).await.map_err(|failure| Refusal { status: StatusCode::SERVICE_UNAVAILABLE, ..Refusal::from(failure) })?;
+    let agent = agent.ok_or_else(unauthorized)?;
+    let server = parts.uri.path().strip_prefix("/mcp/").unwrap_or_default().to_owned();
+    if !state.servers.contains_key(&server) {
+        return Err(refuse(StatusCode::NOT_FOUND, "There is no server of this name."));
+    }
+    if !agent.may_use(&server) {
+        return Err(refuse(StatusCode::FORBIDDEN, "This agent has no grant for this server."));
+    }
+    let caller = Caller { state, agent, server, token, headers: parts.headers };
+    match parts.method {
+        Method::POST => caller.post(body).await,
+        Method::GET => caller.get().await,
+        Method::DELETE => {
+            let session = caller.session()?;
+            caller.state.sessions.end(&session);
+            Ok(StatusCode::NO_CONTENT.into_response())
+        }
+        _ => Err(refuse(StatusCode::METHOD_NOT_ALLOWED, "Only POST, GET and DELETE are answered here.")),
+    }
+}
+
+impl Caller {
+    async fn post(self, body: Body) -> Result<Response, Refusal> {
+        let bytes = self.body(body).await?;
+        let refuse = |status, why: &str| Refusal::new(status, -32600, why);
+        let mime = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if !mime.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+            return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body must be application/json."));
+        }
+        if !(accepts(&self.headers, "application", "json") && accepts(&self.headers, "text", "event-stream")) {
+            return Err(refuse(StatusCode::NOT_ACCEPTABLE, "Accept must name application/json and text/event-stream."));
+        }
+        let message::Read { message, value } = message::read(&bytes)?;
+        if let Message::Request { id, method, params } = &message {
+            if self.is_modern(method, *params) {
+                // No code of that revision: such a client then begins with initialize.
+                return Err(refuse(StatusCode::BAD_REQUEST, "This server speaks revisions 2025-06-18 and 2025-11-25; begin with initialize.").of(Some(id)));
+            }
+            if method == "initialize" {
+                return self.initialize(id, *params).await;
+            }
+        }
+        let session = self.session()?;
+        match message {
+            Message::Request { id, method, params } => {
+                let entry = session.begin(&id).ok_or_else(|| {
+                    refuse(StatusCode::BAD_REQUEST, "A request with this id is under way in this session, or too many requests are.").of(Some(&id))
+                })?;
+                if method == "tools/call" {
+                    let asked = call::read(&self.agent, &self.server, params, value, self.state.settings.arguments).map_err(|refusal| refusal.of(Some(&id)))?;
+                    return Ok(call::answer(&self, id, entry, asked).await);
+                }
+                self.pass(&session, id, method, params, entry).await
+            }
+            Message::Notification { method, params } => self.notification(&session, &method, params).await,
+            Message::Response { id, answer } => self.response(&session, &id, answer).await,
+        }
+    }
+
+    async fn body(&self, body: Body) -> Result<Bytes, Refusal> {
+        let bound = self.state.settings.body;
+        let large = || Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, -32600, format!("The body has more than {bound} bytes."));
+        let told = self.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        if told.is_some_and(|length| length > bound) {
+            return Err(large());
+        }
+        let whole = tokio::time::timeout(BODY_PATIENCE, axum::body::to_bytes(body, bound)).await;
+        let whole = whole.map_err(|_| Refusal::new(StatusCode::REQUEST_TIMEOUT, -32700, "The body did not come within 30 s."))?;
+        whole.map_err(|error| {
+            let limited = std::error::Error::source(&error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
+            if limited { large() } else { Refusal::new(StatusCode::BAD_REQUEST, -32700, "The body broke off.") }
+        })
+    }
+
+    fn is_modern(&self, method: &str, params: Option<&RawValue>) -> bool {
+        let meta = || {
+            let params = Members::read(params?.get())?;
+            Members::read(params.get("_meta")?.get())?.get(MODERN_META)
+        };
+        self.headers.get(VERSION).is_some_and(|version| version == MODERN) || method == "server/discover" || meta().is_some()
+    }
+
+    /// The session that the request names: 400 without a name, 404 when it is not this agent's here.
+    fn session(&self) -> Result<Arc<Session>, Refusal> {
+        let refuse = |status, why: &str| Refusal::new(status, -32600, why);
+        let Some(id) = self.headers.get(SESSION) else {
+            return Err(refuse(StatusCode::BAD_REQUEST, "The header Mcp-Session-Id is missing; begin with initialize."));
+        };
+        let found = id.to_str().ok().and_then(|id| self.state.sessions.find(id, &self.agent.name, &self.server));
+        let session = found.ok_or_else(|| refuse(StatusCode::NOT_FOUND, "There is no such session (any more); begin with initialize."))?;
+        let known = |version: &HeaderValue| version.to_str().is_ok_and(|version| Revision::named(version).is_some());
+        if !self.headers.get(VERSION).is_none_or(known) {
+            return Err(refuse(StatusCode::BAD_REQUEST, "The header MCP-Protocol-Version names a revision that is not spoken here."));
+        }
+        Ok(session)
+    }
+
+    async fn initialize(&self, id: &Id, params: Option<&RawValue>) -> Result<Response, Refusal> {
+        let asked = hello::read(id, params)?;
+        let (state, agent) = (&self.state, &self.agent.name);
+        let peer = state.upstreams.peer(&self.server, agent, Some(asked.client)).await.map_err(|error| self.unreachable(&error.sentence).of(Some(id)))?;
+        let Some(session) = state.sessions.make(&*state.gate.clock(), agent, &self.server, asked.revision) else {
+            return Err(Refusal::call(-32603, "This agent has as many sessions in use as bounds.sessions_per_agent allows.").of(Some(id)));
+        };
+        let mut response = json(StatusCode::OK, result::response(id, &hello::answer(&peer.hello(), session.revision)));
+        if let Ok(value) = HeaderValue::from_str(&session.id) {
+            response.headers_mut().insert(SESSION, value);
+        }
+        Ok(response)
+    }
+
+    /// The agent gets our sentence; what the server wrote on its way down is for the operator's page.
+    fn unreachable(&self, sentence: &str) -> Refusal {
+        let reference = self.state.gate.reference();
+        tracing::warn!(reference, server = self.server, agent = self.agent.name, why = sentence, "an agent's server cannot be reached");
+        Refusal::call(-32603, format!("{sentence} Reference {reference}."))
+    }
+
+    /// Every request but `tools/call`.
+    async fn pass(&self, session: &Session, id: Id, method: String, params: Option<&RawValue>, entry: super::session::Entry) -> Result<Response, Refusal> {
+        if method == "ping" {
+            return Ok(json(StatusCode::OK, result::response(&id, "{}")));
+        }
+        if !(session.revision.requests(&method) || self.extra(&method)) {
+            return Err(Refusal::call(-32601, "There is no such method here.").of(Some(&id)));
+        }
+        let state = &self.state;
+        let peer = state.upstreams.peer(&self.server, &self.agent.name, None).await.map_err(|error| self.unreachable(&error.sentence).of(Some(&id)))?;
+        let params = params.map(ToOwned::to_owned);
+        let token = params.as_ref().and_then(|params| {
+            let members = Members::read(params.get())?;
+            Some(Members::read(members.get("_meta")?.get())?.get("progressToken")?.get().to_owned())
+        });
+        let (gate, server, agent) = (state.gate.clone(), self.server.clone(), self.agent.name.clone());
+        let answer = relay::answer(entry, token, &state.tasks, |relay, cancel| async move {
+            match peer.request(&method, params.as_deref(), Some(relay), cancel).await {
+                Ok(Reply::Result(body)) if method == "tools/list" => match list::without(body.get(), |tool| gate.hides(&server, &agent, tool)) {
+                    Some(body) => result::response(&id, &body),
+                    None => result::failed(&id, Refusal::call(-32603, format!("Server {server} answered tools/list with something that is no list of tools."))),
+                },
+                Ok(reply) => result::reply(&id, &reply),
+                Err(failure) => result::failed(&id, Refusal::call(-32603, failure.to_string())),
+            }
+        });
+        Ok(answer.await)
+    }
+
+    /// Whether the operator lets this method pass; never one that a lenient server could take for `tools/call`.
+    fn extra(&self, method: &str) -> bool {
+        let plain: String = message::folded(method).chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
+        !plain.contains("tools/call") && self.state.servers.get(&self.server).is_some_and(|globs| globs.is_match(method))
+    }
+
+    async fn notification(&self, session: &Session, method: &str, params: Option<&RawValue>) -> Result<Response, Refusal> {
+        let accepted = Ok(StatusCode::ACCEPTED.into_response());
+        match method {
+            "tools/call" => self.state.gate.note_dropped(&self.agent, &self.server).await?,
+            "notifications/cancelled" => {
+                let named = params.and_then(|params| Members::read(params.get())).and_then(|params| params.get("requestId").and_then(Id::read));
+                if let Some(Cancelled::Left(call)) = named.map(|id| session.cancel(&id)) {
+                    self.state.gate.cancel_late(&call).await?;
+                }
+            }
+            _ if session.revision.notifications(method) || self.extra(method) => {
+                let peer = self.state.upstreams.peer(&self.server, &self.agent.name, None).await;
+                let told = match &peer {
+                    Ok(peer) => peer.notify(method, params).await.map_err(|failure| failure.to_string()),
+                    Err(error) => Err(error.sentence.clone()),
+                };
+                // Nobody waits for the answer to a notification.
+                if let Err(why) = told {
+                    tracing::info!(server = self.server, agent = self.agent.name, why, "a notification did not reach the server");
+                }
+            }
+            _ => {}
+        }
+        accepted
+    }
+
+    async fn response(&self, session: &Session, id: &Id, answer: Result<&RawValue, &RawValue>) -> Result<Response, Refusal> {
+        if let Some(theirs) = session.answers(id) {
+            let reply = answer.map_or_else(|error| Reply::Error(error.to_owned()), |result| Reply::Result(result.to_owned()));
+            let told = match self.state.upstreams.peer(&self.server, &self.agent.name, None).await {
+                Ok(peer) => peer.respond(&theirs, reply).await.map_err(|failure| failure.to_string()),
+                Err(error) => Err(error.sentence),
+            };
+            if let Err(why) = told {
+                tracing::info!(server = self.server, agent = self.agent.name, why, "an agent's answer did not reach the server");
+            }
+        }
+        Ok(StatusCode::ACCEPTED.into_response())
+    }
+
+    async fn get(self) -> Result<Response, Refusal> {
+        let named = self.headers.get(header::ACCEPT).is_some() && accepts(&self.headers, "text", "event-stream");
+        if !named {
+            return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, -32600, "GET answers with text/event-stream only."));
+        }
+        let session = self.session()?;
+        let ear = session.listen().ok_or_else(|| Refusal::new(StatusCode::CONFLICT, -32600, "This session has its GET stream already."))?;
+        let state = &self.state;
+        let peer = state
+            .upstreams
+            .peer(&self.server, &self.agent.name, None)
+            .await
+            .map_err(|error| Refusal { status: StatusCode::BAD_GATEWAY, ..self.unreachable(&error.sentence) })?;
+        let listener = listen::Listener { gate: state.gate.clone(), session, ear, token: self.token, events: peer.events() };
+        Ok(listen::answer(listener, &state.tasks))
+    }
+}
+
+/// RFC 6750, 2.1; the scheme's case does not count.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(one), None) = (all.next(), all.next()) else { return None };
+    let (scheme, token) = one.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Whether `Accept` takes this type; absent means everything (RFC 9110, 12.5.1).
+fn accepts(headers: &HeaderMap, kind: &str, sub: &str) -> bool {
+    let mut ranges = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).peekable();
+    ranges.peek().is_none()
+        || ranges.any(|range| {
+            let range = range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+            range == "*/*" || range == format!("{kind}/*") || range == format!("{kind}/{sub}")
+        })
+}

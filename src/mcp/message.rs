@@ -1,0 +1,204 @@
+//! What an agent sends, read once and strictly: one JSON-RPC message whose parts stay the bytes they were.
+//! Two readers of the same text must see the same message, so doubles, look-alike members and batches are
+//! refused here, before anything is judged. Called by `http` for every body.
+
+use super::error::Refusal;
+use super::upstream::wire::Members;
+use crate::domain::json;
+use ::http::StatusCode;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// The members of a JSON-RPC 2.0 message.
+const ENVELOPE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
+/// Characters of an id that is a string.
+const MAX_ID: usize = 256;
+
+/// The id of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Id {
+    /// Its JSON text, as it came; echoed so.
+    pub raw: String,
+    /// The same id however it was escaped; for comparing.
+    pub key: String,
+}
+
+/// One message.
+#[derive(Debug)]
+pub(super) enum Message<'a> {
+    /// Wants an answer.
+    Request { id: Id, method: String, params: Option<&'a RawValue> },
+    /// Wants none.
+    Notification { method: String, params: Option<&'a RawValue> },
+    /// Answers a request of the server.
+    Response { id: Id, answer: Result<&'a RawValue, &'a RawValue> },
+}
+
+/// A message with the same text as one strictly parsed value.
+#[derive(Debug)]
+pub(super) struct Read<'a> {
+    pub message: Message<'a>,
+    pub value: Value,
+}
+
+impl Id {
+    /// JSON-RPC 2.0, 4: a string or an integer; MCP forbids null.
+    pub(super) fn read(raw: &RawValue) -> Option<Id> {
+        let value: Value = serde_json::from_str(raw.get()).ok()?;
+        let fits = match &value {
+            Value::String(text) => text.chars().take(MAX_ID + 1).count() <= MAX_ID,
+            Value::Number(number) => number.is_i64() || number.is_u64(),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => false,
+        };
+        fits.then(|| Id { raw: raw.get().to_owned(), key: value.to_string() })
+    }
+}
+
+/// Reads a body. The refusal carries the id whenever it could be read.
+pub(super) fn read(body: &[u8]) -> Result<Read<'_>, Refusal> {
+    let value = json::strict(body).map_err(|why| not_strict(body, &why))?;
+    match &value {
+        Value::Object(_) => {}
+        Value::Array(_) => return Err(envelope("a batch; since revision 2025-06-18 a body is one message, so send each by itself")),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return Err(envelope("no JSON object")),
+    }
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    let Some(members) = Members::read(text) else { return Err(envelope("no JSON object")) };
+    let id = members.get("id").map(Id::read);
+    let known = id.clone().flatten();
+    let message = message(&members, id).map_err(|refusal| refusal.of(known.as_ref()))?;
+    Ok(Read { message, value })
+}
+
+fn message<'a>(members: &Members<'a>, id: Option<Option<Id>>) -> Result<Message<'a>, Refusal> {
+    if let Some(key) = look_alike(members, &ENVELOPE) {
+        return Err(envelope(&format!("a message with a member that differs from \"{key}\" only in case")));
+    }
+    if members.get("jsonrpc").is_none_or(|version| string(version).as_deref() != Some("2.0")) {
+        return Err(envelope("no JSON-RPC 2.0 message: \"jsonrpc\" must be \"2.0\""));
+    }
+    let id = match id {
+        Some(None) => return Err(envelope("a message whose id is neither an integer nor a string of at most 256 characters")),
+        Some(Some(id)) => Some(id),
+        None => None,
+    };
+    let (result, error, params) = (members.get("result"), members.get("error"), members.get("params"));
+    let Some(method) = members.get("method") else {
+        return match (id, result, error) {
+            (Some(id), Some(result), None) => Ok(Message::Response { id, answer: Ok(result) }),
+            (Some(id), None, Some(error)) => Ok(Message::Response { id, answer: Err(error) }),
+            _ => Err(envelope("neither a request nor a response: it has no method, and not one result or error with an id")),
+        };
+    };
+    if result.is_some() || error.is_some() {
+        return Err(envelope("a request and a response at once"));
+    }
+    let Some(method) = string(method) else { return Err(envelope("a message whose method is no string")) };
+    if params.is_some_and(|params| !params.get().starts_with('{')) {
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, -32602, "params must be an object").at("/params"));
+    }
+    Ok(match id {
+        Some(id) => Message::Request { id, method, params },
+        None => Message::Notification { method, params },
+    })
+}
+
+/// The known name that a member of the object differs from only in case.
+pub(super) fn look_alike<'k>(members: &Members<'_>, known: &[&'k str]) -> Option<&'k str> {
+    members.0.iter().find_map(|(key, _)| known.iter().copied().find(|name| key != name && folded(key) == folded(name)))
+}
+
+/// Simple case folding: over the capital letter, so that U+017F and U+212A meet their ASCII twins.
+pub(super) fn folded(text: &str) -> String {
+    text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+}
+
+pub(super) fn string(raw: &RawValue) -> Option<String> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+fn envelope(what: &str) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, -32600, format!("The body is {what}."))
+}
+
+fn not_strict(body: &[u8], why: &json::NotStrict) -> Refusal {
+    if why.not_json {
+        return Refusal::new(StatusCode::BAD_REQUEST, -32700, format!("The body cannot be read: {}.", why.reason));
+    }
+    let members = std::str::from_utf8(body).ok().and_then(Members::read);
+    // An id that stands twice is no id to answer to.
+    let id = members.as_ref().filter(|members| members.0.iter().filter(|(key, _)| key == "id").count() == 1).and_then(|members| members.get("id"));
+    let id = id.and_then(Id::read);
+    let in_params = || members.as_ref().and_then(|members| members.get("params")).is_some_and(|params| json::strict(params.get().as_bytes()).is_err());
+    // Depth and range are found before anything has a place.
+    let pointer = if why.pointer.is_empty() && in_params() { "/params" } else { why.pointer.as_str() };
+    let code = if pointer == "/params" || pointer.starts_with("/params/") { -32602 } else { -32600 };
+    Refusal::new(StatusCode::BAD_REQUEST, code, format!("The message is refused: {}.", why.reason)).at(pointer).of(id.as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn refused(body: &str) -> (i64, Option<String>, Option<String>) {
+        let refusal = read(body.as_bytes()).unwrap_err();
+        (refusal.code, refusal.pointer.clone(), refusal.id.clone())
+    }
+
+    #[test]
+    fn a_message_is_refused_with_its_id_and_the_place() {
+        let deep = format!(r#"{{"jsonrpc":"2.0","id":7,"method":"m","params":{}{}}}"#, "{\"a\":".repeat(70) + "1", "}".repeat(70));
+        let rows: [(&str, i64, Option<&str>, Option<&str>); 18] = [
+            ("{", -32700, None, None),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"x":NaN}}"#, -32700, None, None),
+            (r#"[{"jsonrpc":"2.0","id":1,"method":"m"}]"#, -32600, None, None),
+            ("7", -32600, None, None),
+            (r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"m"}"#, -32600, Some("/id"), None),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":{"b":1,"\u0062":2}}}"#, -32602, Some("/params/a/b"), Some("1")),
+            (r#"{"jsonrpc":"2.0","id":"x","method":"m","params":{"a":12345678901234567890123}}"#, -32602, Some("/params/a"), Some("\"x\"")),
+            (&deep, -32602, Some("/params"), Some("7")),
+            (r#"{"jsonrpc":"2.0","id":1,"Method":"m","method":"m"}"#, -32600, None, Some("1")),
+            ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"m\",\"param\u{17f}\":{}}", -32600, None, Some("1")),
+            (r#"{"jsonrpc":"1.0","id":1,"method":"m"}"#, -32600, None, Some("1")),
+            (r#"{"id":1,"method":"m"}"#, -32600, None, Some("1")),
+            (r#"{"jsonrpc":"2.0","id":null,"method":"m"}"#, -32600, None, None),
+            (r#"{"jsonrpc":"2.0","id":1.0,"method":"m"}"#, -32600, None, None),
+            (r#"{"jsonrpc":"2.0","id":{},"method":"m"}"#, -32600, None, None),
+            (r#"{"jsonrpc":"2.0","id":1,"method":5}"#, -32600, None, Some("1")),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":[1]}"#, -32602, Some("/params"), Some("1")),
+            (r#"{"jsonrpc":"2.0","id":1,"result":1,"error":{}}"#, -32600, None, Some("1")),
+        ];
+        for (body, code, pointer, id) in rows {
+            assert_eq!(refused(body), (code, pointer.map(str::to_owned), id.map(str::to_owned)), "{body}");
+        }
+        let long = format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"m"}}"#, "x".repeat(257));
+        assert_eq!(refused(&long).0, -32600);
+    }
+
+    #[test]
+    fn an_id_is_echoed_as_it_came_and_compared_unescaped() {
+        let body = br#"{"jsonrpc":"2.0","id":"\u0061","method":"m"}"#;
+        let Message::Request { id, .. } = read(body).unwrap().message else { panic!("a request") };
+        assert_eq!((id.raw.as_str(), id.key.as_str()), (r#""\u0061""#, r#""a""#));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read(&bytes);
+        }
+
+        #[test]
+        fn a_mutated_request_is_refused_or_still_a_message(at in 0usize..90, byte in any::<u8>()) {
+            let mut body = br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"send_dm","arguments":{"n":1}}}"#.to_vec();
+            body[at] = byte;
+            if let Ok(read) = read(&body) {
+                // What the parts say is what the one parsed value says.
+                if let Message::Request { params: Some(params), .. } = read.message {
+                    prop_assert_eq!(&serde_json::from_str::<Value>(params.get()).unwrap(), &read.value["params"]);
+                }
+            }
+        }
+    }
+}

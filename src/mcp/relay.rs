@@ -1,0 +1,81 @@
+//! A request on its way to the server: answered as plain JSON, or as a stream from the moment the server sends
+//! a message of its own. Big plain results stay out of SSE, because clients bound one event. The work is a
+//! task: a client that leaves does not take the audit of what the server did along.
+//! Called by `call` and `http`.
+
+use super::error::json;
+use super::events::{self, KEEP_ALIVE, Writer};
+use super::session::Entry;
+use crate::gate::upstream::Relay;
+use ::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::value::RawValue;
+use std::future::Future;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+
+/// Messages of the server that a slow client may lag behind.
+const LAG: usize = 16;
+
+/// Runs `work` and answers with the JSON-RPC text it gives.
+pub(super) async fn answer<W, F>(entry: Entry, progress_token: Option<String>, tasks: &TaskTracker, work: W) -> Response
+where
+    W: FnOnce(Relay, tokio_util::sync::CancellationToken) -> F,
+    F: Future<Output = String> + Send + 'static,
+{
+    let (messages, mut heard) = mpsc::channel(LAG);
+    let (done, mut end) = oneshot::channel();
+    let (cancel, session) = (entry.cancel.clone(), entry.session().clone());
+    let work = work(Relay { progress_token, messages }, cancel.clone());
+    tasks.spawn(async move {
+        let text = work.await;
+        // The id is free again before the client can see the answer.
+        drop(entry);
+        let _ = done.send(text);
+    });
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => StatusCode::ACCEPTED.into_response(),
+        Some(first) = heard.recv() => {
+            session.passes(&first);
+            let (writer, response) = events::open();
+            tasks.spawn(async move {
+                if writer.message(first.get()).await {
+                    stream(&writer, heard, end, &cancel, &session).await;
+                }
+            });
+            response
+        }
+        text = &mut end => json(StatusCode::OK, text.unwrap_or_default()),
+    }
+}
+
+async fn stream(
+    writer: &Writer,
+    mut heard: mpsc::Receiver<Box<RawValue>>,
+    mut end: oneshot::Receiver<String>,
+    cancel: &tokio_util::sync::CancellationToken,
+    session: &super::session::Session,
+) {
+    let mut tick = tokio::time::interval(KEEP_ALIVE);
+    loop {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return,
+            () = writer.gone() => return,
+            Some(message) = heard.recv() => {
+                session.passes(&message);
+                if !writer.message(message.get()).await {
+                    return;
+                }
+            }
+            text = &mut end => {
+                if let Ok(text) = text {
+                    writer.last(&text).await;
+                }
+                return;
+            }
+            _ = tick.tick() => writer.keep_alive(),
+        }
+    }
+}

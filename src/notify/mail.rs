@@ -1,0 +1,122 @@
+//! One mail: its headers and its two parts. Ids are made from the letter and the person, so that a repeated
+//! delivery is the same mail; all mails of one call name the same thread root. No text of an agent stands in a
+//! header but its name and the tool's, cut to their alphabets. Called by `outbox`.
+
+use super::page::{self, Parts};
+use super::{NotifySettings, Transport};
+use crate::domain::call::{Call, CallId};
+use crate::domain::digest::Digest;
+use crate::domain::people::Person;
+use crate::gate::letters::DueLetter;
+use jiff::Timestamp;
+use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::{Mailbox, MultiPart, SinglePart};
+use lettre::{Address, Message};
+use std::time::{Duration, SystemTime};
+
+/// A mail ready to leave.
+pub struct Mail {
+    /// Stable over repeats; fit for a file name.
+    pub key: String,
+    /// The whole mail (RFC 5322).
+    pub message: Message,
+}
+
+/// Why a mail could not be made or did not leave. The sentence holds no address and no text.
+#[derive(Debug, thiserror::Error)]
+pub enum MailError {
+    /// The template failed.
+    #[error("the mail's text could not be made: {0}")]
+    Template(#[from] askama::Error),
+    /// The person's address cannot stand in a mail.
+    #[error("a reviewer's address cannot stand in a mail: disable that reviewer and add them with a right address")]
+    Address,
+    /// The `From` of the config cannot be used.
+    #[error("[mail] from is not a mailbox like `Paraph <paraph@example.org>`")]
+    From,
+    /// The headers do not fit together.
+    #[error("the mail's headers could not be made")]
+    Headers,
+    /// The folder does not take it.
+    #[error("the mail could not be written to the folder of [mail] path: {0}")]
+    Folder(std::io::Error),
+    /// The writing task ended.
+    #[error("the mail could not be written: the writing task ended early")]
+    Ended,
+}
+
+/// Makes mails.
+pub(super) struct Writer {
+    from: Mailbox,
+    host: String,
+    public_url: String,
+}
+
+impl Writer {
+    /// Fails when `from` is no mailbox.
+    pub(super) fn new(settings: &NotifySettings) -> Result<Writer, MailError> {
+        let from = settings.from.parse().map_err(|_| MailError::From)?;
+        let host = settings.public_url.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
+        let host: String = host.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-')).collect();
+        let host = if host.is_empty() { "localhost".to_owned() } else { host };
+        Ok(Writer { from, host, public_url: settings.public_url.trim_end_matches('/').to_owned() })
+    }
+
+    /// One letter's mail, or the list of many.
+    pub(super) async fn send(&self, transport: &Transport, letters: &[&DueLetter], person: &Person, now: Timestamp) -> Result<(), MailError> {
+        let mail = self.write(letters, person, now)?;
+        transport.deliver(mail).await
+    }
+
+    fn write(&self, letters: &[&DueLetter], person: &Person, now: Timestamp) -> Result<Mail, MailError> {
+        let calls: Vec<&Call> = letters.iter().map(|due| &due.call).collect();
+        let who = short(&person.email);
+        let (key, parts, call) = match (letters, calls.as_slice()) {
+            ([due], [call]) => (format!("{}.{who}", plain(&due.letter.id)), page::one(call, &self.public_url)?, Some(&call.id)),
+            _ => {
+                let ids: Vec<&str> = letters.iter().map(|due| due.letter.id.as_str()).collect();
+                (format!("list-{}.{who}", short(&ids.join("\n"))), page::list(&calls, &self.public_url)?, None)
+            }
+        };
+        let message = self.message(&key, parts, call, person, now)?;
+        Ok(Mail { key, message })
+    }
+
+    fn message(&self, key: &str, parts: Parts, call: Option<&CallId>, person: &Person, now: Timestamp) -> Result<Message, MailError> {
+        let address: Address = person.email.parse().map_err(|_| MailError::Address)?;
+        let called = person.name.as_ref().map(|name| name.chars().filter(|c| !c.is_control()).collect::<String>());
+        let seconds = u64::try_from(now.as_second()).map_err(|_| MailError::Headers)?;
+        let mut builder = Message::builder()
+            .from(self.from.clone())
+            .to(Mailbox::new(called, address))
+            .subject(parts.subject.trim())
+            .date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+            .message_id(Some(format!("<{key}@paraph.{}>", self.host)))
+            .raw_header(raw("List-Id", format!("Paraph held calls <held-calls.paraph.{}>", self.host)))
+            // RFC 3834: no vacation notice may answer this.
+            .raw_header(raw("Auto-Submitted", "auto-generated".into()))
+            .raw_header(raw("X-Auto-Response-Suppress", "All".into()));
+        if let Some(call) = call {
+            let root = format!("<call-{}@paraph.{}>", plain(call.as_str()), self.host);
+            builder = builder.in_reply_to(root.clone()).references(root);
+        }
+        // The call's id is drawn after its text is fixed, so no text can hold this boundary.
+        let boundary = format!("paraph-{}", short(&format!("{key} boundary")));
+        let body = MultiPart::alternative().boundary(boundary).singlepart(SinglePart::plain(parts.text)).singlepart(SinglePart::html(parts.html));
+        builder.multipart(body).map_err(|_| MailError::Headers)
+    }
+}
+
+fn raw(name: &'static str, value: String) -> HeaderValue {
+    HeaderValue::new(HeaderName::new_from_ascii_str(name), value)
+}
+
+/// 64 bits that stand for an address without telling it.
+fn short(text: &str) -> String {
+    Digest::of_bytes(text.as_bytes()).as_str().trim_start_matches("sha256:").chars().take(16).collect()
+}
+
+/// Fit for a file name and a Message-ID.
+fn plain(id: &str) -> String {
+    id.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).collect()
+}

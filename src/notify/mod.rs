@@ -1,0 +1,23 @@
+//! The edge towards inboxes: takes letters from the gate's durable outbox and delivers them as mails.
+//! At least once, de-duplicated by letter id: a crash between delivery and record repeats a mail with the same
+//! Message-ID and, for files, the same file name. `run` is started by `serve`; the gate alone writes.
+
+mod json;
+mod mail;
+mod outbox;
+mod pace;
+mod page;
+mod shown;
+mod transport;
+
+pub use outbox::run;
+pub use transport::Transport;
+
+/// What mails need to know about this gateway.
+#[derive(Debug, Clone)]
+pub struct NotifySettings {
+    /// What links point at, without a trailing slash.
+    pub public_url: String,
+    /// The `From` mailbox (RFC 5322).
+    pub from: String,
+}

@@ -1,0 +1,147 @@
+//! Agent text as a mail may show it: invisible characters named, links broken visibly, no line that could pass
+//! for one of ours. Mail programs turn `https://`, `www.` and bare host names into links by themselves, so the
+//! text is changed in the open and the mail says so. Called by `page`.
+
+use crate::domain::reveal::{Run, reveal};
+
+/// A piece of shown text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// What is shown.
+    pub(super) text: String,
+    /// Stands for a character that would not be seen.
+    pub(super) marked: bool,
+}
+
+/// Agent text made fit to be shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Shown {
+    /// In order.
+    pub(super) pieces: Vec<Piece>,
+    /// Something was written so that it cannot be clicked.
+    pub(super) broken_links: bool,
+    /// Some character is shown by its name.
+    pub(super) named: bool,
+}
+
+/// A text of many lines.
+pub(super) fn lines(text: &str) -> Shown {
+    show(text, |c| c == '\n' || c == '\t')
+}
+
+/// A text on one line: line ends are named too.
+pub(super) fn one_line(text: &str) -> Shown {
+    show(text, |_| false)
+}
+
+fn show(text: &str, kept: fn(char) -> bool) -> Shown {
+    let mut shown = Shown::default();
+    for run in reveal(text) {
+        match run {
+            Run::Plain(plain) => shown.plain(&plain, kept),
+            Run::Marked { source, .. } if kept(source) => shown.push(source.to_string(), false),
+            Run::Marked { label, .. } => shown.mark(&label),
+        }
+    }
+    shown
+}
+
+impl Shown {
+    /// The text part's form: every line behind a bar, so that no agent text can pass for a line of ours.
+    pub(super) fn barred(&self) -> String {
+        self.flat().split('\n').map(|line| format!("| {line}")).collect::<Vec<_>>().join("\n")
+    }
+
+    /// As one string, named characters in brackets.
+    pub(super) fn flat(&self) -> String {
+        self.pieces.iter().map(|piece| if piece.marked { format!("[{}]", piece.text) } else { piece.text.clone() }).collect()
+    }
+
+    fn plain(&mut self, text: &str, kept: fn(char) -> bool) {
+        let mut plain = String::new();
+        for c in text.chars() {
+            // A second fence: whatever reaches this point unnamed would still move lines in a mail program.
+            if (c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) && !kept(c) {
+                self.links(&std::mem::take(&mut plain));
+                self.mark(&format!("U+{:04X}", u32::from(c)));
+            } else {
+                plain.push(c);
+            }
+        }
+        self.links(&plain);
+    }
+
+    fn links(&mut self, text: &str) {
+        let unlinked = unlink(text);
+        self.broken_links |= unlinked != text;
+        self.push(unlinked, false);
+    }
+
+    fn mark(&mut self, label: &str) {
+        self.named = true;
+        self.push(label.to_owned(), true);
+    }
+
+    fn push(&mut self, text: String, marked: bool) {
+        if !text.is_empty() {
+            self.pieces.push(Piece { text, marked });
+        }
+    }
+}
+
+/// Breaks whatever mail programs make links of: `x://`, `mailto:` and its like, host names.
+fn unlink(text: &str) -> String {
+    const SCHEMES: [&str; 6] = ["mailto", "tel", "sms", "javascript", "data", "xmpp"];
+    let characters: Vec<char> = text.chars().collect();
+    let at = |index: usize| characters.get(index).copied().unwrap_or(' ');
+    let mut out = String::with_capacity(text.len());
+    let mut word = String::new();
+    for (index, &c) in characters.iter().enumerate() {
+        let before = index.checked_sub(1).map_or(' ', at);
+        let scheme = c == ':' && ((at(index + 1) == '/' && at(index + 2) == '/') || SCHEMES.contains(&word.as_str()));
+        let host = matches!(c, '.' | '。' | '．' | '｡') && before.is_alphanumeric() && at(index + 1).is_alphabetic() && at(index + 2).is_alphanumeric();
+        // `www.` is linked whatever follows.
+        let www = c == '.' && word == "www";
+        if scheme || host || www {
+            out.extend(['[', c, ']']);
+        } else {
+            out.push(c);
+        }
+        if c.is_ascii_alphabetic() {
+            word.push(c.to_ascii_lowercase());
+        } else {
+            word.clear();
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_stays_that_a_mail_program_would_make_a_link_of() {
+        let shown = lines("see https://evil.example/x, WWW.1.de, Mailto:a@b.example or shop.example.");
+        assert!(shown.broken_links);
+        assert_eq!(shown.flat(), "see https[:]//evil[.]example/x, WWW[.]1[.]de, Mailto[:]a@b[.]example or shop[.]example.");
+    }
+
+    #[test]
+    fn ordinary_text_is_shown_as_it_is() {
+        let text = "Hello Bob. It is 12:30, version 1.2.\n\tYours";
+        assert_eq!(lines(text), Shown { pieces: vec![Piece { text: text.into(), marked: false }], broken_links: false, named: false });
+    }
+
+    #[test]
+    fn a_line_end_in_a_recipient_is_named() {
+        let shown = one_line("@bob\r\nAgent: somebody");
+        assert_eq!(shown.flat(), "@bob[U+000D][U+000A]Agent: somebody");
+        assert!(shown.named);
+    }
+
+    #[test]
+    fn no_line_of_the_agent_begins_like_one_of_ours() {
+        assert_eq!(lines("hi\nAgent: x\n").barred(), "| hi\n| Agent: x\n| ");
+    }
+}

@@ -1,0 +1,32 @@
+//! The API of contract.md 3: JSON for reviewers' programs, with a bearer API token. It stands on the same handles
+//! as the pages, so nobody can do here what they could not do there. Described at `/api/openapi.json`.
+
+mod audit;
+mod caller;
+mod calls;
+mod decision;
+mod events;
+mod one_call;
+mod openapi;
+mod outcome;
+mod problem;
+mod undo;
+
+pub use problem::problem;
+
+use super::WebState;
+use axum::Router;
+use axum::routing::{get, post};
+
+/// Every API route.
+pub fn routes() -> Router<WebState> {
+    Router::new()
+        .route("/api/openapi.json", get(openapi::show))
+        .route("/api/v1/calls", get(calls::list))
+        .route("/api/v1/calls/{id}", get(one_call::show))
+        .route("/api/v1/calls/{id}/decision", post(decision::decide))
+        .route("/api/v1/calls/{id}/undo", post(undo::undo))
+        .route("/api/v1/calls/{id}/outcome", get(outcome::show))
+        .route("/api/v1/audit", get(audit::export))
+        .route("/api/v1/events", get(events::stream))
+}

@@ -1,0 +1,92 @@
+//! `/calls/{id}`: one call, whole. The message as its recipient will see it, with hidden characters made
+//! visible; every other argument; the raw call; and the panel to decide. Serving it is what `view` records.
+
+use super::WebState;
+use super::call_view::{self, Argument, MessageView};
+use super::moment::Moment;
+use super::page::{self, Frame};
+use super::panel::Panel;
+use super::session::SignedIn;
+use super::shown::{Mark, Shown};
+use crate::domain::call::CallId;
+use crate::gate::Listed;
+use crate::gate::review::ReviewError;
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+
+#[derive(Template)]
+#[template(path = "call.html")]
+struct CallTemplate {
+    frame: Frame,
+    banner: Option<Banner>,
+    panel: Panel,
+    id: String,
+    title: Shown,
+    message: Option<MessageView>,
+    others: Vec<Argument>,
+    raw: Shown,
+    legend: Vec<Mark>,
+    agent: String,
+    server: String,
+    tool: Shown,
+    rule: String,
+    reason: Option<String>,
+    reviewers: Vec<String>,
+    digest: String,
+    short_digest: String,
+    meta_dropped: bool,
+    held: Moment,
+    views: Vec<(String, Moment)>,
+}
+
+/// What happened to the reader's own attempt.
+pub struct Banner {
+    /// In a few words.
+    pub title: String,
+    /// What to do.
+    pub detail: String,
+}
+
+/// `GET /calls/{id}`
+pub async fn show(by: SignedIn, State(state): State<WebState>, Path(id): Path<String>) -> Response {
+    with_banner(&by, &state, &CallId(id), StatusCode::OK, None, "").await
+}
+
+/// The page of a call, served whole, with a word about what the reader just tried.
+pub async fn with_banner(by: &SignedIn, state: &WebState, id: &CallId, status: StatusCode, banner: Option<Banner>, typed: &str) -> Response {
+    match by.reviewer.read(id).await {
+        Ok(listed) => page::html(state, status, &template(by, state, &listed, banner, typed).await),
+        Err(ReviewError::Failure(failure)) => page::failure(state, Some(by), &failure),
+        Err(_) => page::no_such_call(state, by),
+    }
+}
+
+async fn template(by: &SignedIn, state: &WebState, listed: &Listed, banner: Option<Banner>, typed: &str) -> CallTemplate {
+    let (call, now) = (&listed.call, state.gate.clock().now());
+    let raw = call_view::raw(call);
+    let title = Shown::new(call.message.as_ref().map_or(&call.tool, |message| &message.to));
+    CallTemplate {
+        frame: Frame::new(state, Some(by), "call"),
+        banner,
+        panel: Panel::new(by, listed, now, typed).await,
+        id: call.id.to_string(),
+        title,
+        message: call_view::message(call),
+        others: call_view::other_arguments(call),
+        legend: raw.legend(),
+        raw,
+        agent: call.agent.clone(),
+        server: call.server.clone(),
+        tool: Shown::new(&call.tool),
+        rule: call.rule.clone(),
+        reason: call.reason.clone(),
+        reviewers: call.reviewers.clone(),
+        digest: call.digest.to_string(),
+        short_digest: call.digest.short(),
+        meta_dropped: call.meta_dropped,
+        held: Moment::new(call.held_at, now),
+        views: call.views.iter().map(|view| (view.by.clone(), Moment::new(view.at, now))).collect(),
+    }
+}

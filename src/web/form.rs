@@ -1,0 +1,86 @@
+//! Forms of signed-in people: bounded, and only with the form token that the page of the same session carried
+//! (CSRF). The token is compared in constant time. Used by every action.
+
+use super::session::SignedIn;
+use super::{WebState, page};
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::StatusCode;
+use axum::response::Response;
+use subtle::ConstantTimeEq as _;
+
+/// Bytes of a form.
+const MAX_FORM: usize = 64 * 1024;
+
+/// A form whose token was right, and who sent it.
+pub struct Submitted {
+    /// Who.
+    pub by: SignedIn,
+    fields: Vec<(String, String)>,
+}
+
+impl Submitted {
+    /// A field's value; empty when it is missing.
+    pub fn field(&self, name: &str) -> &str {
+        self.fields.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+    }
+}
+
+impl FromRequest<WebState> for Submitted {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &WebState) -> Result<Submitted, Response> {
+        let (mut parts, body) = request.into_parts();
+        let by = SignedIn::from_request_parts(&mut parts, state).await?;
+        let Ok(body) = axum::body::to_bytes(body, MAX_FORM).await else {
+            return Err(page::problem(state, Some(&by), StatusCode::PAYLOAD_TOO_LARGE, "The form is too large", "Nothing was changed. A form may have 64 KiB; shorten the reason."));
+        };
+        let fields = fields(&body);
+        let submitted = Submitted { by, fields };
+        let expected = submitted.by.form_token();
+        if bool::from(expected.as_bytes().ct_eq(submitted.field("csrf").as_bytes())) {
+            Ok(submitted)
+        } else {
+            let (title, detail) = ("This form is out of date", "Nothing was changed. It belongs to another session; open the page again and repeat what you did.");
+            Err(page::problem(state, Some(&submitted.by), StatusCode::FORBIDDEN, title, detail))
+        }
+    }
+}
+
+/// `application/x-www-form-urlencoded` (URL Standard 5.1).
+fn fields(body: &Bytes) -> Vec<(String, String)> {
+    let text = String::from_utf8_lossy(body);
+    text.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(key, value)| (decoded(key), decoded(value))).collect()
+}
+
+fn decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let hex = (byte == b'%').then(|| text.get(at + 1..at + 3)).flatten().and_then(|two| u8::from_str_radix(two, 16).ok());
+        match (byte, hex) {
+            (_, Some(value)) => {
+                out.push(value);
+                at += 3;
+                continue;
+            }
+            (b'+', None) => out.push(b' '),
+            (other, None) => out.push(other),
+        }
+        at += 1;
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn form_fields_are_decoded_whole() {
+        let read = fields(&Bytes::from_static("a=1+2%2B3&reason=%C3%A4%0D%0A%26&%zz=%e&b".as_bytes()));
+        let expected = [("a", "1 2+3"), ("reason", "\u{e4}\r\n&"), ("%zz", "%e"), ("b", "")];
+        assert_eq!(read, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
+}

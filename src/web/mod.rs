@@ -1,0 +1,95 @@
+//! The edge towards reviewers: pages as plain forms and page loads, live updates that only refine them, and the
+//! API of contract.md 3. Every route stands here on one screen; one page or action per file beside it.
+//! It decides nothing: everything goes through a `Reviewer` of the gate. Made by `serve`.
+
+mod api;
+mod assets;
+mod audit;
+mod call_page;
+mod call_view;
+mod decision;
+mod door;
+mod form;
+mod inbox;
+mod live;
+mod moment;
+mod page;
+mod panel;
+mod row;
+mod servers;
+mod session;
+mod shown;
+mod sign_in;
+mod sign_out;
+mod undo;
+
+use crate::gate::Gate;
+use axum::Router;
+use axum::routing::{get, post};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// What `serve` knows of the outside.
+#[derive(Debug, Clone)]
+pub struct WebSettings {
+    /// What links point at, without a trailing slash; https makes cookies `Secure` with `__Host-`.
+    pub public_url: String,
+    /// Further allowed Host names, with or without a port.
+    pub hosts: Vec<String>,
+    /// The bound port: the loopback names with it are always allowed.
+    pub port: u16,
+    /// Open live streams of pages and API, at most.
+    pub live_pages: usize,
+    /// Bytes of an API request body, at most.
+    pub body: usize,
+    /// The operator allowed unencrypted HTTP from outside: every page says so.
+    pub insecure_http: bool,
+    /// Shown at the foot of every page.
+    pub version: &'static str,
+}
+
+/// What every page and action is given; clones share it.
+#[derive(Clone)]
+pub struct WebState {
+    gate: Gate,
+    settings: Arc<WebSettings>,
+    allowed: Arc<door::AllowedHosts>,
+    streams: Arc<Semaphore>,
+}
+
+impl WebState {
+    /// Joins the gate and the settings.
+    pub fn new(gate: Gate, settings: WebSettings) -> WebState {
+        let allowed = Arc::new(door::AllowedHosts::new(&settings.public_url, &settings.hosts, settings.port));
+        let streams = Arc::new(Semaphore::new(settings.live_pages.min(Semaphore::MAX_PERMITS)));
+        WebState { gate, settings: Arc::new(settings), allowed, streams }
+    }
+
+    fn is_https(&self) -> bool {
+        self.settings.public_url.starts_with("https://")
+    }
+}
+
+/// Every page, action and API route, with the door in front of them.
+pub fn routes(state: WebState) -> Router {
+    let pages = Router::new()
+        .route("/", get(inbox::show))
+        .route("/calls/{id}", get(call_page::show))
+        .route("/calls/{id}/row", get(row::show))
+        .route("/calls/{id}/panel", get(panel::show))
+        .route("/calls/{id}/decision", post(decision::decide))
+        .route("/calls/{id}/undo", post(undo::undo))
+        .route("/audit", get(audit::show))
+        .route("/servers", get(servers::show))
+        .route("/sign-in", get(sign_in::help))
+        .route("/sign-in/{secret}", get(sign_in::ask).post(sign_in::redeem))
+        .route("/sign-out", post(sign_out::sign_out))
+        .route("/live", get(live::stream))
+        .route("/static/{name}", get(assets::serve));
+    pages
+        .merge(api::routes())
+        .fallback(page::not_found)
+        .method_not_allowed_fallback(page::wrong_method)
+        .layer(axum::middleware::from_fn_with_state(state.clone(), door::guard))
+        .with_state(state)
+}

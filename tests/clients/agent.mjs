@@ -1,0 +1,68 @@
+// An agent on the official TypeScript SDK. One step (a JSON object) per line of standard input, one answer per line of
+// standard output: {"ok": what the SDK's user sees} or {"error": {name, code, message}}. The first line is {"ready": …}.
+// Usage: PARAPH_TEST_CLIENTS=DIR agent.mjs URL, the agent's token in AGENT_TOKEN (absent for a direct run).
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+
+const packages = createRequire(`${process.env.PARAPH_TEST_CLIENTS}/`);
+const { Client } = packages("@modelcontextprotocol/sdk/client/index.js");
+const { StreamableHTTPClientTransport } = packages("@modelcontextprotocol/sdk/client/streamableHttp.js");
+
+const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
+const told = (error) => ({ error: { name: error.name ?? "Error", code: error.code ?? null, message: String(error.message ?? error) } });
+
+const token = process.env.AGENT_TOKEN;
+const headers = token ? { Authorization: `Bearer ${token}` } : {};
+const transport = new StreamableHTTPClientTransport(new URL(process.argv[2]), { requestInit: { headers } });
+const client = new Client({ name: "typescript-agent", version: "1.0.0" }, { capabilities: {} });
+
+async function step({ do: what, name, arguments: args, uri, progress }) {
+  const reports = [];
+  const options = progress ? { onprogress: (report) => reports.push(report), resetTimeoutOnProgress: true } : {};
+  switch (what) {
+    case "ping":
+      return client.ping();
+    case "tools":
+      return client.listTools();
+    case "prompts":
+      return client.listPrompts();
+    case "prompt":
+      return client.getPrompt({ name, arguments: args });
+    case "resources":
+      return client.listResources();
+    case "resource":
+      return client.readResource({ uri });
+    case "call": {
+      const result = await client.callTool({ name, arguments: args }, undefined, options);
+      return progress ? { ...result, reports } : result;
+    }
+    case "cancelled call": {
+      const leaving = new AbortController();
+      const calling = client.callTool({ name, arguments: args }, undefined, { signal: leaving.signal });
+      reading.once("line", () => leaving.abort("the user pressed stop"));
+      return calling;
+    }
+    default:
+      throw new Error(`unknown step ${what}`);
+  }
+}
+
+const reading = createInterface({ input: process.stdin });
+const lines = reading[Symbol.asyncIterator](); // from the start: lines that come while connecting are kept
+try {
+  await client.connect(transport);
+  say({ ready: { server: client.getServerVersion(), capabilities: client.getServerCapabilities(), revision: transport.protocolVersion } });
+} catch (error) {
+  say(told(error));
+  process.exit(1);
+}
+for await (const line of lines) {
+  if (line === "stop") continue;
+  try {
+    say({ ok: await step(JSON.parse(line)) });
+  } catch (error) {
+    say(told(error));
+  }
+}
+await transport.terminateSession().catch(() => {});
+await client.close();

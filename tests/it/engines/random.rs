@@ -1,0 +1,149 @@
+//! Random changes, written to every engine alike: each answer and then every read must be the same, also after
+//! the store was closed and opened again.
+
+use super::bench::*;
+use paraph::domain::call::{Call, Event, Outcome, OutcomeKind};
+use paraph::domain::people::Credential;
+use paraph::store::{CallWrite, Change, Kind, Query, Room, Row, Store};
+use proptest::prelude::*;
+use std::sync::Arc;
+
+/// One step of a random run. Numbers are taken modulo what there is.
+#[derive(Debug, Clone)]
+enum Step {
+    Ask { agent: u8, ask: u8, held_at: u8, length: u32, seen: bool, room: Option<(u8, u8)> },
+    Move { call: u8, event: u8, stale: bool, length: u32 },
+    Put { kind: u8, key: u8, ahead: bool, length: u32 },
+    Remove { kind: u8, key: u8 },
+    Facts { count: u8 },
+    Reopen,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let length = || prop_oneof![6 => 0_u32..600, 3 => 600_u32..9_000, 1 => 66_000_u32..67_000];
+    let room = proptest::option::of((1_u8..5, 1_u8..4));
+    prop_oneof![
+        6 => (0_u8..2, 0_u8..4, 0_u8..4, length(), proptest::bool::weighted(0.8), room)
+            .prop_map(|(agent, ask, held_at, length, seen, room)| Step::Ask { agent, ask, held_at, length, seen, room }),
+        6 => (any::<u8>(), 0_u8..8, proptest::bool::weighted(0.2), length())
+            .prop_map(|(call, event, stale, length)| Step::Move { call, event, stale, length }),
+        4 => (0_u8..4, 0_u8..3, proptest::bool::weighted(0.2), length()).prop_map(|(kind, key, ahead, length)| Step::Put { kind, key, ahead, length }),
+        2 => (0_u8..4, 0_u8..3).prop_map(|(kind, key)| Step::Remove { kind, key }),
+        1 => (0_u8..4).prop_map(|count| Step::Facts { count }),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+const KINDS: [Kind; 4] = [Kind::Agent, Kind::Person, Kind::Credential, Kind::Letter];
+
+/// The change of a step, as a gate that read `model` would write it.
+async fn change_of(step: &Step, number: u32, model: &Arc<dyn Store>) -> Option<Change> {
+    let at = ms(i64::from(number));
+    match step {
+        Step::Reopen => None,
+        Step::Facts { count } => Some(Change::of_facts(at, vec![fact("test.fact"); usize::from(*count)])),
+        Step::Ask { agent, ask, held_at, length, seen, room } => {
+            let asked = call(u32::from(*ask), if *agent == 0 { "a" } else { "b" });
+            let new = Call { arguments: long(*length as usize, "args"), held_at: ms(i64::from(*held_at)), ..asked }.renamed(number);
+            let newest = model.newest(&new.ask_key()).await.unwrap().map(|call| call.id);
+            let room = room.map(|(total, of_agent)| Room { total: total.into(), of_agent: of_agent.into() });
+            let write = CallWrite { call: new, after: newest.filter(|_| *seen), room };
+            Some(Change { call: Some(write), ..Change::of_facts(at, vec![fact("call.held")]) })
+        }
+        Step::Move { call, event, stale, length } => {
+            let calls = walk(model, &Query { limit: 50, ..Query::default() }).await;
+            let old = calls.get(usize::from(*call) % calls.len().max(1))?;
+            let outcome = Outcome { kind: OutcomeKind::ToolError, body: long(*length as usize, "body") };
+            let event = match event {
+                0 | 1 => Event::Approve { release_at: at, send_by: ms(500) },
+                2 | 3 => Event::Send,
+                4 => Event::Answer { outcome },
+                5 => Event::Undo { expires_at: ms(700) },
+                6 => Event::Reject { reason: long(*length as usize, "reason") },
+                _ => Event::Lose { why: "cut".into() },
+            };
+            let mut next = old.after(&event, at).unwrap_or_else(|_| Call { delivered: true, ..old.touched() });
+            next.revision += u64::from(*stale);
+            Some(Change::of_call(at, next, fact("call.moved")))
+        }
+        Step::Put { kind, key, ahead, length } => {
+            let key = format!("key{key}");
+            let at_revision = |revision: u64| match kind {
+                0 => agent(&key, revision),
+                1 => person(&key, revision, &long(*length as usize, "name")),
+                2 => match link(&key) {
+                    Row::Credential(link) => Row::Credential(Credential { revision, ..link }),
+                    row => row,
+                },
+                _ => letter(&key, revision),
+            };
+            let stored = model.row(at_revision(1).kind(), at_revision(1).key()).await.unwrap().map_or(0, |row| row.revision());
+            Some(Change::of_row(at, at_revision(stored + 1 + u64::from(*ahead)), fact("row.put")))
+        }
+        Step::Remove { kind, key } => {
+            let kind = KINDS[usize::from(*kind)];
+            let key = format!("key{key}");
+            let key = if kind == Kind::Credential { link(&key).key().to_owned() } else { key };
+            Some(Change { at, ..take_away(kind, &key) })
+        }
+    }
+}
+
+async fn compare(one: &Arc<dyn Store>, two: &Arc<dyn Store>) {
+    let all = walk(one, &Query { limit: 50, ..Query::default() }).await;
+    for call in &all {
+        assert_eq!(one.call(&call.id).await, two.call(&call.id).await);
+        assert_eq!(one.newest(&call.ask_key()).await, two.newest(&call.ask_key()).await);
+    }
+    for newest_first in [false, true] {
+        for (states, agent) in [(vec![], None), (vec!["held".to_owned(), "answered".to_owned()], None), (vec![], Some("a".to_owned()))] {
+            let mut query = Query { limit: 2, newest_first, states, agent, ..Query::default() };
+            loop {
+                let (left, right) = (one.calls(&query).await.unwrap(), two.calls(&query).await.unwrap());
+                assert_eq!((&left.calls, &left.next), (&right.calls, &right.next));
+                let Some(next) = left.next else { break };
+                query.cursor = Some(next);
+            }
+        }
+    }
+    for (until, most) in [(0, 5), (20, 2), (600, 100), (2_000_000, 3), (2_000_000, 100)] {
+        let (left, right) = (one.due(ms(until), most).await.unwrap(), two.due(ms(until), most).await.unwrap());
+        assert_eq!((left.calls, left.next), (right.calls, right.next));
+    }
+    for kind in KINDS {
+        assert_eq!(one.rows(kind, None, 100).await, two.rows(kind, None, 100).await);
+        assert_eq!(one.rows(kind, Some("key0"), 1).await, two.rows(kind, Some("key0"), 1).await);
+    }
+    assert_eq!(verified(one).await, verified(two).await);
+    assert_eq!(one.held().await, two.held().await);
+}
+
+/// More rounds where time does not matter: `PARAPH_ROUNDS`.
+fn rounds(usual: u32) -> u32 {
+    std::env::var("PARAPH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(usual)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: rounds(32), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_changes_leave_both_engines_alike(steps in proptest::collection::vec(any_step(), 1..40)) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let model = Bench::in_memory();
+            let mut kept = Bench::on_sled();
+            for (number, step) in (100..).zip(&steps) {
+                match change_of(step, number, model.store()).await {
+                    Some(change) => assert_eq!(model.store().commit(change.clone()).await, kept.store().commit(change).await),
+                    None if matches!(step, Step::Reopen) => {
+                        kept.reopen();
+                        compare(model.store(), kept.store()).await;
+                    }
+                    None => {}
+                }
+            }
+            kept.reopen();
+            compare(model.store(), kept.store()).await;
+        });
+    }
+}

@@ -1,0 +1,140 @@
+//! `kill -9` of the real program: nothing acknowledged is lost, nothing is sent twice, no process is left over.
+
+use crate::world::{Agent, World, all_gone, text_of};
+use serde_json::{Value, json};
+
+const ANN: &str = "ann@example.org";
+
+fn dm(text: &str) -> Value {
+    json!({"to": "@bob", "text": text})
+}
+
+fn id_of(call: &Value) -> &str {
+    call["id"].as_str().expect("an id")
+}
+
+#[tokio::test]
+async fn held_calls_survive_a_kill_and_are_sent_once_when_approved() {
+    let world = World::with_demo_server("");
+    let (token, ann) = (world.agent("support-bot").await, world.reviewer(ANN).await);
+    let gateway = world.serve().await;
+    let agent = Agent::connect(&gateway.mcp("demo"), &token).await;
+    let texts = ["first of three", "second of three", "third of three"];
+    let waiting: Vec<_> = texts.iter().map(|text| agent.begin("send_dm", dm(text))).collect();
+    let desk = gateway.desk(&ann);
+    let mut before = Vec::new();
+    for text in texts {
+        before.push(desk.held(text).await);
+    }
+    let children = gateway.children();
+    assert!(!children.is_empty(), "the demo server runs below the gateway");
+    gateway.kill().await;
+    all_gone(&children).await;
+    for request in waiting {
+        let broken = request.await.expect("the request ends");
+        assert!(broken.is_err(), "a request was answered by a killed gateway: {broken:?}");
+    }
+
+    let gateway = world.serve().await;
+    let desk = gateway.desk(&ann);
+    for call in &before {
+        let after = desk.call(id_of(call)).await;
+        for field in ["state", "version", "digest", "arguments", "agent", "rule", "message", "held_at", "expires_at"] {
+            assert_eq!(after[field], call[field], "{field} of {} differs after the kill", id_of(call));
+        }
+        assert_eq!(after["agent_waiting"], false, "nobody can be waiting any more");
+    }
+
+    // One agent asks again and waits, one has gone for good, one was told no.
+    let agent = Agent::connect(&gateway.mcp("demo"), &token).await;
+    let again = agent.begin("send_dm", dm(texts[0]));
+    crate::world::until("the identical call attaches", || async { (desk.call(id_of(&before[0])).await["agent_waiting"] == true).then_some(()) }).await;
+    desk.approve(&desk.call(id_of(&before[0])).await).await;
+    let answer = again.await.expect("the request ends").expect("the request is answered");
+    assert_eq!(text_of(&answer["result"]), "Sent to @bob.", "{answer}");
+    desk.approve(&desk.call(id_of(&before[1])).await).await;
+    desk.settled(id_of(&before[1]), &["answered"]).await;
+    desk.reject(&desk.call(id_of(&before[2])).await, "Not this one.").await;
+    assert!(desk.calls("held").await.is_empty());
+    assert_eq!(world.sent(), [(texts[0].to_owned(), 1), (texts[1].to_owned(), 1)].into());
+    let export = world.audit_is_whole().await;
+    assert!(export.contains("unclean_start"), "the kill is in the audit");
+    for text in texts {
+        assert!(!export.contains(text), "the audit carries a message's text");
+    }
+    assert!(gateway.stop().await);
+}
+
+#[tokio::test]
+async fn an_approval_outlives_a_kill_in_its_undo_window() {
+    let world = World::with_demo_server("[hold]\nundo = \"2s\"\n");
+    let (token, ann) = (world.agent("support-bot").await, world.reviewer(ANN).await);
+    let gateway = world.serve().await;
+    let agent = Agent::connect(&gateway.mcp("demo"), &token).await;
+    let waiting = agent.begin("send_dm", dm("approved, then killed"));
+    let desk = gateway.desk(&ann);
+    let held = desk.held("approved, then killed").await;
+    desk.approve(&held).await;
+    gateway.kill().await;
+    assert!(waiting.await.expect("the request ends").is_err());
+    assert!(world.sent().is_empty(), "it was sent within the undo window");
+
+    let gateway = world.serve().await;
+    let answered = gateway.desk(&ann).settled(id_of(&held), &["answered"]).await;
+    assert_eq!(answered["decisions"].as_array().map(Vec::len), Some(1), "{answered}");
+    assert_eq!(world.sent(), [("approved, then killed".to_owned(), 1)].into());
+    world.audit_is_whole().await;
+}
+
+/// Kills at a different moment of the same work every time; `PARAPH_ROUNDS` raises the number.
+#[tokio::test]
+async fn a_hundred_kills_lose_nothing_and_send_nothing_twice() {
+    let rounds: usize = std::env::var("PARAPH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(100);
+    let world = World::with_demo_server("[hold]\nkeep_open = \"50s\"\nmax_held_per_agent = 10000\n");
+    let (token, ann) = (world.agent("support-bot").await, world.reviewer(ANN).await);
+    let mut acknowledged: Vec<(String, String)> = Vec::new();
+    let mut approved: Vec<(String, String)> = Vec::new();
+    for round in 0..rounds {
+        let gateway = world.serve().await;
+        let desk = gateway.desk(&ann);
+        for (id, text) in &acknowledged {
+            let call = desk.call(id).await;
+            assert_eq!((&call["state"], &call["arguments"]["text"]), (&json!("held"), &json!(text)), "round {round} lost {id}:\n{}", gateway.log());
+        }
+        let agent = Agent::connect(&gateway.mcp("demo"), &token).await;
+        let text = format!("message of round {round}");
+        let _waiting = agent.begin("send_dm", dm(&text));
+        // What the API has shown is acknowledged, whatever happens now.
+        let held = desk.held(&text).await;
+        let (id, so_far) = (id_of(&held).to_owned(), (round % 10) as u64);
+        if round % 2 == 0 {
+            acknowledged.push((id, text));
+        } else {
+            // The kill falls somewhere between the decision's arrival and the upstream's answer.
+            let deciding = tokio::spawn(async move { desk.decide(&held, "approve", None).await.0 });
+            tokio::time::sleep(std::time::Duration::from_millis(so_far * 2)).await;
+            approved.push((id, text));
+            gateway.kill().await;
+            deciding.abort();
+            continue;
+        }
+        gateway.kill().await;
+    }
+
+    let gateway = world.serve().await;
+    let desk = gateway.desk(&ann);
+    for (id, text) in &approved {
+        let call = desk.settled(id, &["held", "answered", "unconfirmed"]).await;
+        let sent = world.sent().get(text).copied().unwrap_or(0);
+        let allowed = match call["state"].as_str() {
+            Some("held") => 0..=0,
+            Some("answered") => 1..=1,
+            _ => 0..=1,
+        };
+        assert!(allowed.contains(&sent), "{id} is {} and was sent {sent} times", call["state"]);
+    }
+    for (_, text) in &acknowledged {
+        assert_eq!(world.sent().get(text), None, "nobody approved {text:?}");
+    }
+    world.audit_is_whole().await;
+}

@@ -1,0 +1,271 @@
+//! From a held call to a mail in a folder, through the real gate and the real outbox. Time is tokio's paused
+//! time, for the gate's clock too; Python's own mail parser reads what was written.
+
+use crate::fakes::CountingUpstream;
+use crate::life::{HOUR, settings};
+
+use jiff::Timestamp;
+use paraph::domain::call::CallId;
+use paraph::domain::message::MessagePointers;
+use paraph::domain::people::{Agent, Role};
+use paraph::gate::people::NewAgent;
+use paraph::gate::{Admission, Ask, Clock, Gate, Settings};
+use paraph::notify::{NotifySettings, Transport, run};
+use paraph::store::in_memory::InMemory;
+use paraph::store::{Kind, Store};
+use serde_json::{Value, json};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// Follows tokio's time.
+struct PausedClock {
+    start: tokio::time::Instant,
+    drawn: AtomicU64,
+}
+
+impl Clock for PausedClock {
+    fn now(&self) -> Timestamp {
+        let now = Timestamp::from_second(1_790_000_000).unwrap() + self.start.elapsed();
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap()
+    }
+
+    fn random(&self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            let next = self.drawn.fetch_add(1, Ordering::SeqCst).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes();
+            chunk.copy_from_slice(&next[..chunk.len()]);
+        }
+    }
+}
+
+struct Office {
+    gate: Gate,
+    store: Arc<dyn Store>,
+    agent: Agent,
+    home: tempfile::TempDir,
+}
+
+impl Office {
+    async fn open() -> Office {
+        let store: Arc<dyn Store> = Arc::new(InMemory::new());
+        let clock = Arc::new(PausedClock { start: tokio::time::Instant::now(), drawn: AtomicU64::new(0) });
+        let mut settings: Settings = settings();
+        let messages = &mut settings.servers.get_mut("demo").unwrap().messages;
+        messages.insert("send_dm".into(), MessagePointers { to: "/to".into(), text: "/text".into() });
+        let gate = Gate::open(store.clone(), Arc::new(CountingUpstream::default()), clock, settings);
+        let token = gate.add_agent(NewAgent { name: "bot".into(), ..NewAgent::default() }).await.unwrap();
+        let agent = gate.agent_by_token(&token).await.unwrap().unwrap();
+        Office { gate, store, agent, home: tempfile::tempdir().unwrap() }
+    }
+
+    async fn person(&self, email: &str, role: Role, groups: &[&str]) {
+        self.gate.add_person(email, None, groups.iter().map(|&g| g.to_owned()).collect(), role).await.unwrap();
+    }
+
+    async fn hold(&self, tool: &str, arguments: Value) -> CallId {
+        let ask = Ask {
+            agent: self.agent.clone(),
+            server: "demo".into(),
+            tool: tool.into(),
+            arguments: arguments.to_string(),
+            value: arguments,
+            meta: None,
+            trace: Vec::new(),
+        };
+        let Admission::Waiting(seat) = self.gate.admit(ask).await.unwrap() else { panic!("the call was not held") };
+        drop(seat);
+        let letters = self.store.rows(Kind::Letter, None, 1000).await.unwrap();
+        CallId(letters.last().map(|row| row.key().trim_start_matches("held-").to_owned()).unwrap_or_default())
+    }
+
+    async fn dm(&self, text: &str) -> CallId {
+        self.hold("send_dm", json!({ "to": "@bob", "text": text })).await
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.home.path().join("mail")
+    }
+
+    fn start(&self) -> JoinHandle<()> {
+        let settings = NotifySettings { public_url: "https://desk.example.org".into(), from: "Paraph <paraph@example.org>".into() };
+        tokio::spawn(run(self.gate.clone(), Transport::File { folder: self.folder() }, settings))
+    }
+
+    async fn letters(&self) -> usize {
+        self.store.rows(Kind::Letter, None, 1000).await.unwrap().len()
+    }
+
+    /// Lets time pass until the outbox is empty.
+    async fn emptied(&self) {
+        for _ in 0..20_000 {
+            if self.letters().await == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("the outbox never became empty");
+    }
+
+    fn mails(&self) -> Vec<Value> {
+        let Ok(entries) = std::fs::read_dir(self.folder()) else { return Vec::new() };
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "eml")).collect();
+        paths.sort();
+        paths.iter().map(|path| parsed(path)).collect()
+    }
+}
+
+const READER: &str = "
+import sys, json, email, email.policy
+m = email.message_from_binary_file(open(sys.stdin.read(), 'rb'), policy=email.policy.default)
+text, html = (p.get_content() for p in m.iter_parts())
+print(json.dumps({'headers': [[k, str(v)] for k, v in m.items()], 'text': text, 'html': html, 'defects': [str(d) for d in m.defects]}))
+";
+
+/// What an independent parser makes of the file.
+fn parsed(path: &Path) -> Value {
+    let mut python = Command::new("python3").args(["-c", READER]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python3 is installed");
+    python.stdin.take().unwrap().write_all(path.to_str().unwrap().as_bytes()).unwrap();
+    let output = python.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let mail: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(mail["defects"], json!([]));
+    mail
+}
+
+fn header<'a>(mail: &'a Value, name: &str) -> &'a str {
+    let found: Vec<&str> = mail["headers"].as_array().unwrap().iter().filter(|h| h[0] == name).map(|h| h[1].as_str().unwrap()).collect();
+    assert_eq!(found.len(), 1, "{name}");
+    found[0]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_call_becomes_one_mail_for_everybody_who_may_decide() {
+    let office = Office::open().await;
+    office.person("ann@example.org", Role::Reviewer, &["desk"]).await;
+    office.person("ben@example.org", Role::Operator, &["desk"]).await;
+    office.person("cleo@example.org", Role::Reviewer, &["other"]).await;
+    office.person("dora@example.org", Role::Auditor, &["desk"]).await;
+    office.start();
+    let id = office.hold("send_desk", json!({ "id": 7, "on": true })).await;
+    office.emptied().await;
+    let mails = office.mails();
+    let mut to: Vec<&str> = mails.iter().map(|mail| header(mail, "To")).collect();
+    to.sort_unstable();
+    assert_eq!(to, ["ann@example.org", "ben@example.org"]);
+    let mail = &mails[0];
+    assert_eq!(header(mail, "From"), "Paraph <paraph@example.org>");
+    assert_eq!(header(mail, "Auto-Submitted"), "auto-generated");
+    assert_eq!(header(mail, "X-Auto-Response-Suppress"), "All");
+    assert!(header(mail, "List-Id").ends_with("<held-calls.paraph.desk.example.org>"));
+    assert!(header(mail, "Message-ID").starts_with(&format!("<held-{id}.")));
+    assert_eq!(header(mail, "References"), header(mail, "In-Reply-To"));
+    assert_ne!(header(&mails[0], "Message-ID"), header(&mails[1], "Message-ID"));
+    let text = mail["text"].as_str().unwrap();
+    for part in ["bot", "send_desk", "only-desk", "Direct messages are read by a person first.", "|   \"id\": 7,", "UTC"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(text.contains(&format!("https://desk.example.org/calls/{id}")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_an_agent_writes_becomes_a_header_a_tag_or_a_link() {
+    let office = Office::open().await;
+    office.person("ann@example.org", Role::Reviewer, &[]).await;
+    office.start();
+    let evil = "x\r\nBcc: thief@example.org\r\n\r\n<script>alert(1)</script><a href=\"https://evil.example/\">go</a> www.evil.example \u{202e}";
+    office.hold("send_dm", json!({ "to": evil, "text": evil })).await;
+    office.hold(&format!("send_{evil}"), json!({ "a": evil })).await;
+    office.emptied().await;
+    let mails = office.mails();
+    assert_eq!(mails.len(), 2);
+    for mail in &mails {
+        let names: Vec<&str> = mail["headers"].as_array().unwrap().iter().map(|h| h[0].as_str().unwrap()).collect();
+        assert!(!names.contains(&"Bcc"), "{names:?}");
+        assert!(header(mail, "Subject").starts_with("Held: "));
+        let html = mail["html"].as_str().unwrap();
+        assert!(!html.contains("<script") && html.contains("&#60;script&#62;"), "{html}");
+        assert_eq!(html.matches("href=").count() - html.matches("href=&#34;").count() - html.matches("href=\\&#34;").count(), 1, "only our link: {html}");
+        assert!(!mail["text"].as_str().unwrap().lines().any(|line| line.starts_with("Bcc")));
+        for part in [html, mail["text"].as_str().unwrap()] {
+            assert!(!part.contains("evil.example") && !part.contains("https://evil") && !part.contains('\u{202e}'), "{part}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_waits_for_the_outbox_and_a_repeat_overwrites_the_same_file() {
+    let office = Office::open().await;
+    office.person("ann@example.org", Role::Reviewer, &[]).await;
+    office.dm("Hello").await;
+    let letter = office.store.rows(Kind::Letter, None, 1).await.unwrap();
+    assert_eq!(letter.len(), 1);
+    // The outbox starts after the letter was written, as after a restart.
+    office.start();
+    office.emptied().await;
+    assert_eq!(office.mails().len(), 1);
+    let name = std::fs::read_dir(office.folder()).unwrap().next().unwrap().unwrap().file_name();
+    let held = letter[0].key();
+    assert!(name.to_string_lossy().starts_with(held) && !name.to_string_lossy().contains("ann"), "{name:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_folder_that_cannot_be_written_is_tried_again_later_and_later() {
+    let office = Office::open().await;
+    office.person("ann@example.org", Role::Reviewer, &[]).await;
+    std::fs::write(office.folder(), "in the way").unwrap();
+    office.start();
+    let begun = tokio::time::Instant::now();
+    office.dm("Hello").await;
+    // 5 + 10 + 20 + 40 s: five attempts in the first 76 s, the next one at 155 s.
+    tokio::time::sleep_until(begun + Duration::from_secs(100)).await;
+    let entries = office.store.entries(1, 1000).await.unwrap();
+    assert_eq!(entries.iter().filter(|entry| entry.kind == "letter.failed").count(), 5);
+    std::fs::remove_file(office.folder()).unwrap();
+    office.emptied().await;
+    assert_eq!(office.mails().len(), 1);
+    assert!(begun.elapsed() < Duration::from_secs(160), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_than_ten_held_calls_leave_as_one_mail_that_lists_them() {
+    let office = Office::open().await;
+    office.person("ann@example.org", Role::Reviewer, &[]).await;
+    for n in 0..12 {
+        office.dm(&format!("Message {n}\nand more")).await;
+    }
+    office.start();
+    office.emptied().await;
+    let mails = office.mails();
+    assert_eq!(mails.len(), 1);
+    assert_eq!(header(&mails[0], "Subject"), "Held: 12 calls wait for a decision");
+    let text = mails[0]["text"].as_str().unwrap();
+    assert_eq!(text.matches("/calls/c_").count(), 12);
+    assert!(text.contains("| Message 11\n") && !text.contains("and more"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_settled_call_sends_no_mail() {
+    let office = Office::open().await;
+    office.person("ann@example.org", Role::Reviewer, &[]).await;
+    office.dm("Hello").await;
+    office.gate.revoke_agent("bot").await.unwrap();
+    office.start();
+    office.emptied().await;
+    assert!(office.mails().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reviewer_who_is_added_later_is_still_told() {
+    let office = Office::open().await;
+    office.start();
+    office.dm("Hello").await;
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(office.letters().await, 1);
+    office.person("ann@example.org", Role::Reviewer, &[]).await;
+    office.emptied().await;
+    assert_eq!(office.mails().len(), 1);
+}

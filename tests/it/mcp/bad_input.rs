@@ -1,0 +1,86 @@
+//! The bad input of the first step: a clear error that says what and where; nothing unjudged reaches a server.
+
+use super::*;
+
+#[tokio::test]
+async fn every_bad_message_gets_its_error_and_reaches_nobody() {
+    let world = World::new().await.ready().await;
+    let deep = call(1, "read_a", &format!("{}1{}", "{\"a\":".repeat(80), "}".repeat(80)));
+    let large = call(1, "read_a", &format!(r#"{{"a":"{}"}}"#, "x".repeat(33 * 1024)));
+    let with = |params: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+    let rows: Vec<(String, u16, i64, Value)> = vec![
+        ("{".into(), 400, -32700, Value::Null),
+        (call(1, "read_a", r#"{"n":NaN}"#), 400, -32700, Value::Null),
+        (format!("[{}]", call(1, "read_a", "{}")), 400, -32600, Value::Null),
+        (call(1, "read_a", r#"{"a":1,"a":2}"#), 400, -32602, json!("/params/arguments/a")),
+        (call(1, "read_a", r#"{"n":12345678901234567890123}"#), 400, -32602, json!("/params/arguments/n")),
+        (call(1, "read_a", r#"{"n":1e400}"#), 400, -32602, json!("/params")),
+        (deep, 400, -32602, json!("/params")),
+        (large, 200, -32602, json!("/params/arguments")),
+        (call(1, "read_a", "null"), 200, -32602, json!("/params/arguments")),
+        (call(1, "read_a", "[]"), 200, -32602, json!("/params/arguments")),
+        (call(1, "read_a", "\"{}\""), 200, -32602, json!("/params/arguments")),
+        (with(r#"{"name":"read_a","Arguments":{}}"#), 200, -32602, json!("/params")),
+        (with(r#"{"NAME":"send_dm","name":"read_a"}"#), 200, -32602, json!("/params")),
+        (with(r#"{"name":7}"#), 200, -32602, json!("/params/name")),
+        (with(r#"{"name":""}"#), 200, -32602, json!("/params/name")),
+        (with("[]"), 400, -32602, json!("/params")),
+        (with(r#"{"name":"read_a","_meta":[]}"#), 200, -32602, json!("/params/_meta")),
+        (with(r#"{"name":"read_a","_meta":{"progressToken":1.5}}"#), 200, -32602, json!("/params/_meta/progressToken")),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#.into(), 200, -32602, json!("/params")),
+        (call(1, "read_a", "{}").replace("\"id\"", "\"ID\":2,\"id\""), 400, -32600, Value::Null),
+        (call(1, "read_a", "{}").replace("2.0", "1.0"), 400, -32600, Value::Null),
+        (call(1, "read_a", "{}").replace("\"id\":1", "\"id\":null"), 400, -32600, Value::Null),
+        (call(1, "read_a", "{}").replace("\"id\":1", "\"id\":1.5"), 400, -32600, Value::Null),
+        (call(1, "read_a", "{}").replace("tools/call", "tools/Call"), 200, -32601, Value::Null),
+        (call(1, "read_a", "{}").replace("tools/call", " tools/call"), 200, -32601, Value::Null),
+        (call(1, "read_a", "{}").replace("tools/call", "tasks/get"), 200, -32601, Value::Null),
+        (call(1, "read_a", "{}").replace("tools/call", "nothing"), 200, -32601, Value::Null),
+    ];
+    for (body, status, code, pointer) in rows {
+        let answer = world.post(body.clone()).await;
+        let shown = &body[..body.len().min(200)];
+        let error = &answer.json()["error"];
+        assert_eq!((answer.status, error["code"].as_i64(), &error["data"]["pointer"]), (status, Some(code), &pointer), "{shown}");
+        assert!(!error["message"].as_str().unwrap().is_empty());
+    }
+    assert_eq!(world.post("\"\u{feff}").await.status, 400);
+    assert_eq!(world.post(vec![0xff, 0xfe]).await.status, 400);
+    assert_eq!((world.behind.saw("read_a"), world.behind.saw("alls/"), world.behind.saw("tasks/")), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_call_without_an_id_is_dropped_and_audited() {
+    let world = World::new().await.ready().await;
+    let answer = world.post(call(1, "read_a", "{}").replace("\"id\":1,", "")).await;
+    assert_eq!((answer.status, answer.text.as_str()), (202, ""));
+    let entries = world.operator().await.entries(1, 100).await.unwrap();
+    assert_eq!(entries.iter().filter(|entry| entry.kind == "call.dropped").count(), 1);
+    assert!(world.behind.of("tools/call").is_empty());
+}
+
+#[tokio::test]
+async fn an_id_under_way_cannot_be_used_twice() {
+    let world = World::new().await.ready().await;
+    let first = world.open(call(1, "send_dm", "{}")).await;
+    let second = world.post(call(1, "read_a", "{}")).await;
+    assert_eq!((second.status, second.json()["error"]["code"].as_i64()), (400, Some(-32600)));
+    drop(first);
+}
+
+#[tokio::test]
+async fn no_mutation_of_a_call_reaches_the_server_unjudged() {
+    // The tool is denied, and no single byte makes its name one that is allowed.
+    let world = World::new().await.ready().await;
+    let valid = call(1, "deny_me", r#"{"to":"@bob","n":[1,2.5,"\u0061"]}"#).into_bytes();
+    for at in 0..valid.len() {
+        for byte in [b'"', b'}', b'\\', b'0', b'A', 0xff] {
+            let mut body = valid.clone();
+            body[at] = byte;
+            let answer = world.post(body).await;
+            assert!([200, 202, 400, 404].contains(&answer.status), "{answer:?}");
+        }
+    }
+    assert!(world.behind.of("tools/call").is_empty());
+    assert_eq!(world.behind.saw("deny"), 0);
+}
