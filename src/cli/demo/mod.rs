@@ -113,7 +113,14 @@ impl Demo {
         terminal::say(&format!("The gateway listens on {base}"));
         terminal::say("Behind it runs an MCP server with a tool that sends direct messages (to nobody).");
         let agent = Agent::connect(&format!("{base}/mcp/demo"), token).await?;
-        let round = Round { api: Api::new(&base, api_token.clone())?, gate: gate.clone(), public_url: running.public_url.clone(), base, api_token, decide: self.decide };
+        let round = Round {
+            api: Api::new(&base, api_token.clone())?,
+            gate: gate.clone(),
+            public_url: running.public_url.clone(),
+            base,
+            api_token,
+            decide: self.decide,
+        };
         let seen = Box::pin(round.play(agent, folder)).await?;
         summary(&seen);
         if self.decide.is_none() && !self.once {
