@@ -2,12 +2,12 @@
 //! The page and the live update print the same template, so a card that somebody else decided is replaced in
 //! place and never vanishes.
 
+use super::WebState;
 use super::call_view::{self, Standing};
 use super::moment::Moment;
 use super::page;
 use super::session::SignedIn;
 use super::shown::Shown;
-use super::WebState;
 use crate::domain::call::{CallId, State};
 use crate::gate::Listed;
 use crate::gate::review::ReviewError;
@@ -57,8 +57,6 @@ pub struct Panel {
     pub decisions: Vec<DecisionLine>,
     /// The server's answer.
     pub outcome: Option<Shown>,
-    /// "message" or "action".
-    pub noun: &'static str,
     /// A reason that was typed before a refusal.
     pub typed: String,
 }
@@ -108,7 +106,6 @@ impl Panel {
             on_approval,
             decisions: call.decisions.iter().map(|d| DecisionLine::new(d, now)).collect(),
             outcome: if let State::Answered { outcome, .. } = &call.state { Some(call_view::readable(&outcome.body)) } else { None },
-            noun: if call.message.is_some() { "message" } else { "action" },
             typed: typed.to_owned(),
         }
     }

@@ -3,3 +3,4 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod engines;
+mod web;
