@@ -311,9 +311,8 @@ async fn play(engine: Engine, steps: &[Step]) {
                     assert_eq!(matches!(delivery, Delivery::Result { .. }), matches!(table.row(slot), Row::Sent { .. }));
                     seat.delivered().await.unwrap();
                     table.seats[slot] -= 1;
-                    match &mut table.rows[slot] {
-                        Some(Row::Sent { delivered, .. } | Row::Over { delivered, .. }) => *delivered = true,
-                        _ => {}
+                    if let Some(Row::Sent { delivered, .. } | Row::Over { delivered, .. }) = &mut table.rows[slot] {
+                        *delivered = true
                     }
                 }
             }

@@ -27,6 +27,8 @@ impl Upstream for Obliging {
         Sent::Result(RawValue::from_string(r#"{"content":[{"type":"text","text":"sent <b>now</b>"}]}"#.into()).unwrap())
     }
 
+    async fn close_agent(&self, _agent: &str) {}
+
     async fn servers(&self) -> Vec<ServerStatus> {
         let tool = |name: &str, text: &str| ToolInfo { name: name.into(), description: Some(text.into()) };
         let tools =
