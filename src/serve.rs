@@ -22,7 +22,6 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 /// How long sends under way may take to finish once the process is told to stop.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -76,10 +75,10 @@ pub struct Running {
     pub public_url: String,
     /// The gate.
     pub gate: Gate,
+    mcp: McpState,
     upstreams: Arc<Upstreams>,
     store: OnSled,
     readiness: Readiness,
-    hang_up: CancellationToken,
     tasks: JoinSet<&'static str>,
 }
 
@@ -111,10 +110,10 @@ pub async fn start(config: Config, guard_program: PathBuf) -> Result<Running, St
         tracing::warn!(calls = lost, "Paraph had stopped while calls were being sent; a person must say what became of them");
     }
 
-    let hang_up = CancellationToken::new();
     let mut tasks = JoinSet::new();
+    let mcp = McpState::new(gate.clone(), upstreams.clone(), mcp_settings(&config, address, &public_url));
     let app = observe::routes(readiness.clone())
-        .merge(crate::mcp::routes(McpState::new(gate.clone(), upstreams.clone(), mcp_settings(&config, address, &public_url))))
+        .merge(crate::mcp::routes(mcp.clone()))
         .merge(crate::web::routes(WebState::new(gate.clone(), web_settings(&config, address, &public_url))));
     let served = axum::serve(listener, app).with_graceful_shutdown(gate.draining().cancelled_owned());
     tasks.spawn(async move {
@@ -138,8 +137,15 @@ pub async fn start(config: Config, guard_program: PathBuf) -> Result<Running, St
             "the mail outbox"
         });
     }
+    let (surveyed, leaving) = (upstreams.clone(), gate.draining());
+    tokio::spawn(async move {
+        tokio::select! {
+            () = surveyed.survey() => {}
+            () = leaving.cancelled() => {}
+        }
+    });
     readiness.set(true);
-    Ok(Running { address, public_url, gate, upstreams, store, readiness, hang_up, tasks })
+    Ok(Running { address, public_url, gate, mcp, upstreams, store, readiness, tasks })
 }
 
 /// Opens the store and a gate for one command.
@@ -191,11 +197,14 @@ impl Running {
     pub async fn stop(mut self) -> ExitCode {
         self.readiness.set(false);
         self.gate.close(DRAIN).await;
-        let ended = tokio::time::timeout(HANG_UP, async { while self.tasks.join_next().await.is_some() {} }).await;
+        let ended = tokio::time::timeout(HANG_UP, async {
+            self.mcp.finish().await;
+            while self.tasks.join_next().await.is_some() {}
+        })
+        .await;
         if ended.is_err() {
             tracing::warn!("connections were still open at the shutdown deadline; they are cut");
         }
-        self.hang_up.cancel();
         self.tasks.shutdown().await;
         self.upstreams.shutdown().await;
         let head = self.gate.audit_head().await;

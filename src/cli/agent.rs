@@ -59,7 +59,7 @@ impl Agent {
                 let (keep_open_ms, expires_in_ms) = (keep_open.map(millis), expires.map(millis));
                 (Request::AddAgent { name, servers, owner, keep_open_ms, expires_in_ms }, false)
             }
-            Agent::List { json } => (Request::Agents, json),
+            Agent::List { json } => (Request::Agents {}, json),
             Agent::Revoke { name } => (Request::RevokeAgent { name }, false),
             Agent::Rotate(_) => return Err(Fault::usage("`paraph agent rotate` is not in this version; add another agent and revoke this one")),
         };

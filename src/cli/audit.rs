@@ -75,7 +75,7 @@ impl Audit {
                 done.map(|()| ExitCode::SUCCESS)
             }
             Audit::Verify(verify) => verify.run(),
-            Audit::Key => match Box::pin(ask(&place.config()?, Request::Key)).await?.answer {
+            Audit::Key => match Box::pin(ask(&place.config()?, Request::Key {})).await?.answer {
                 Answer::Key(key) => {
                     terminal::say(&key);
                     Ok(ExitCode::SUCCESS)
@@ -87,7 +87,7 @@ impl Audit {
 }
 
 async fn export_to(line: &mut Line, from: u64, out: Option<&Path>) -> Result<(), Fault> {
-    let Answer::Seal(seal) = line.ask(Request::Seal).await?.answer else { return Err(unexpected()) };
+    let Answer::Seal(seal) = line.ask(Request::Seal {}).await?.answer else { return Err(unexpected()) };
     if from > 1 && from > seal.head.seq {
         return Err(Fault::new(1, format!("there is no entry {from} yet; the last one is {}", seal.head.seq)));
     }

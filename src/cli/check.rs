@@ -75,7 +75,7 @@ async fn warnings_about_people(config: &Config) -> Vec<Value> {
     if !config.store.path.exists() {
         return Vec::new();
     }
-    let people = match Box::pin(ask(config, Request::People)).await.map(|response| response.answer) {
+    let people = match Box::pin(ask(config, Request::People {})).await.map(|response| response.answer) {
         Ok(Answer::People(people)) => people,
         Ok(_) | Err(_) => return vec![json!({ "text": "the data folder could not be read, so nobody checked whether every rule has reviewers" })],
     };

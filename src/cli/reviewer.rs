@@ -95,7 +95,7 @@ impl Reviewer {
         let is_token = matches!(self, Reviewer::Token { .. });
         let (request, json) = match self {
             Reviewer::Add { email, name, groups, role } => (Request::AddPerson { email, name, groups, role: role.into() }, false),
-            Reviewer::List { json } => (Request::People, json),
+            Reviewer::List { json } => (Request::People {}, json),
             Reviewer::Disable { email } => (Request::DisablePerson { email }, false),
             Reviewer::Link { email } => (Request::Link { email }, false),
             Reviewer::Token { email, expires } => (Request::Token { email, expires_in_ms: millis(expires) }, false),

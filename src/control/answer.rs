@@ -14,7 +14,7 @@ use std::time::Duration;
 /// Entries in one answer.
 pub const ENTRIES: usize = 200;
 
-/// One question.
+/// One question. `{}` where nothing is asked besides: a unit variant would accept members it does not know.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
@@ -32,7 +32,7 @@ pub enum Request {
         expires_in_ms: Option<u64>,
     },
     /// Every agent.
-    Agents,
+    Agents {},
     /// End an agent's token and withdraw its calls.
     RevokeAgent {
         /// Its name.
@@ -50,7 +50,7 @@ pub enum Request {
         role: Role,
     },
     /// Everybody.
-    People,
+    People {},
     /// Shut a person out.
     DisablePerson {
         /// The address.
@@ -74,9 +74,9 @@ pub enum Request {
         from: u64,
     },
     /// The signed head of the audit.
-    Seal,
+    Seal {},
     /// The public key.
-    Key,
+    Key {},
 }
 
 /// One answer.
@@ -173,7 +173,7 @@ async fn attempt(gate: &Gate, attestor: &Attestor, request: Request) -> Result<A
             let (keep_open, expires_in) = (keep_open_ms.map(Duration::from_millis), expires_in_ms.map(Duration::from_millis));
             Answer::Secret(gate.add_agent(NewAgent { name, servers, owner, keep_open, expires_in }).await?)
         }
-        Request::Agents => {
+        Request::Agents {} => {
             let now = gate.clock().now();
             Answer::Agents(gate.agents().await?.into_iter().map(|agent| AgentView::of(agent, now)).collect())
         }
@@ -182,7 +182,7 @@ async fn attempt(gate: &Gate, attestor: &Attestor, request: Request) -> Result<A
             let person = gate.add_person(&email, name, groups, role).await?;
             Answer::Secret(gate.make_link(&person.email).await?)
         }
-        Request::People => Answer::People(gate.people().await?),
+        Request::People {} => Answer::People(gate.people().await?),
         Request::DisablePerson { email } => {
             gate.disable_person(&email).await?;
             Answer::Done(1)
@@ -190,8 +190,8 @@ async fn attempt(gate: &Gate, attestor: &Attestor, request: Request) -> Result<A
         Request::Link { email } => Answer::Secret(gate.make_link(&email).await?),
         Request::Token { email, expires_in_ms } => Answer::Secret(gate.make_api_token(&email, Duration::from_millis(expires_in_ms)).await?),
         Request::Entries { from } => Answer::Entries(gate.audit_entries(from, ENTRIES).await?),
-        Request::Seal => Answer::Seal(attestor.seal(gate.audit_head().await?)),
-        Request::Key => Answer::Key(attestor.public_key()),
+        Request::Seal {} => Answer::Seal(attestor.seal(gate.audit_head().await?)),
+        Request::Key {} => Answer::Key(attestor.public_key()),
     })
 }
 

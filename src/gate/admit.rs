@@ -37,7 +37,7 @@ pub struct Ask {
 /// What becomes of a call at the door.
 pub enum Admission {
     /// Send it now.
-    Allowed(Pass),
+    Allowed(Box<Pass>),
     /// Tell the agent no.
     Refused(Notice),
     /// Answer as if there were no such tool (JSON-RPC `-32602`).
@@ -53,14 +53,12 @@ impl Gate {
         let key = AskKey::of(&ask.agent.name, &digest);
         for _ in 0..super::REWRITES {
             let newest = self.inner.store.newest(&key).await.map_err(|e| self.failed(&e))?;
-            if let Some(call) = &newest {
-                if self.attaches(call) {
-                    return Ok(Admission::Waiting(self.attach(call).await?));
-                }
+            if let Some(call) = newest.as_ref().filter(|call| self.attaches(call)) {
+                return Ok(Admission::Waiting(self.attach(call).await?));
             }
             let judgement = self.judge(&ask);
             match judgement.action {
-                Action::Allow => return Ok(Admission::Allowed(Pass::new(self.clone(), ask, digest, judgement.rule))),
+                Action::Allow => return Ok(Admission::Allowed(Box::new(Pass::new(self.clone(), ask, digest, judgement.rule)))),
                 Action::Deny => return self.deny(&ask, &digest, judgement).await,
                 Action::Hide => {
                     self.record(self.verdict_fact("call.denied", &ask, &digest, &judgement.rule)).await?;

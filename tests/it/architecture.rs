@@ -159,10 +159,10 @@ fn missing_paths(_: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     for name in named.captures_iter(text) {
         let name = name.get(1).or(name.get(2)).unwrap().as_str();
-        if let Some(path) = ours.captures(name) {
-            if !root().join(path[1].trim_end_matches('.')).exists() {
-                faults.push(format!("names {name}, which is not there"));
-            }
+        if let Some(path) = ours.captures(name)
+            && !root().join(path[1].trim_end_matches('.')).exists()
+        {
+            faults.push(format!("names {name}, which is not there"));
         }
     }
     faults

@@ -241,7 +241,7 @@ impl System {
         let Some(id) = &self.newest[slot] else { return String::new() };
         let store = self.engine.store();
         let mut hints = self.gate().watch();
-        for _ in 0..200 {
+        for _ in 0..50 {
             let call = store.call(id).await.unwrap().unwrap();
             if call.state.word() == word {
                 return word.to_owned();
@@ -311,9 +311,8 @@ async fn play(engine: Engine, steps: &[Step]) {
                     assert_eq!(matches!(delivery, Delivery::Result { .. }), matches!(table.row(slot), Row::Sent { .. }));
                     seat.delivered().await.unwrap();
                     table.seats[slot] -= 1;
-                    match &mut table.rows[slot] {
-                        Some(Row::Sent { delivered, .. } | Row::Over { delivered, .. }) => *delivered = true,
-                        _ => {}
+                    if let Some(Row::Sent { delivered, .. } | Row::Over { delivered, .. }) = &mut table.rows[slot] {
+                        *delivered = true
                     }
                 }
             }
@@ -343,7 +342,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 fn rounds(fixed: u32) -> ProptestConfig {
     let cases = std::env::var("PARAPH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(fixed);
-    ProptestConfig { cases, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig { cases, max_shrink_iters: 40, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {

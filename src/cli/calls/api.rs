@@ -175,8 +175,8 @@ fn settled(call: &Value) -> String {
     let last = call["decisions"].as_array().and_then(|decisions| decisions.iter().rev().find(|decision| decision["void"] != true));
     match last {
         Some(decision) => {
-            let word = |key: &str| decision[key].as_str().unwrap_or("?").replace('_', " ");
-            format!("the call is already {state}: {} by {} at {}", word("verdict"), decision["by"].as_str().unwrap_or("?"), word("at"))
+            let word = |key: &str| decision[key].as_str().unwrap_or("?");
+            format!("the call is already {state}: {} decided first, at {}", word("by"), word("at"))
         }
         None => format!("the call is already {state}"),
     }

@@ -21,7 +21,8 @@ pub(super) async fn run(api: &Api, as_json: bool) -> Result<ExitCode, Fault> {
         let data: Value = serde_json::from_str(&data).unwrap_or(Value::Null);
         if as_json {
             terminal::say(&terminal::json(&json!({ "event": name, "data": data }), false));
-        } else {
+        } else if data["id"].is_string() {
+            // An event without an id says "anything may have changed": nothing to show.
             let word = |key: &str| terminal::visible(data[key].as_str().unwrap_or("-"));
             terminal::say(&format!("{}  {}  {}", terminal::visible(&name), word("id"), terminal::state(&word("state"))));
         }

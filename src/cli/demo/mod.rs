@@ -8,7 +8,6 @@ mod round;
 
 use super::calls::api::Api;
 use super::fault::Fault;
-use super::reviewer::sign_in_link;
 use super::serve::{listen_on, own_program};
 use super::terminal;
 use crate::config::{Config, Transport};
@@ -75,7 +74,11 @@ impl Demo {
             done = Box::pin(self.show(&running, &folder)) => done,
             _ = interrupted() => Err(Fault::new(1, "interrupted before every outcome was seen")),
         };
-        Box::pin(running.stop()).await;
+        tokio::select! {
+            _ = Box::pin(running.stop()) => {}
+            // A second Ctrl-C: the folder goes away all the same.
+            _ = interrupted() => {}
+        }
         drop(folder);
         done.map(|()| ExitCode::SUCCESS)
     }
@@ -105,13 +108,19 @@ impl Demo {
         gate.add_person(PERSON, Some("You".to_owned()), Vec::new(), Role::Operator).await.map_err(refused)?;
         let token = gate.add_agent(NewAgent { name: "demo-agent".to_owned(), ..NewAgent::default() }).await.map_err(refused)?;
         let api_token = gate.make_api_token(PERSON, TOKEN_FOR).await.map_err(refused)?;
-        let link = sign_in_link(&running.public_url, &gate.make_link(PERSON).await.map_err(refused)?);
 
         terminal::say(&format!("{}\n", terminal::strong("Paraph demo")));
         terminal::say(&format!("The gateway listens on {base}"));
         terminal::say("Behind it runs an MCP server with a tool that sends direct messages (to nobody).");
         let agent = Agent::connect(&format!("{base}/mcp/demo"), token).await?;
-        let round = Round { api: Api::new(&base, api_token.clone())?, base, api_token, link, decide: self.decide };
+        let round = Round {
+            api: Api::new(&base, api_token.clone())?,
+            gate: gate.clone(),
+            public_url: running.public_url.clone(),
+            base,
+            api_token,
+            decide: self.decide,
+        };
         let seen = Box::pin(round.play(agent, folder)).await?;
         summary(&seen);
         if self.decide.is_none() && !self.once {

@@ -6,7 +6,9 @@ use super::agent::Agent;
 use super::folder::Folder;
 use crate::cli::calls::api::Api;
 use crate::cli::fault::Fault;
+use crate::cli::reviewer::sign_in_link;
 use crate::cli::terminal;
+use crate::gate::Gate;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -14,14 +16,17 @@ use std::time::Duration;
 /// How long a call may take until it is held.
 const UNTIL_HELD: u32 = 300;
 /// How often the demo says that it still waits.
-const REMIND: Duration = Duration::from_secs(30);
+const REMIND: Duration = Duration::from_secs(60);
+/// After how many reminders the link is old.
+const NEW_LINK: u32 = 14;
 
 /// Everything a round needs.
 pub(super) struct Round {
     pub(super) api: Api,
     pub(super) base: String,
     pub(super) api_token: String,
-    pub(super) link: String,
+    pub(super) gate: Gate,
+    pub(super) public_url: String,
     pub(super) decide: Option<Verdict>,
 }
 
@@ -58,7 +63,7 @@ impl Round {
         }
         match self.decide {
             Some(verdict) => self.decide_alone(&held, verdict).await?,
-            None => self.invite(&held),
+            None => self.invite(&held).await?,
         }
         let result = self.wait(task).await?;
         terminal::say("\n   Decided.");
@@ -88,11 +93,17 @@ impl Round {
         self.api.decide(&call, word, reason).await.map(drop)
     }
 
-    fn invite(&self, held: &Value) {
+    /// A link counts for 15 minutes, a person may take longer.
+    async fn link(&self) -> Result<String, Fault> {
+        let secret = self.gate.make_link(super::PERSON).await.map_err(|error| Fault::new(1, error.to_string()))?;
+        Ok(terminal::strong(&sign_in_link(&self.public_url, &secret)))
+    }
+
+    async fn invite(&self, held: &Value) -> Result<(), Fault> {
         let word = |key: &str| terminal::visible(held[key].as_str().unwrap_or_default());
         let program = std::env::args().next().unwrap_or_else(|| "paraph".to_owned());
         terminal::say("\n   Decide in the browser; this link works once:");
-        terminal::say(&format!("   {}", terminal::strong(&self.link)));
+        terminal::say(&format!("   {}", self.link().await?));
         terminal::say("\n   Or in another terminal:");
         terminal::say(&format!(
             "   PARAPH_URL={} PARAPH_TOKEN={} {program} calls approve {} --digest {}",
@@ -103,14 +114,23 @@ impl Round {
         ));
         terminal::say("   (`calls reject ID --reason …` refuses it.)");
         terminal::say("\n   Waiting for you …");
+        Ok(())
     }
 
     async fn wait(&self, task: tokio::task::JoinHandle<Result<Value, Fault>>) -> Result<Value, Fault> {
         tokio::pin!(task);
+        let mut reminders = 0;
         loop {
             tokio::select! {
                 done = &mut task => return done.map_err(|error| Fault::new(1, error.to_string()))?,
-                () = tokio::time::sleep(REMIND), if self.decide.is_none() => terminal::say("   Still waiting for you: open the link above."),
+                () = tokio::time::sleep(REMIND), if self.decide.is_none() => {
+                    reminders += 1;
+                    if reminders % NEW_LINK == 0 {
+                        terminal::say(&format!("   Still waiting for you. A fresh link: {}", self.link().await?));
+                    } else {
+                        terminal::say("   Still waiting for you: open the link above.");
+                    }
+                }
             }
         }
     }
