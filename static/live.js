@@ -68,6 +68,8 @@ async function refreshPanel(panel) {
     const target = typing && old === document.activeElement ? typing : next.querySelector("textarea, a, button");
     if (target) target.focus({ preventScroll: true });
   }
+  const fate = document.getElementById("fate");
+  if (fate && !next.querySelector(".decide")) fate.textContent = next.querySelector(".chip").textContent;
   if (next.dataset.version !== panel.dataset.version) say(next.innerText.split("\n").filter(Boolean).slice(0, 2).join(". "));
   tick();
 }

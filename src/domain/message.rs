@@ -85,8 +85,9 @@ const ABOUT: [&str; 4] = ["status", "history", "count", "list"];
 
 /// Finds the message: configured pointers first, then the known messaging tools, then a guess by name.
 pub fn find(tool: &str, arguments: &Value, configured: Option<&MessagePointers>) -> Option<Message> {
-    if let Some(message) = configured.and_then(|pointers| at(arguments, &pointers.to, &pointers.text, false)) {
-        return Some(message);
+    let configured = configured.and_then(|pointers| at(arguments, &pointers.to, &pointers.text, false));
+    if configured.is_some() {
+        return configured;
     }
     let members = arguments.as_object()?;
     let known = KNOWN.iter().filter(|(name, _, _)| *name == tool);

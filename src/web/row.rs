@@ -1,4 +1,4 @@
-//! One call as a row of the list: recipient, agent, first line, the rule as the one-word why, the time that
+//! One call as a row of the list: recipient, agent, how it begins, the rule as the one-word why, the time that
 //! matters. The page and the live update print the same template.
 
 use super::WebState;
@@ -25,7 +25,7 @@ pub struct Row {
     pub revision: u64,
     /// Recipient, or the tool's name.
     pub title: Shown,
-    /// First line of the text, or of the arguments.
+    /// The beginning of the text, or of the arguments.
     pub line: Shown,
     /// Where it stands.
     pub standing: Standing,
@@ -48,8 +48,8 @@ impl Row {
     pub fn new(listed: &Listed, now: Timestamp) -> Row {
         let call = &listed.call;
         let (title, line) = match &call.message {
-            Some(message) => (Shown::new(&message.to), Shown::first_line(&message.text)),
-            None => (Shown::new(&call.tool), Shown::first_line(&call.arguments)),
+            Some(message) => (Shown::new(&message.to), Shown::beginning(&message.text)),
+            None => (Shown::new(&call.tool), Shown::beginning(&call.arguments)),
         };
         let agent_is = match (call.state.settled_at(), listed.presence) {
             (Some(_), _) => None,

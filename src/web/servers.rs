@@ -60,7 +60,7 @@ fn server(view: ServerView) -> Server {
                 Action::RequireApproval => ("held for a person", "wait"),
                 Action::Hide => ("hidden", "quiet"),
             };
-            let description = tool.description.as_deref().map(Shown::first_line);
+            let description = tool.description.as_deref().map(Shown::beginning);
             Tool { name: Shown::new(&tool.name), description, verdict, tone, rule: preview.rule, depends: preview.depends }
         });
         lines.collect()

@@ -27,13 +27,26 @@ impl Shown {
         Shown { runs: reveal(text) }
     }
 
-    /// The first line that says something, for a row in a list; the call's own page shows everything.
-    pub fn first_line(text: &str) -> Shown {
+    /// The beginning on one line, for a row in a list; the call's own page shows everything.
+    pub fn beginning(text: &str) -> Shown {
         const ROW: usize = 200;
-        let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        let cut: String = line.chars().take(ROW).collect();
-        let rest = cut.len() < text.trim_end().len();
-        Shown::new(&if rest { format!("{cut} \u{2026}") } else { cut })
+        let mut line = String::new();
+        let mut whole = true;
+        for part in text.lines().map(str::trim).filter(|part| !part.is_empty()) {
+            if line.chars().count() >= ROW {
+                whole = false;
+                break;
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.extend(part.chars().take(ROW));
+            whole &= part.chars().nth(ROW).is_none();
+        }
+        if !whole {
+            line.push_str(" \u{2026}");
+        }
+        Shown::new(&line)
     }
 
     /// What was marked, each kind once.
@@ -61,8 +74,9 @@ mod tests {
     }
 
     #[test]
-    fn a_row_shows_the_first_line_and_says_that_there_is_more() {
-        assert_eq!(Shown::first_line("\n  \nHello\nmore").runs, Shown::new("Hello \u{2026}").runs);
-        assert_eq!(Shown::first_line("Hello\n").runs, Shown::new("Hello").runs);
+    fn a_row_shows_the_beginning_on_one_line_and_says_that_there_is_more() {
+        assert_eq!(Shown::beginning("\n  \nHello,\n\n more\n").runs, Shown::new("Hello, more").runs);
+        assert_eq!(Shown::beginning(&"x".repeat(300)).runs, Shown::new(&format!("{} \u{2026}", "x".repeat(200))).runs);
+        assert_eq!(Shown::beginning(&"y\n".repeat(300)).legend(), Vec::new());
     }
 }
