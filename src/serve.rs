@@ -138,6 +138,13 @@ pub async fn start(config: Config, guard_program: PathBuf) -> Result<Running, St
             "the mail outbox"
         });
     }
+    let (surveyed, leaving) = (upstreams.clone(), gate.draining());
+    tokio::spawn(async move {
+        tokio::select! {
+            () = surveyed.survey() => {}
+            () = leaving.cancelled() => {}
+        }
+    });
     readiness.set(true);
     Ok(Running { address, public_url, gate, upstreams, store, readiness, hang_up, tasks })
 }

@@ -123,6 +123,7 @@ impl Gate {
         let now = self.inner.clock.now();
         let next = Agent { revision: agent.revision + 1, revoked_at: Some(now), ..agent };
         self.write_row(Row::Agent(next), operator_fact("agent.revoked", json!({ "agent": name })), &unknown()).await?;
+        self.inner.upstream.close_agent(name).await;
         let mut withdrawn = 0;
         loop {
             let states = vec!["held".to_owned(), "approved".to_owned()];

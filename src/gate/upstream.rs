@@ -64,6 +64,9 @@ pub trait Upstream: Send + Sync + 'static {
 
     /// Every server's state and last seen tools, in the order of the config.
     async fn servers(&self) -> Vec<ServerStatus>;
+
+    /// The agent was revoked: nothing may run in its name any more.
+    async fn close_agent(&self, agent: &str);
 }
 
 /// One server as `/servers` shows it.

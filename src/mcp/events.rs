@@ -89,6 +89,40 @@ fn event(json: &str) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::StreamExt as _;
+
+    #[tokio::test]
+    async fn an_answer_counts_as_taken_when_the_connection_comes_back_for_more() {
+        let (writer, response) = open();
+        let last = tokio::spawn(async move { writer.last("{}").await });
+        let mut body = response.into_body().into_data_stream();
+        assert_eq!(body.next().await.unwrap().unwrap(), "event: message\ndata: {}\n\n");
+        assert!(!last.is_finished());
+        assert!(body.next().await.is_none());
+        assert!(last.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_the_connection_dropped_was_not_taken() {
+        let (writer, response) = open();
+        let last = tokio::spawn(async move { writer.last("{}").await });
+        let mut body = response.into_body().into_data_stream();
+        assert!(body.next().await.is_some());
+        drop(body);
+        assert!(!last.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_slow_connection_loses_keep_alives_and_no_message() {
+        let (writer, response) = open();
+        for _ in 0..LAG * 2 {
+            writer.keep_alive();
+        }
+        let sent = tokio::spawn(async move { writer.message("1").await });
+        let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+        assert!(sent.await.unwrap());
+        assert_eq!(body.split(|byte| *byte == b':').count() - 1, LAG + 2);
+    }
 
     #[test]
     fn json_of_several_lines_is_one_event() {

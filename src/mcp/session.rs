@@ -235,3 +235,57 @@ impl Drop for Ear {
         self.0.listening.store(false, Ordering::Release);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::SystemClock;
+
+    fn id(raw: &str) -> Id {
+        Id::read(&RawValue::from_string(raw.to_owned()).unwrap()).unwrap()
+    }
+
+    fn make(sessions: &Sessions) -> Arc<Session> {
+        sessions.make(&SystemClock, "bot", "demo", Revision::V2025_11_25).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unused_session_ends_and_one_with_a_request_under_way_does_not() {
+        let sessions = Sessions::new(5);
+        let (idle, busy) = (make(&sessions), make(&sessions));
+        let entry = busy.begin(&id("1")).unwrap();
+        tokio::time::advance(IDLE).await;
+        assert!(sessions.find(&idle.id, "bot", "demo").is_none());
+        assert!(idle.ended.is_cancelled());
+        assert!(sessions.find(&busy.id, "bot", "demo").is_some());
+        drop(entry);
+        assert!(sessions.find(&busy.id, "bot", "other").is_none());
+        assert!(sessions.find(&busy.id, "eve", "demo").is_none());
+    }
+
+    #[tokio::test]
+    async fn sessions_in_use_are_not_ended_for_a_new_one() {
+        let sessions = Sessions::new(1);
+        let first = make(&sessions);
+        let ear = first.listen().unwrap();
+        assert!(first.listen().is_none());
+        assert!(sessions.make(&SystemClock, "bot", "demo", Revision::V2025_11_25).is_none());
+        assert!(sessions.make(&SystemClock, "other", "demo", Revision::V2025_11_25).is_some());
+        drop(ear);
+        make(&sessions);
+        assert!(first.ended.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_cancel_finds_a_request_under_way_or_left_and_no_other() {
+        let session = make(&Sessions::new(1));
+        let call = CallId("c_1".to_owned());
+        let entry = session.begin(&id("\"a\"")).unwrap();
+        assert!(session.begin(&id("\"\\u0061\"")).is_none(), "the same id");
+        assert!(matches!(session.cancel(&id("\"\\u0061\"")), Cancelled::UnderWay));
+        assert!(entry.cancel.is_cancelled());
+        entry.leave(&call);
+        assert!(matches!(session.cancel(&id("\"a\"")), Cancelled::Left(left) if left == call));
+        assert!(matches!(session.cancel(&id("\"a\"")), Cancelled::Nothing));
+    }
+}

@@ -50,7 +50,12 @@ impl Standing {
 pub fn decided_by(call: &Call) -> Option<String> {
     let ended_by_person = matches!(
         call.state,
-        State::Approved { .. } | State::Sending { .. } | State::Answered { .. } | State::Rejected { .. } | State::ChangesRequested { .. } | State::Unconfirmed { .. }
+        State::Approved { .. }
+            | State::Sending { .. }
+            | State::Answered { .. }
+            | State::Rejected { .. }
+            | State::ChangesRequested { .. }
+            | State::Unconfirmed { .. }
     );
     let last = call.decisions.iter().rev().find(|d| !d.void).filter(|_| ended_by_person)?;
     Some(format!("{} by {}", past(last.verdict), last.by))
@@ -102,10 +107,9 @@ pub fn on_approval(listed: &Listed) -> (&'static str, String) {
     let when = if terms.undo.is_zero() { "at once".to_owned() } else { format!("{} later; until then it can be taken back", span(terms.undo.as_secs())) };
     match listed.presence {
         Presence::Waiting => ("The agent is waiting for the answer.", format!("If you approve, it {verb} {when}.")),
-        Presence::Gone => (
-            "The agent has gone and may ask again.",
-            format!("If you approve, it {verb} {when}, without the agent; it learns the answer when it asks again."),
-        ),
+        Presence::Gone => {
+            ("The agent has gone and may ask again.", format!("If you approve, it {verb} {when}, without the agent; it learns the answer when it asks again."))
+        }
         Presence::Cancelled => (
             "The agent took its request back.",
             format!("If you approve, nothing {verb} yet: the approval waits {} for the agent to make the same request.", span(terms.permit_for.as_secs())),

@@ -55,7 +55,9 @@ pub async fn refused(state: &WebState, form: &Submitted, id: &CallId, error: Rev
             (StatusCode::PRECONDITION_REQUIRED, "You had not been shown this call".to_owned(), detail.to_owned())
         }
         ReviewError::NotEntitled(why) => (StatusCode::FORBIDDEN, "You may not decide this call".to_owned(), format!("This is because {why}.")),
-        ReviewError::NotYet(what) => (StatusCode::NOT_IMPLEMENTED, "Not in this version".to_owned(), format!("Nothing was changed: {what} is not in this version.")),
+        ReviewError::NotYet(what) => {
+            (StatusCode::NOT_IMPLEMENTED, "Not in this version".to_owned(), format!("Nothing was changed: {what} is not in this version."))
+        }
         ReviewError::Incomplete(what) => (StatusCode::UNPROCESSABLE_ENTITY, "Nothing was decided yet".to_owned(), sentence(what)),
     };
     with_banner(&form.by, state, id, status, Some(Banner { title, detail }), form.field("reason")).await

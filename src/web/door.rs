@@ -7,7 +7,8 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+const POLICY: &str =
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Names under which Paraph answers.
 #[derive(Debug)]
@@ -112,7 +113,16 @@ mod tests {
     #[test]
     fn only_our_own_names_are_admitted() {
         let hosts = AllowedHosts::new("https://paraph.example.org", &["desk.internal".into(), "Other.example:8443".into()], 8420);
-        for host in ["paraph.example.org", "PARAPH.example.org", "127.0.0.1:8420", "localhost:8420", "[::1]:8420", "desk.internal", "desk.internal:1", "other.example:8443"] {
+        for host in [
+            "paraph.example.org",
+            "PARAPH.example.org",
+            "127.0.0.1:8420",
+            "localhost:8420",
+            "[::1]:8420",
+            "desk.internal",
+            "desk.internal:1",
+            "other.example:8443",
+        ] {
             assert!(hosts.admits(host), "{host}");
         }
         for host in ["evil.example", "paraph.example.org.evil.example", "localhost", "localhost:8421", "other.example", "", ":8420", "[::1]"] {

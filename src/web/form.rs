@@ -33,7 +33,13 @@ impl FromRequest<WebState> for Submitted {
         let (mut parts, body) = request.into_parts();
         let by = SignedIn::from_request_parts(&mut parts, state).await?;
         let Ok(body) = axum::body::to_bytes(body, MAX_FORM).await else {
-            return Err(page::problem(state, Some(&by), StatusCode::PAYLOAD_TOO_LARGE, "The form is too large", "Nothing was changed. A form may have 64 KiB; shorten the reason."));
+            return Err(page::problem(
+                state,
+                Some(&by),
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "The form is too large",
+                "Nothing was changed. A form may have 64 KiB; shorten the reason.",
+            ));
         };
         let fields = fields(&body);
         let submitted = Submitted { by, fields };
@@ -41,7 +47,8 @@ impl FromRequest<WebState> for Submitted {
         if bool::from(expected.as_bytes().ct_eq(submitted.field("csrf").as_bytes())) {
             Ok(submitted)
         } else {
-            let (title, detail) = ("This form is out of date", "Nothing was changed. It belongs to another session; open the page again and repeat what you did.");
+            let (title, detail) =
+                ("This form is out of date", "Nothing was changed. It belongs to another session; open the page again and repeat what you did.");
             Err(page::problem(state, Some(&submitted.by), StatusCode::FORBIDDEN, title, detail))
         }
     }
@@ -50,7 +57,11 @@ impl FromRequest<WebState> for Submitted {
 /// `application/x-www-form-urlencoded` (URL Standard 5.1).
 fn fields(body: &Bytes) -> Vec<(String, String)> {
     let text = String::from_utf8_lossy(body);
-    text.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(key, value)| (decoded(key), decoded(value))).collect()
+    text.split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(key, value)| (decoded(key), decoded(value)))
+        .collect()
 }
 
 fn decoded(text: &str) -> String {

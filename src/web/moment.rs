@@ -20,7 +20,12 @@ impl Moment {
     /// How `at` looks at `now`.
     pub fn new(at: Timestamp, now: Timestamp) -> Moment {
         let seconds = at.as_second().saturating_sub(now.as_second());
-        Moment { iso: at.to_string(), absolute: at.strftime("%-d %b %Y, %H:%M UTC").to_string(), relative: relative(seconds), soon: (0..600).contains(&seconds) }
+        Moment {
+            iso: at.to_string(),
+            absolute: at.strftime("%-d %b %Y, %H:%M UTC").to_string(),
+            relative: relative(seconds),
+            soon: (0..600).contains(&seconds),
+        }
     }
 }
 
@@ -37,7 +42,9 @@ fn relative(seconds: i64) -> String {
 
 /// A length in seconds in at most two units.
 pub fn span(seconds: u64) -> String {
-    let two = |big: u64, big_unit: &str, small: u64, small_unit: &str| if small == 0 { format!("{big} {big_unit}") } else { format!("{big} {big_unit} {small} {small_unit}") };
+    let two = |big: u64, big_unit: &str, small: u64, small_unit: &str| {
+        if small == 0 { format!("{big} {big_unit}") } else { format!("{big} {big_unit} {small} {small_unit}") }
+    };
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3600 => format!("{} min", seconds / 60),
@@ -52,7 +59,17 @@ mod tests {
 
     #[test]
     fn distances_read_like_a_person_says_them() {
-        for (seconds, words) in [(0, "now"), (4, "now"), (-4, "now"), (30, "in 30 s"), (-59, "59 s ago"), (90, "in 1 min"), (7200, "in 2 h"), (86_399, "in 23 h 59 min"), (-90_000, "1 d 1 h ago")] {
+        for (seconds, words) in [
+            (0, "now"),
+            (4, "now"),
+            (-4, "now"),
+            (30, "in 30 s"),
+            (-59, "59 s ago"),
+            (90, "in 1 min"),
+            (7200, "in 2 h"),
+            (86_399, "in 23 h 59 min"),
+            (-90_000, "1 d 1 h ago"),
+        ] {
             assert_eq!(relative(seconds), words);
         }
     }

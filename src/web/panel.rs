@@ -2,12 +2,12 @@
 //! The page and the live update print the same template, so a card that somebody else decided is replaced in
 //! place and never vanishes.
 
+use super::WebState;
 use super::call_view::{self, Standing};
 use super::moment::Moment;
 use super::page;
 use super::session::SignedIn;
 use super::shown::Shown;
-use super::WebState;
 use crate::domain::call::{CallId, State};
 use crate::gate::Listed;
 use crate::gate::review::ReviewError;

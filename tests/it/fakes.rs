@@ -91,4 +91,6 @@ impl Upstream for CountingUpstream {
     async fn servers(&self) -> Vec<ServerStatus> {
         Vec::new()
     }
+
+    async fn close_agent(&self, _agent: &str) {}
 }

@@ -402,6 +402,19 @@ async fn a_send_that_never_left_is_tried_again_and_one_that_vanished_is_not() {
 }
 
 #[tokio::test]
+async fn a_tool_error_is_an_answer_and_is_handed_over_unchanged() {
+    let desk = Desk::new().await;
+    let ann = desk.reviewer("ann@example.org", Role::Reviewer, &[]).await;
+    *desk.upstream.mood.lock().unwrap() = Mood::ToolError;
+    let mut seat = desk.seat("send_dm", DM).await;
+    let id = seat.call().clone();
+    read_and_decide(&ann, &id, approve).await.unwrap();
+    let Delivery::Result { body, .. } = seat.settled().await.unwrap() else { panic!("no result") };
+    assert_eq!(body, r#"{"content":[],"isError":true}"#);
+    assert_eq!(ann.look(&id).await.unwrap().to_json()["outcome"]["kind"], "tool_error");
+}
+
+#[tokio::test]
 async fn what_was_sending_when_the_process_died_is_unconfirmed_and_never_sent_by_itself() {
     let desk = Desk::new().await;
     let seat = desk.seat("send_dm", DM).await;

@@ -16,4 +16,5 @@ mod model;
 mod sdks;
 mod upstream_servers;
 mod upstreams;
+mod web;
 mod world;

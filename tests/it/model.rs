@@ -241,7 +241,7 @@ impl System {
         let Some(id) = &self.newest[slot] else { return String::new() };
         let store = self.engine.store();
         let mut hints = self.gate().watch();
-        for _ in 0..200 {
+        for _ in 0..50 {
             let call = store.call(id).await.unwrap().unwrap();
             if call.state.word() == word {
                 return word.to_owned();
@@ -343,7 +343,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 fn rounds(fixed: u32) -> ProptestConfig {
     let cases = std::env::var("PARAPH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(fixed);
-    ProptestConfig { cases, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig { cases, max_shrink_iters: 40, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The agent in whose name `refresh_tools` connects.
-const OWN_NAME: &str = "paraph";
+const OWN_NAME: &str = "(paraph)";
 /// An unused instance is closed after this long.
 const IDLE: Duration = Duration::from_secs(30 * 60);
 /// Instances of all servers and agents.
@@ -185,6 +185,18 @@ impl Upstreams {
             params = Some(wire::raw(format!("{{\"cursor\":{}}}", next.get())));
         }
         self.inner.servers.get(server).and_then(|entry| entry.seen.tools()).ok_or_else(|| failed("Its list could not be read.".to_owned()))
+    }
+
+    /// Asks every server once for its tools, so that `/servers` and a failing start are seen before the first
+    /// agent comes, and ends what was started for that.
+    pub async fn survey(&self) {
+        for name in self.inner.servers.keys() {
+            match self.refresh_tools(name).await {
+                Ok(tools) => tracing::info!(server = name, tools = tools.len(), "the server lists its tools"),
+                Err(error) => tracing::warn!(server = name, cause = %error, "the server does not list its tools; /servers shows its last lines"),
+            }
+        }
+        self.close_agent(OWN_NAME).await;
     }
 
     /// Every server's state and last seen tools.

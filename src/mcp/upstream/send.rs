@@ -15,6 +15,10 @@ impl Upstream for Upstreams {
     async fn servers(&self) -> Vec<ServerStatus> {
         self.status()
     }
+
+    async fn close_agent(&self, agent: &str) {
+        Upstreams::close_agent(self, agent).await;
+    }
 }
 
 impl Upstreams {

@@ -22,7 +22,9 @@ impl FromRequestParts<WebState> for Caller {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &WebState) -> Result<Caller, Response> {
-        let Some(token) = bearer(parts) else { return Err(unknown(state, "Send an API token: Authorization: Bearer TOKEN. `paraph reviewer token EMAIL` makes one.")) };
+        let Some(token) = bearer(parts) else {
+            return Err(unknown(state, "Send an API token: Authorization: Bearer TOKEN. `paraph reviewer token EMAIL` makes one."));
+        };
         match state.gate.by_api_token(&token).await {
             Ok(Some(reviewer)) => {
                 let from_terminal = parts.headers.get("paraph-via").is_some_and(|way| way.as_bytes() == b"cli");

@@ -48,7 +48,9 @@ impl Malformed {
     fn answer(self, state: &WebState) -> Response {
         match self {
             Malformed::TooLarge => problem::problem(state, StatusCode::PAYLOAD_TOO_LARGE, "The body is larger than bounds.body allows. Nothing was decided."),
-            Malformed::NotJson(why) => problem::problem(state, StatusCode::BAD_REQUEST, &format!("The body is not JSON that Paraph accepts: {why}. Nothing was decided.")),
+            Malformed::NotJson(why) => {
+                problem::problem(state, StatusCode::BAD_REQUEST, &format!("The body is not JSON that Paraph accepts: {why}. Nothing was decided."))
+            }
             Malformed::Wrong(what) => problem::problem(state, StatusCode::UNPROCESSABLE_ENTITY, &format!("{what} Nothing was decided.")),
         }
     }

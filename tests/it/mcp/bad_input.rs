@@ -1,4 +1,5 @@
-//! The bad input of the first step: a clear error that says what and where; nothing unjudged reaches a server.
+//! Bad input: each message gets a clear error that says what and where, the gateway goes on, and nothing
+//! unjudged reaches a server.
 
 use super::*;
 

@@ -1,4 +1,5 @@
-//! Who comes in, and which session they are in.
+//! Who comes in, and which session they are in: the order at the door, what each step answers, and that
+//! nothing reaches the server before the last one.
 
 use super::*;
 

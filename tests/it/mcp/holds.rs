@@ -1,4 +1,5 @@
-//! Waiting for a person on the wire.
+//! Waiting for a person as it looks on the wire: approved, refused, pending, cancelled, left behind, and what
+//! a gateway that stops tells those who wait.
 
 use super::*;
 

@@ -1,4 +1,5 @@
-//! What passes, and that it passes unchanged.
+//! What passes, and that it passes unchanged: bytes, ids, progress, the server's own requests, cancels, and
+//! which tools and methods do not pass.
 
 use super::*;
 

@@ -1,0 +1,198 @@
+//! A desk to test at: a real gate over the in-memory engine, a real listener on a free port, people with
+//! sessions and tokens, and an upstream that answers everything with "sent".
+
+use async_trait::async_trait;
+use paraph::domain::call::CallId;
+use paraph::domain::json::strict;
+use paraph::domain::people::{Agent, Role};
+use paraph::domain::policy::{Action, Policy, PolicySpec, RuleSpec};
+use paraph::gate::upstream::{Sent, ServerState, ServerStatus, Ticket, ToolInfo};
+use paraph::gate::{Admission, Ask, Gate, HoldSettings, Seat, ServerSettings, Settings, SystemClock, Upstream};
+use paraph::store::in_memory::InMemory;
+use paraph::web::{WebSettings, WebState, routes};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Answers every call.
+struct Obliging;
+
+#[async_trait]
+impl Upstream for Obliging {
+    async fn send(&self, ticket: Ticket) -> Sent {
+        drop(ticket.spend());
+        Sent::Result(RawValue::from_string(r#"{"content":[{"type":"text","text":"sent <b>now</b>"}]}"#.into()).unwrap())
+    }
+
+    async fn servers(&self) -> Vec<ServerStatus> {
+        let tool = |name: &str, text: &str| ToolInfo { name: name.into(), description: Some(text.into()) };
+        let tools =
+            Some(vec![tool("send_dm", "Sends a direct message."), tool("read_dms", "Reads <i>messages</i>."), tool("delete_all", "Deletes everything.")]);
+        let why = "its program ended with code 1 before it answered initialize; run it by hand to see why".to_owned();
+        let down = ServerState::Down { why, stderr: vec!["Traceback:".into(), "ImportError: no module <b>named</b> mcp".into()] };
+        vec![
+            ServerStatus { name: "demo".into(), transport: "stdio", state: ServerState::Up { instances: 1 }, tools },
+            ServerStatus { name: "broken".into(), transport: "stdio", state: down, tools: None },
+        ]
+    }
+}
+
+/// Everything a test touches.
+pub struct Desk {
+    pub gate: Gate,
+    pub url: String,
+    pub http: reqwest::Client,
+    agent: Agent,
+}
+
+fn rule(name: &str, tools: &[&str], action: Action, reviewers: &[&str], approvals: Option<u32>) -> RuleSpec {
+    let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    RuleSpec {
+        name: name.into(),
+        tools: owned(tools),
+        agents: vec!["*".into()],
+        conditions: Vec::new(),
+        action,
+        reason: (action == Action::RequireApproval).then(|| "Direct messages are read by a person first.".to_owned()),
+        reviewers: owned(reviewers),
+        approvals,
+        expires_in: None,
+    }
+}
+
+impl Desk {
+    pub async fn open() -> Desk {
+        Desk::with(HoldSettings::default(), "", 500).await
+    }
+
+    /// `public_url` empty: the bound address.
+    pub async fn with(hold: HoldSettings, public_url: &str, live_pages: usize) -> Desk {
+        let rules = vec![
+            rule("secret-desk", &["send_message"], Action::RequireApproval, &["board"], None),
+            rule("two-people", &["pay"], Action::RequireApproval, &[], Some(2)),
+            rule("reading-is-fine", &["read_*"], Action::Allow, &[], None),
+            rule("dms-need-a-person", &["send_*", "wipe"], Action::RequireApproval, &[], None),
+        ];
+        let policy = Policy::build(PolicySpec { default: Action::Deny, reads: Vec::new(), rules }).unwrap();
+        let servers = BTreeMap::from([("demo".to_owned(), ServerSettings { policy, messages: BTreeMap::new() })]);
+        let settings = Settings { hold, servers, audit_queue: 100, in_flight_per_server: 8, letters: false };
+        let gate = Gate::open(Arc::new(InMemory::new()), Arc::new(Obliging), Arc::new(SystemClock), settings);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let url = format!("http://127.0.0.1:{port}");
+        let public_url = if public_url.is_empty() { url.clone() } else { public_url.to_owned() };
+        let web = WebSettings { public_url, hosts: Vec::new(), port, live_pages, body: 1 << 20, insecure_http: false, version: "0.1.0" };
+        let app = routes(WebState::new(gate.clone(), web));
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        gate.add_person("olga@example.org", Some("Olga Olsen".into()), Vec::new(), Role::Operator).await.unwrap();
+        gate.add_person("ann@example.org", Some("Ann Abel".into()), vec!["desk".into()], Role::Reviewer).await.unwrap();
+        gate.add_person("ben@example.org", None, vec!["desk".into()], Role::Reviewer).await.unwrap();
+        gate.add_person("aud@example.org", None, Vec::new(), Role::Auditor).await.unwrap();
+        let new = paraph::gate::people::NewAgent { name: "support-bot".into(), ..Default::default() };
+        let token = gate.add_agent(new).await.unwrap();
+        let agent = gate.agent_by_token(&token).await.unwrap().unwrap();
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
+        Desk { gate, url, http, agent }
+    }
+
+    /// The agent asks; it waits as long as the seat is kept.
+    pub async fn ask(&self, tool: &str, arguments: &Value) -> Seat {
+        let text = arguments.to_string();
+        let ask = Ask {
+            agent: self.agent.clone(),
+            server: "demo".into(),
+            tool: tool.into(),
+            value: strict(text.as_bytes()).unwrap(),
+            arguments: text,
+            meta: None,
+            trace: Vec::new(),
+        };
+        match self.gate.admit(ask).await.unwrap() {
+            Admission::Waiting(seat) => seat,
+            Admission::Allowed(_) | Admission::Refused(_) | Admission::Unknown => panic!("the call was not held"),
+        }
+    }
+
+    /// A direct message is held.
+    pub async fn hold(&self, text: &str) -> CallId {
+        self.ask("send_dm", &json!({ "to": "@bob", "text": text })).await.call().clone()
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url))
+    }
+
+    /// Signs in the way a browser does.
+    pub async fn sign_in(&self, email: &str) -> Browser<'_> {
+        let link = self.gate.make_link(email).await.unwrap();
+        let answer = self.request(Method::POST, &format!("/sign-in/{link}")).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+        let cookie = answer.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+        Browser { desk: self, cookie }
+    }
+
+    pub async fn token(&self, email: &str) -> String {
+        self.gate.make_api_token(email, Duration::from_secs(3600)).await.unwrap()
+    }
+
+    pub async fn api(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> Response {
+        let request = self.request(method, path).bearer_auth(token);
+        let request = match body {
+            Some(body) => request.header("content-type", "application/json").body(body.to_string()),
+            None => request,
+        };
+        request.send().await.unwrap()
+    }
+}
+
+/// A signed-in browser without a script.
+pub struct Browser<'a> {
+    desk: &'a Desk,
+    pub cookie: String,
+}
+
+impl Browser<'_> {
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.desk.request(method, path).header("cookie", &self.cookie)
+    }
+
+    pub async fn get(&self, path: &str) -> (StatusCode, String) {
+        let answer = self.request(Method::GET, path).send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    }
+
+    pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> (StatusCode, String) {
+        let answer = self.request(Method::POST, path).header("origin", &self.desk.url).body(form(fields)).send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    }
+
+    /// Opens the call's page and gives back the form's hidden fields.
+    pub async fn open(&self, id: &CallId) -> [(&'static str, String); 3] {
+        let (status, page) = self.get(&format!("/calls/{id}")).await;
+        assert_eq!(status, StatusCode::OK);
+        ["csrf", "digest", "version"].map(|name| (name, hidden(&page, name)))
+    }
+
+    /// Reads the page, then decides as its form would.
+    pub async fn decide(&self, id: &CallId, shown: &[(&'static str, String); 3], verdict: &str, reason: &str) -> (StatusCode, String) {
+        let mut fields: Vec<(&str, &str)> = shown.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        fields.extend([("verdict", verdict), ("reason", reason)]);
+        self.post(&format!("/calls/{id}/decision"), &fields).await
+    }
+}
+
+/// The value of the form's hidden field.
+pub fn hidden(page: &str, name: &str) -> String {
+    let form = page.rsplit_once("<form class=\"decide\"").map_or(page, |(_, form)| form);
+    let start = form.split_once(&format!("name=\"{name}\" value=\"")).unwrap().1;
+    start.split_once('"').unwrap().0.to_owned()
+}
+
+fn form(fields: &[(&str, &str)]) -> String {
+    let encoded =
+        |text: &str| text.bytes().map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") }).collect::<String>();
+    fields.iter().map(|(key, value)| format!("{}={}", encoded(key), encoded(value))).collect::<Vec<_>>().join("&")
+}

@@ -1,0 +1,59 @@
+//! Live streams: they tell who may see, end for who may not, and have a bound.
+
+use super::*;
+
+/// Reads the stream until a text was in it; `false` when it ended before.
+async fn until(answer: &mut reqwest::Response, seen: &mut String, text: &str) -> bool {
+    while !seen.contains(text) {
+        match tokio::time::timeout(Duration::from_secs(20), answer.chunk()).await.unwrap() {
+            Ok(Some(bytes)) => seen.push_str(&String::from_utf8_lossy(&bytes)),
+            Ok(None) | Err(_) => return false,
+        }
+    }
+    true
+}
+
+#[tokio::test]
+async fn a_stream_tells_of_visible_calls_only_and_ends_when_its_person_is_disabled() {
+    let desk = Desk::open().await;
+    let ann = desk.sign_in("ann@example.org").await;
+    let mut live = ann.request(Method::GET, "/live").send().await.unwrap();
+    assert_eq!(live.headers()["content-type"], "text/event-stream");
+    let mut seen = String::new();
+    assert!(until(&mut live, &mut seen, "event: look").await);
+    let secret = desk.ask("send_message", &json!({"to": "@ceo", "message": "board"})).await.call().clone();
+    let id = desk.hold("hi").await;
+    assert!(until(&mut live, &mut seen, id.as_str()).await);
+    assert!(seen.contains("event: call.held") && !seen.contains(secret.as_str()) && !seen.contains("@bob"), "{seen}");
+    desk.gate.disable_person("ann@example.org").await.unwrap();
+    let after = desk.hold("another").await;
+    assert!(!until(&mut live, &mut seen, after.as_str()).await, "{seen}");
+}
+
+#[tokio::test]
+async fn the_api_streams_ids_and_states() {
+    let desk = Desk::open().await;
+    let token = desk.token("ann@example.org").await;
+    let mut events = desk.api(&token, Method::GET, "/api/v1/events", None).await;
+    let mut seen = String::new();
+    assert!(until(&mut events, &mut seen, "event: look").await);
+    let id = desk.hold("hi").await;
+    assert!(until(&mut events, &mut seen, &format!("{{\"id\":\"{id}\",\"state\":\"held\"}}")).await);
+    let ann = desk.sign_in("ann@example.org").await;
+    let shown = ann.open(&id).await;
+    ann.decide(&id, &shown, "reject", "no").await;
+    assert!(until(&mut events, &mut seen, "event: call.changed").await && until(&mut events, &mut seen, "\"state\":\"rejected\"").await);
+}
+
+#[tokio::test]
+async fn one_stream_too_many_is_refused_and_all_end_when_the_gate_drains() {
+    let desk = Desk::with(HoldSettings::default(), "", 1).await;
+    desk.gate.add_person("cy@example.org", None, Vec::new(), Role::Reviewer).await.unwrap();
+    let (ann, token) = (desk.sign_in("ann@example.org").await, desk.token("cy@example.org").await);
+    let mut live = ann.request(Method::GET, "/live").send().await.unwrap();
+    assert_eq!(live.status(), StatusCode::OK);
+    let answer = desk.api(&token, Method::GET, "/api/v1/events", None).await;
+    assert_eq!((answer.status(), answer.headers().contains_key("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, true));
+    desk.gate.close(Duration::from_secs(1)).await;
+    assert!(!until(&mut live, &mut String::new(), "never").await);
+}
