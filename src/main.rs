@@ -1,4 +1,5 @@
-//! The program `paraph`: everything is in the library, so that tests can reach it.
+//! The program `paraph`. Everything is in the library, so that tests can reach it;
+//! `cli` reads the command line and gives the exit code.
 
 use std::process::ExitCode;
 

@@ -174,6 +174,8 @@ impl Gate {
         self.inner.lives.tasks.close();
         self.inner.behind.close();
         self.inner.lives.tasks.wait().await;
+        // A failure is in the log; the next start then says "unclean", which is the safe side.
+        let _ = self.close_books().await;
     }
 
     /// The audit chain's last number and hash.

@@ -3,16 +3,24 @@
 //! Called by `serve` before anything is let in.
 
 use super::{Failure, Gate};
+use crate::domain::audit::Fact;
 use crate::domain::call::{Call, Event};
 use crate::store::Query;
 use serde_json::json;
 
+/// The entry that a clean stop leaves as the last one.
+const CLOSED: &str = "closed";
 /// Calls looked at in one read.
 const TOGETHER: usize = 100;
 
 impl Gate {
     /// Finds what a crash left behind; the number of calls that became unconfirmed.
     pub async fn recover(&self) -> Result<usize, Failure> {
+        let head = self.audit_head().await?;
+        if head.seq > 0 && !self.is_closed(head.seq).await? {
+            tracing::warn!(seq = head.seq, "Paraph was not stopped cleanly; facts about reading tools of the last moments may be missing");
+            self.record(Fact { kind: "unclean_start", call: None, actor: "paraph".into(), data: json!({ "last": head.seq }) }).await?;
+        }
         let mut lost = 0;
         loop {
             let query = Query { states: vec!["sending".into()], limit: TOGETHER, ..Query::default() };
@@ -31,5 +39,18 @@ impl Gate {
                 lost += 1;
             }
         }
+    }
+
+    /// Writes down that everything is written; the next start can tell it from a crash.
+    pub(super) async fn close_books(&self) -> Result<(), Failure> {
+        let head = self.audit_head().await?;
+        if head.seq == 0 || self.is_closed(head.seq).await? {
+            return Ok(());
+        }
+        self.record(Fact { kind: CLOSED, call: None, actor: "paraph".into(), data: json!({}) }).await
+    }
+
+    async fn is_closed(&self, seq: u64) -> Result<bool, Failure> {
+        Ok(self.audit_entries(seq, 1).await?.first().is_some_and(|entry| entry.kind == CLOSED))
     }
 }

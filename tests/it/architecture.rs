@@ -145,9 +145,11 @@ fn too_long(_: &str, text: &str) -> Vec<String> {
     if lines > MOST_LINES { vec![format!("{lines} lines of code, at most {MOST_LINES}")] } else { Vec::new() }
 }
 
+/// A file of a few lines may say what it is in one.
 fn headerless(_: &str, text: &str) -> Vec<String> {
     let lines = text.lines().take_while(|line| line.starts_with("//!")).count();
-    if lines < 2 { vec!["begins without a module header of two lines or more".into()] } else { Vec::new() }
+    let wanted = if text.lines().count() > 60 { 2 } else { 1 };
+    if lines < wanted { vec![format!("begins without a module header of {wanted} lines or more")] } else { Vec::new() }
 }
 
 fn missing_paths(_: &str, text: &str) -> Vec<String> {
@@ -220,7 +222,9 @@ fn no_file_reaches_where_the_design_forbids_it() {
         assert_eq!(forbidden_arrows(path, text).len(), 1, "{path} {text}");
     }
     assert!(forbidden_arrows("src/web/mod.rs", "use crate::{gate::{Gate, Page}, domain};").is_empty());
-    hold(&files("src", ".rs"), forbidden_arrows);
+    // Test modules in files of their own may use what tests use.
+    let (_, code): (Vec<_>, Vec<_>) = files("src", ".rs").into_iter().partition(|(path, _)| path.contains("/tests"));
+    hold(&code, forbidden_arrows);
 }
 
 #[test]
@@ -232,7 +236,8 @@ fn no_file_is_longer_than_four_hundred_lines_of_code() {
 
 #[test]
 fn every_file_begins_with_a_header_that_says_what_it_is() {
-    assert_eq!(headerless("", "//! One line.\nuse x;").len(), 1);
+    assert_eq!(headerless("", "use x;").len(), 1);
+    assert_eq!(headerless("", &format!("//! One line.{}", "\nuse x;".repeat(60))).len(), 1);
     hold(&files("src", ".rs"), headerless);
 }
 

@@ -1,4 +1,5 @@
-//! One row for every kind of mistake with the key and the line it is told at; how a mistake reads; several at once.
+//! One row for every kind of mistake with the key and the line it is told at; how a mistake reads;
+//! several at once.
 
 use super::{SERVER, mistakes, rule};
 
