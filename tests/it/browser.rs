@@ -95,6 +95,7 @@ async fn a_reviewer_signs_in_reads_the_message_approves_it_and_the_agent_is_answ
     assert_eq!(text_of(&sent), "Sent to @bob.");
     sitting.desk.settled(&id, &["answered"]).await;
     browser.says("Sent to @bob.").await;
+    assert!(browser.find(".fate").await.text().await.unwrap().starts_with("Sent"), "the message says something else than the panel");
     browser.pictures("call-sent").await;
 
     let (audit, servers) = (format!("{}/audit", sitting.gateway.url), format!("{}/servers", sitting.gateway.url));
@@ -148,6 +149,7 @@ async fn open_pages_learn_of_new_calls_and_of_decisions_made_elsewhere_without_a
     browser.says("Settled from a script.").await;
     browser.says("rejected over the api").await;
     assert!(same_document(browser).await, "the page was loaded anew");
+    assert!(browser.find(".fate").await.text().await.unwrap().starts_with("Rejected"), "the message says something else than the panel");
     assert!(browser.driver.find_all(By::Css("form button[value=approve]")).await.unwrap().is_empty(), "a settled call still has a form");
     sitting.close().await;
 }
