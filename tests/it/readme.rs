@@ -88,7 +88,7 @@ async fn every_command_of_the_readme_does_what_the_readme_says() {
             "export PARAPH_TOKEN=$(paraph reviewer token ann@example.org)" => {
                 desk_token = run(&world, &format!("{command}; printf %s \"$PARAPH_TOKEN\""), None, &gateway).await;
             }
-            "paraph calls" => assert_eq!(run(&world, "paraph calls --json", token, &gateway).await.contains("c_"), false),
+            "paraph calls" => assert!(!run(&world, "paraph calls --json", token, &gateway).await.contains("c_")),
             "paraph calls show ID" => {
                 let (id, _) = hold(agent.as_ref().expect("an agent"), &gateway.desk(&desk_token), "shown").await;
                 assert!(run(&world, &command.replace("ID", &id), token, &gateway).await.contains("shown"));
