@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod call;
 pub mod digest;
+pub mod door;
 pub mod export;
 pub mod json;
 pub mod letter;

@@ -312,7 +312,7 @@ async fn play(engine: Engine, steps: &[Step]) {
                     seat.delivered().await.unwrap();
                     table.seats[slot] -= 1;
                     if let Some(Row::Sent { delivered, .. } | Row::Over { delivered, .. }) = &mut table.rows[slot] {
-                        *delivered = true
+                        *delivered = true;
                     }
                 }
             }
