@@ -57,7 +57,7 @@ try {
   process.exit(1);
 }
 for await (const line of lines) {
-  if (line === "stop") continue;
+  if (line === '"stop"') continue; // already heard by the call it stopped
   try {
     say({ ok: await step(JSON.parse(line)) });
   } catch (error) {

@@ -90,17 +90,19 @@ async fn a_reviewer_signs_in_reads_the_message_approves_it_and_the_agent_is_answ
     browser.pictures("call").await;
     assert!(sitting.world.sent().is_empty(), "reading sends nothing");
     sitting.press("approve").await;
-    browser.says(ANN).await;
+    browser.says("approved over the page").await;
     let sent = answer(waiting).await;
     assert_eq!(text_of(&sent), "Sent to @bob.");
     sitting.desk.settled(&id, &["answered"]).await;
     browser.says("Sent to @bob.").await;
+    assert!(browser.find(".fate").await.text().await.unwrap().starts_with("Sent"), "the message says something else than the panel");
     browser.pictures("call-sent").await;
 
     let (audit, servers) = (format!("{}/audit", sitting.gateway.url), format!("{}/servers", sitting.gateway.url));
     browser.visit(&audit).await;
     browser.says(ANN).await;
     browser.pictures("audit").await;
+    sitting.agent.request("tools/list", json!({})).await.unwrap();
     browser.visit(&servers).await;
     browser.says("delete_account").await;
     browser.pictures("servers").await;
@@ -118,7 +120,7 @@ async fn a_rejection_tells_the_agent_the_reviewers_reason() {
     sitting.browser.says("We do not threaten <people>.").await;
     let refused = answer(waiting).await;
     assert_eq!(refused["_meta"]["paraph/call"]["state"], "rejected", "{refused}");
-    assert!(text_of(&refused).contains("We do not threaten <people>."), "{refused}");
+    assert!(text_of(&refused).contains("We do not threaten <people>"), "{refused}");
     assert_eq!(sitting.desk.call(&id).await["decisions"][0]["via"], "page");
     sitting.browser.pictures("call-rejected").await;
     assert!(sitting.world.sent().is_empty());
@@ -145,8 +147,9 @@ async fn open_pages_learn_of_new_calls_and_of_decisions_made_elsewhere_without_a
     browser.driver.execute("window.sameDocument = true", vec![]).await.unwrap();
     sitting.desk.reject(&sitting.desk.call(&first).await, "Settled from a script.").await;
     browser.says("Settled from a script.").await;
-    browser.says(ANN).await;
+    browser.says("rejected over the api").await;
     assert!(same_document(browser).await, "the page was loaded anew");
+    assert!(browser.find(".fate").await.text().await.unwrap().starts_with("Rejected"), "the message says something else than the panel");
     assert!(browser.driver.find_all(By::Css("form button[value=approve]")).await.unwrap().is_empty(), "a settled call still has a form");
     sitting.close().await;
 }
@@ -162,7 +165,7 @@ async fn everything_works_by_plain_forms_with_javascript_switched_off() {
     let (_, approved) = sitting.held("approve me without a script").await;
     sitting.open("approve me without a script").await;
     sitting.press("approve").await;
-    browser.says("Approve").await;
+    browser.says("approved over the page").await;
     assert_eq!(text_of(&answer(approved).await), "Sent to @bob.");
 
     let (_, rejected) = sitting.held("reject me without a script").await;
@@ -170,7 +173,7 @@ async fn everything_works_by_plain_forms_with_javascript_switched_off() {
     browser.find("textarea[name=reason]").await.send_keys("Not this way.").await.unwrap();
     sitting.press("reject").await;
     browser.says("Not this way.").await;
-    assert!(text_of(&answer(rejected).await).contains("Not this way."));
+    assert!(text_of(&answer(rejected).await).contains("Not this way"));
 
     // A form that was overtaken: the second click learns who was first.
     let (id, overtaken) = sitting.held("somebody else is faster").await;
@@ -180,7 +183,7 @@ async fn everything_works_by_plain_forms_with_javascript_switched_off() {
     browser.says("Already").await;
     browser.says("I was first.").await;
     browser.pictures("call-overtaken-without-javascript").await;
-    assert!(text_of(&answer(overtaken).await).contains("I was first."));
+    assert!(text_of(&answer(overtaken).await).contains("I was first"));
     assert_eq!(sitting.world.sent(), [("approve me without a script".to_owned(), 1)].into());
 }
 

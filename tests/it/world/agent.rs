@@ -39,13 +39,6 @@ impl Agent {
         message(answer, &id).await
     }
 
-    /// A `tools/call`, answered; its result.
-    pub async fn call(&self, tool: &str, arguments: Value) -> Value {
-        let answer = self.request("tools/call", json!({"name": tool, "arguments": arguments})).await.expect("the call is answered");
-        assert!(answer["result"].is_object(), "{answer}");
-        answer["result"].clone()
-    }
-
     /// A `tools/call` that waits in the background.
     pub fn begin(&self, tool: &str, arguments: Value) -> JoinHandle<Result<Value, String>> {
         let (agent, tool) = (self.clone(), tool.to_owned());

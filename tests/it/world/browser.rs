@@ -96,7 +96,11 @@ impl Browser {
 
     /// Waits until the page says this.
     pub async fn says(&self, text: &str) {
-        super::until(&format!("the page says {text:?}"), || async { self.text().await.contains(text).then_some(()) }).await;
+        let deadline = tokio::time::Instant::now() + SOON;
+        while !self.text().await.contains(text) {
+            assert!(tokio::time::Instant::now() < deadline, "the page never said {text:?}; it says:\n{}", self.text().await);
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
     }
 
     /// All that the page says.
@@ -119,9 +123,9 @@ impl Browser {
         self.driver.cdp().send_raw("Emulation.setEmulatedMedia", media).await.expect("a theme");
     }
 
-    /// Saves the whole page as `target/screenshots/NAME.png`.
-    pub async fn picture(&self, name: &str) {
-        let shot = self.driver.cdp().send_raw("Page.captureScreenshot", serde_json::json!({"captureBeyondViewport": true})).await.expect("a picture");
+    /// Saves the page as `target/screenshots/NAME.png`, whole or what the window shows.
+    async fn picture(&self, name: &str, whole: bool) {
+        let shot = self.driver.cdp().send_raw("Page.captureScreenshot", serde_json::json!({"captureBeyondViewport": whole})).await.expect("a picture");
         let data = shot["data"].as_str().expect("data");
         let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, data).expect("base64");
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("screenshots");
@@ -133,9 +137,9 @@ impl Browser {
     pub async fn pictures(&self, name: &str) {
         for theme in ["light", "dark"] {
             self.theme(theme).await;
-            self.picture(&format!("{name}-{theme}")).await;
+            self.picture(&format!("{name}-{theme}"), true).await;
             self.size(390, 844).await;
-            self.picture(&format!("{name}-phone-{theme}")).await;
+            self.picture(&format!("{name}-phone-{theme}"), false).await;
             assert!(!self.scrolls_sideways().await, "{name} is wider than a phone");
             self.size(1280, 900).await;
         }

@@ -13,12 +13,12 @@ pub(super) fn part(variable: &str) -> PathBuf {
 }
 
 /// The Node that the SDK scripts run on.
-pub fn node() -> PathBuf {
+pub(super) fn node() -> PathBuf {
     part("PARAPH_TEST_NODE")
 }
 
 /// The folder with the `node_modules` of tests/clients.
-pub fn clients_folder() -> PathBuf {
+pub(super) fn clients_folder() -> PathBuf {
     part("PARAPH_TEST_CLIENTS")
 }
 
