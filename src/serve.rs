@@ -6,7 +6,7 @@ use crate::config::{Config, Mail};
 use crate::control;
 use crate::domain::door::Door;
 use crate::domain::export::Attestor;
-use crate::gate::{Clock, Gate, HoldSettings, ServerSettings, Settings, SystemClock};
+use crate::gate::{Clock, Gate, ServerSettings, Settings, SystemClock};
 use crate::mcp::upstream::Upstreams;
 use crate::mcp::{McpSettings, McpState};
 use crate::notify::{self, NotifySettings};
@@ -266,16 +266,7 @@ fn settings_of(config: &Config) -> Settings {
         .map(|(name, server)| (name.clone(), ServerSettings { policy: server.policy.clone(), messages: server.messages.clone() }))
         .collect();
     Settings {
-        hold: HoldSettings {
-            expires_in: config.hold.expires_in,
-            keep_open: config.hold.keep_open,
-            undo: config.hold.undo,
-            permit_for: config.hold.permit_for,
-            outcome_for: config.hold.outcome_for,
-            refuse_again_for: config.hold.refuse_again_for,
-            max_held: config.hold.max_held,
-            max_held_per_agent: config.hold.max_held_per_agent,
-        },
+        hold: config.hold.clone(),
         servers,
         audit_queue: config.bounds.audit_queue,
         in_flight_per_server: config.bounds.in_flight_per_server,

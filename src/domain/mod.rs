@@ -7,6 +7,7 @@ pub mod call;
 pub mod digest;
 pub mod door;
 pub mod export;
+pub mod hold;
 pub mod json;
 pub mod letter;
 pub mod message;
