@@ -79,7 +79,7 @@ impl Gate {
             reviewers: judgement.reviewers,
             approvals: judgement.approvals,
             message: message::find(&ask.tool, &ask.value, configured),
-            meta_dropped: ask.meta.is_some(),
+            meta_dropped: drops_meta(ask),
             trace: ask.trace.clone(),
             held_at: now,
             terms: Terms { expires_in, undo: hold.undo, permit_for: hold.permit_for },
@@ -193,6 +193,12 @@ impl Seat {
         let call = self.gate.inner.store.call(&self.id).await.map_err(|e| self.gate.failed(&e))?;
         call.ok_or_else(|| self.gate.failed(&crate::store::StoreError::Corrupt("a call that was held is not there".into())))
     }
+}
+
+/// Whether `_meta` has members that a held call does not keep; the page says so.
+fn drops_meta(ask: &Ask) -> bool {
+    let members: Option<serde_json::Map<String, serde_json::Value>> = ask.meta.as_ref().and_then(|meta| serde_json::from_str(meta).ok());
+    members.is_some_and(|members| members.keys().any(|name| !ask.trace.iter().any(|(kept, _)| kept == name)))
 }
 
 fn delivery(call: &Call, late: bool) -> Option<Delivery> {

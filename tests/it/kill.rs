@@ -58,6 +58,7 @@ async fn held_calls_survive_a_kill_and_are_sent_once_when_approved() {
     assert!(desk.calls("held").await.is_empty());
     assert_eq!(world.sent(), [(texts[0].to_owned(), 1), (texts[1].to_owned(), 1)].into());
     let export = world.audit_is_whole().await;
+    assert!(export.contains("unclean_start"), "the kill is in the audit");
     for text in texts {
         assert!(!export.contains(text), "the audit carries a message's text");
     }

@@ -233,6 +233,20 @@ async fn an_uncollected_outcome_waits_for_the_identical_call_once() {
 }
 
 #[tokio::test]
+async fn a_held_call_keeps_its_trace_and_says_that_other_meta_is_dropped() {
+    let desk = Desk::new().await;
+    let trace = vec![("traceparent".to_owned(), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned())];
+    let ask = |text: &str, meta: &str| Ask { meta: Some(meta.into()), trace: trace.clone(), ..desk.ask_of("send_dm", text) };
+    for (text, meta, dropped) in [
+        (r#"{"to":"@a","text":"x"}"#, r#"{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}"#, false),
+        (r#"{"to":"@b","text":"x"}"#, r#"{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","vendor/x":1}"#, true),
+    ] {
+        let Admission::Waiting(seat) = desk.gate.admit(ask(text, meta)).await.unwrap() else { panic!("not held") };
+        assert_eq!((desk.call(seat.call()).await.meta_dropped, desk.call(seat.call()).await.trace), (dropped, trace.clone()));
+    }
+}
+
+#[tokio::test]
 async fn after_a_cancel_an_approval_waits_as_a_permit_for_the_identical_call() {
     let desk = Desk::new().await;
     let ann = desk.reviewer("ann@example.org", Role::Reviewer, &[]).await;

@@ -13,6 +13,7 @@ mod life;
 mod mail;
 mod mcp;
 mod model;
+mod readme;
 mod sdks;
 mod upstream_servers;
 mod upstreams;

@@ -355,7 +355,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(rounds(64))]
+    #![proptest_config(rounds(256))]
 
     #[test]
     fn every_history_over_sled_ends_as_the_table_says(steps in prop::collection::vec(step(), 1..30)) {

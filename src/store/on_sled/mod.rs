@@ -24,7 +24,10 @@ use open::Opened;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
+
+/// Reads at the same time; below the runtime's 512 blocking threads, so that others find one.
+const READS: u32 = 256;
 
 /// What an operator may set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +65,7 @@ impl std::fmt::Debug for OnSled {
 struct Inner {
     disk: Arc<Disk>,
     running: Mutex<Option<Running>>,
+    reads: Arc<Semaphore>,
     hints: broadcast::Sender<Hint>,
     poisoned: watch::Receiver<Option<String>>,
 }
@@ -87,7 +91,8 @@ impl OnSled {
         let committer = Committer { disk: Arc::clone(&disk), head, held, sync, poisoned: poison, hints: hints.clone() };
         let thread = std::thread::Builder::new().name("store-committer".to_owned()).spawn(move || committer.run(queue));
         let thread = thread.map_err(|cause| OpenError::Io { path: path.to_owned(), cause })?;
-        Ok(OnSled { inner: Arc::new(Inner { disk, running: Mutex::new(Some(Running { jobs, thread })), hints, poisoned }) })
+        let reads = Arc::new(Semaphore::new(READS as usize));
+        Ok(OnSled { inner: Arc::new(Inner { disk, running: Mutex::new(Some(Running { jobs, thread })), reads, hints, poisoned }) })
     }
 
     /// `Some(why)` as soon as the store takes nothing more: the gateway then ends with exit code 70.
@@ -95,18 +100,29 @@ impl OnSled {
         self.inner.poisoned.clone()
     }
 
-    /// Ends the committer after its queue is worked off. Later commits are refused; reads go on.
+    /// Ends the committer after its queue is worked off, and waits for reads whose askers have gone. Later commits
+    /// are refused; later reads are answered. Once the last handle is dropped the folder can be opened again.
     pub async fn close(&self) {
         let inner = Arc::clone(&self.inner);
         // An error says that the closing itself panicked; there is nothing left to close.
         let _ = tokio::task::spawn_blocking(move || inner.end()).await;
+        let _ = self.inner.reads.acquire_many(READS).await;
     }
 
     async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Disk, &Durable) -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
+        let Ok(turn) = Arc::clone(&self.inner.reads).acquire_owned().await else {
+            return Err(StoreError::Busy);
+        };
         let disk = Arc::clone(&self.inner.disk);
         let reading = tokio::task::spawn_blocking(move || {
-            let durable = disk.reading();
-            read(&disk, &durable)
+            let answer = {
+                let durable = disk.reading();
+                read(&disk, &durable)
+            };
+            // In this order: whoever waits for the turn may open the folder again.
+            drop(disk);
+            drop(turn);
+            answer
         });
         reading.await.unwrap_or_else(|_| Err(StoreError::Corrupt("reading panicked".to_owned())))
     }

@@ -45,7 +45,7 @@ fn a_touched_export_is_broken_and_the_line_is_named() {
         assert_eq!((ran.code, ran.out.as_str()), (1, ""));
         ran.err
     };
-    assert!(touched(&|lines| lines[1] = lines[1].replace("\"b\"", "\"x\"")).contains("line 2:"));
+    assert!(touched(&|lines| lines[2] = lines[2].replace("\"b\"", "\"x\"")).contains("line 3:"));
     assert!(touched(&|lines| lines.swap(0, 1)).contains("line"));
     assert!(touched(&|lines| drop(lines.remove(1))).contains("line 2:"));
     assert!(touched(&|lines| drop(lines.remove(lines.len() - 2))).contains("lines are missing"));

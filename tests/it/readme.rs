@@ -1,0 +1,137 @@
+//! The README, followed by a machine: every command in it is run as it stands there, and every command must be
+//! known here, so that a new one cannot be forgotten. What differs is said at its place: the port, the server's
+//! program, and the answers a person would type.
+
+use crate::world::{Agent, Gateway, World, until};
+use serde_json::json;
+use std::path::Path;
+use std::process::{Output, Stdio};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+
+const README: &str = include_str!("../../README.md");
+
+/// The fenced blocks of a language, without indentation of the list they stand in.
+fn blocks(language: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    let mut open: Option<(usize, Vec<String>)> = None;
+    for line in README.lines() {
+        let text = line.trim_start();
+        match &mut open {
+            None if text == format!("```{language}") => open = Some((line.len() - text.len(), Vec::new())),
+            None => {}
+            Some(_) if text == "```" => found.extend(open.take().map(|(_, lines)| lines)),
+            Some((indent, lines)) => lines.push(line.get(*indent..).unwrap_or_default().to_owned()),
+        }
+    }
+    found
+}
+
+/// Runs one line of the README in a shell whose PATH finds our `paraph`, in the world's folder.
+fn shell(world: &World, line: &str, token: Option<&str>, gateway: &Gateway) -> Command {
+    let program = Path::new(env!("CARGO_BIN_EXE_paraph")).parent().expect("a folder");
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
+    let mut command = Command::new("sh");
+    command.args(["-c", line]).current_dir(world.path("")).env("PATH", path).env("PARAPH_URL", &gateway.url);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    if let Some(token) = token {
+        command.env("PARAPH_TOKEN", token);
+    }
+    command
+}
+
+async fn run(world: &World, line: &str, token: Option<&str>, gateway: &Gateway) -> String {
+    let Output { status, stdout, stderr } = shell(world, line, token, gateway).output().await.expect("a shell");
+    assert!(status.success(), "{line}\nended with {status}:\n{}", String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).expect("UTF-8").trim_end().to_owned()
+}
+
+/// A held direct message; its id and digest.
+async fn hold(agent: &Agent, desk: &crate::world::Desk, text: &str) -> (String, String) {
+    drop(agent.begin("send_dm", json!({"to": "@bob", "text": text})));
+    let call = desk.held(text).await;
+    (call["id"].as_str().expect("an id").to_owned(), call["digest"].as_str().expect("a digest").to_owned())
+}
+
+#[tokio::test]
+async fn every_command_of_the_readme_does_what_the_readme_says() {
+    let [config] = &blocks("toml")[..] else { panic!("the README has one config") };
+    let world = World::new("");
+    let demo = format!("command = [\"{}\", \"demo-server\"]", env!("CARGO_BIN_EXE_paraph"));
+    let text = config.join("\n");
+    let server = text.lines().find(|line| line.starts_with("command = ")).expect("the README's server has a command");
+    std::fs::write(world.path("config.toml"), format!("[listen]\naddress = \"127.0.0.1:0\"\n\n{}\n", text.replace(server, &demo))).unwrap();
+    let gateway = world.serve().await;
+
+    let mut desk_token = String::new();
+    let mut agent = None;
+    for line in blocks("sh").concat() {
+        let command = line.split(" #").next().unwrap_or_default().trim();
+        let token = (!desk_token.is_empty()).then_some(desk_token.as_str());
+        match command {
+            "cargo run --release -- demo" => {
+                let told = run(&world, "paraph demo --decide approve", None, &gateway).await;
+                assert!(told.contains("held, then approved and sent"), "{told}");
+            }
+            "cargo install --path . --locked" => assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock").exists()),
+            "tests/run" => assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/run").exists()),
+            "paraph serve" => assert!(gateway.url.starts_with("http://")),
+            "paraph reviewer add ann@example.org --role operator" => {
+                let link = run(&world, command, None, &gateway).await;
+                assert!(link.starts_with(&gateway.url) && link.lines().count() == 1, "{link}");
+            }
+            "paraph agent add support-bot --server dm" => {
+                let token = run(&world, command, None, &gateway).await;
+                agent = Some(Agent::connect(&gateway.mcp("dm"), &token).await);
+            }
+            "export PARAPH_URL=http://127.0.0.1:8420" => {}
+            "export PARAPH_TOKEN=$(paraph reviewer token ann@example.org)" => {
+                desk_token = run(&world, &format!("{command}; printf %s \"$PARAPH_TOKEN\""), None, &gateway).await;
+            }
+            "paraph calls" => assert!(!run(&world, "paraph calls --json", token, &gateway).await.contains("c_")),
+            "paraph calls show ID" => {
+                let (id, _) = hold(agent.as_ref().expect("an agent"), &gateway.desk(&desk_token), "shown").await;
+                assert!(run(&world, &command.replace("ID", &id), token, &gateway).await.contains("shown"));
+                assert!(run(&world, "paraph calls", token, &gateway).await.contains(&id));
+            }
+            // Without a terminal nobody can be asked, so the digest that was read is named.
+            "paraph calls approve ID" => {
+                let (id, digest) = hold(agent.as_ref().expect("an agent"), &gateway.desk(&desk_token), "yes").await;
+                run(&world, &format!("{} --digest {digest}", command.replace("ID", &id)), token, &gateway).await;
+                gateway.desk(&desk_token).settled(&id, &["answered"]).await;
+            }
+            "paraph calls reject ID --reason \"Too early, ask Bob first.\"" => {
+                let (id, _) = hold(agent.as_ref().expect("an agent"), &gateway.desk(&desk_token), "no").await;
+                run(&world, &command.replace("ID", &id), token, &gateway).await;
+                assert_eq!(gateway.desk(&desk_token).call(&id).await["state"], "rejected");
+            }
+            "paraph calls watch" => {
+                let mut watching = shell(&world, &format!("exec {command}"), token, &gateway).stdout(Stdio::piped()).spawn().expect("a shell");
+                let mut lines = BufReader::new(watching.stdout.take().expect("standard output")).lines();
+                let (agent, desk) = (agent.as_ref().expect("an agent"), gateway.desk(&desk_token));
+                // The watcher may still be connecting: something new happens until it has told of something.
+                let mut number = 0;
+                let told = loop {
+                    number += 1;
+                    hold(agent, &desk, &format!("watched {number}")).await;
+                    let waited = tokio::time::timeout(std::time::Duration::from_secs(1), lines.next_line()).await;
+                    if let Ok(line) = waited {
+                        break line.expect("a line").expect("the watcher goes on");
+                    }
+                    assert!(number < 60, "the watcher tells of nothing");
+                };
+                assert!(told.contains("c_"), "{told}");
+                watching.kill().await.expect("a watcher to end");
+            }
+            "paraph audit export --out audit.ndjson" | "paraph audit verify audit.ndjson" => {
+                run(&world, command, None, &gateway).await;
+            }
+            "" => {}
+            other => panic!("the README has a command that no test runs: {other}"),
+        }
+    }
+    let check = run(&world, "paraph check", None, &gateway).await;
+    assert!(!check.contains("config.toml:"), "{check}");
+    until("the mail about a held message", || async { std::fs::read_dir(world.path("data/mail")).ok().and_then(|mut files| files.next()).map(drop) }).await;
+    assert!(gateway.stop().await);
+}
