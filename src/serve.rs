@@ -4,10 +4,11 @@
 
 use crate::config::{Config, Mail};
 use crate::control;
+use crate::domain::door::Door;
 use crate::domain::export::Attestor;
-use crate::gate::{Clock, Gate, HoldSettings, ServerSettings, Settings, SystemClock};
+use crate::gate::{Clock, Gate, ServerSettings, Settings, SystemClock};
 use crate::mcp::upstream::Upstreams;
-use crate::mcp::{Door, McpSettings, McpState};
+use crate::mcp::{McpSettings, McpState};
 use crate::notify::{self, NotifySettings};
 use crate::observe::{self, Readiness};
 use crate::store::Store;
@@ -110,11 +111,12 @@ pub async fn start(config: Config, guard_program: PathBuf) -> Result<Running, St
         tracing::warn!(calls = lost, "Paraph had stopped while calls were being sent; a person must say what became of them");
     }
 
+    let door = Door::new(address.port(), &public_url, &config.listen.hosts);
     let mut tasks = JoinSet::new();
-    let mcp = McpState::new(gate.clone(), upstreams.clone(), mcp_settings(&config, address, &public_url));
+    let mcp = McpState::new(gate.clone(), upstreams.clone(), mcp_settings(&config, door.clone()));
     let app = observe::routes(readiness.clone())
         .merge(crate::mcp::routes(mcp.clone()))
-        .merge(crate::web::routes(WebState::new(gate.clone(), web_settings(&config, address, &public_url))));
+        .merge(crate::web::routes(WebState::new(gate.clone(), web_settings(&config, door, &public_url))));
     let served = axum::serve(listener, app).with_graceful_shutdown(gate.draining().cancelled_owned());
     tasks.spawn(async move {
         if let Err(cause) = served.await {
@@ -236,21 +238,20 @@ fn open_key(data: &std::path::Path, clock: &dyn Clock) -> Result<Attestor, Start
     control::load_or_make_key(&path, clock).map_err(|cause| StartError::File { what: path.display().to_string(), cause })
 }
 
-fn mcp_settings(config: &Config, address: SocketAddr, public_url: &str) -> McpSettings {
+fn mcp_settings(config: &Config, door: Door) -> McpSettings {
     McpSettings {
         servers: config.servers.iter().map(|(name, server)| (name.clone(), server.methods.clone())).collect(),
         body: config.bounds.body,
         arguments: config.bounds.arguments,
         sessions_per_agent: config.bounds.sessions_per_agent,
-        door: Door::new(address, Some(public_url), &config.listen.hosts),
+        door,
     }
 }
 
-fn web_settings(config: &Config, address: SocketAddr, public_url: &str) -> WebSettings {
+fn web_settings(config: &Config, door: Door, public_url: &str) -> WebSettings {
     WebSettings {
         public_url: public_url.to_owned(),
-        hosts: config.listen.hosts.clone(),
-        port: address.port(),
+        door,
         live_pages: config.bounds.live_pages,
         body: config.bounds.body,
         insecure_http: config.listen.insecure_http,
@@ -265,16 +266,7 @@ fn settings_of(config: &Config) -> Settings {
         .map(|(name, server)| (name.clone(), ServerSettings { policy: server.policy.clone(), messages: server.messages.clone() }))
         .collect();
     Settings {
-        hold: HoldSettings {
-            expires_in: config.hold.expires_in,
-            keep_open: config.hold.keep_open,
-            undo: config.hold.undo,
-            permit_for: config.hold.permit_for,
-            outcome_for: config.hold.outcome_for,
-            refuse_again_for: config.hold.refuse_again_for,
-            max_held: config.hold.max_held,
-            max_held_per_agent: config.hold.max_held_per_agent,
-        },
+        hold: config.hold.clone(),
         servers,
         audit_queue: config.bounds.audit_queue,
         in_flight_per_server: config.bounds.in_flight_per_server,

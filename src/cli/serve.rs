@@ -4,7 +4,6 @@
 use super::fault::Fault;
 use super::settings::Where;
 use super::terminal;
-use crate::config::Config;
 use crate::observe::{self, LogFormat};
 use crate::serve;
 use clap::{Args, ValueEnum};
@@ -51,7 +50,7 @@ impl Serve {
     pub(super) async fn run(self, place: &Where) -> Result<ExitCode, Fault> {
         let mut config = place.config_with_warnings()?;
         if let Some(address) = self.listen {
-            listen_on(&mut config, address)?;
+            config.listen.listen_on(&address).map_err(Fault::usage)?;
         }
         let format = match self.log_format {
             Format::Text => LogFormat::Text,
@@ -65,20 +64,6 @@ impl Serve {
         }
         Ok(Box::pin(running.until_signal()).await)
     }
-}
-
-/// Replaces the address, with the check that its place in the file would have had.
-pub(super) fn listen_on(config: &mut Config, address: String) -> Result<(), Fault> {
-    if address.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err()) {
-        return Err(Fault::usage("--listen wants HOST:PORT, such as 127.0.0.1:8420; port 0 takes a free one"));
-    }
-    config.listen.address = address;
-    if config.listen.is_exposed() && !config.listen.insecure_http {
-        return Err(Fault::usage(
-            "--listen names an address that others can reach without https. Give [listen] public_url an https address, or set insecure_http = true there.",
-        ));
-    }
-    Ok(())
 }
 
 /// This executable: guards of stdio servers are started from it.

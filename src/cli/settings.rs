@@ -3,7 +3,8 @@
 
 use super::fault::Fault;
 use super::terminal;
-use crate::config::{Bounds, Config, Hold, Listen, Loaded, Mail, Mistake, StoreConfig};
+use crate::config::{self, Bounds, Config, Listen, Loaded, Mail, Mistake, StoreConfig};
+use crate::domain::hold::HoldSettings;
 use clap::Args;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -64,7 +65,7 @@ impl Where {
 
 /// What commands about data need when there is no file.
 fn defaults(data: PathBuf) -> Config {
-    let (listen, hold, bounds) = (Listen::default(), Hold::default(), Bounds::default());
+    let (listen, hold, bounds) = (Listen::default(), HoldSettings::default(), Bounds::default());
     Config { file: None, listen, store: StoreConfig { path: data }, hold, bounds, mail: Mail::Off, servers: BTreeMap::new() }
 }
 
@@ -75,14 +76,10 @@ fn told(mistakes: &[Mistake]) -> Fault {
 
 /// A time such as `50s` or `90d`, for options.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
-    let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
-    let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let scale: Option<u64> = units.iter().find(|(name, _)| *name == unit).map(|(_, scale)| *scale);
-    let millis = scale.and_then(|scale| number.parse::<u64>().ok()?.checked_mul(scale));
     // Ten years: beyond that a calendar overflows before anybody is helped.
-    match millis.filter(|millis| (1..=315_360_000_000).contains(millis)) {
-        Some(millis) => Ok(Duration::from_millis(millis)),
+    const LONGEST: Duration = Duration::from_secs(3_650 * 86_400);
+    match config::time(text).filter(|time| (Duration::from_millis(1)..=LONGEST).contains(time)) {
+        Some(time) => Ok(time),
         None => Err("a time is a number and a unit, such as 50s, 10m, 2h or 90d, and at most 3650d".into()),
     }
 }

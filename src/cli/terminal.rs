@@ -2,7 +2,7 @@
 //! and bidirectional characters could show another text than the one that is sent. So everything an agent made
 //! goes through `visible` or `json`. Used by every command.
 
-use crate::domain::reveal::{Run, reveal};
+use crate::domain::reveal::{Run, reveal, reveal_line};
 use clap::builder::styling::{AnsiColor, Style};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -22,26 +22,11 @@ pub(super) fn note(line: &str) {
 
 /// A text on one line, with every character that would not be seen written out: `[U+202E]`.
 pub(super) fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for run in reveal(text) {
-        match run {
-            Run::Plain(plain) => plain.chars().for_each(|letter| push(&mut shown, letter)),
-            Run::Marked { label, .. } => {
-                shown.push('[');
-                label.chars().for_each(|letter| push(&mut shown, letter));
-                shown.push(']');
-            }
-        }
-    }
-    shown
-}
-
-fn push(shown: &mut String, letter: char) {
-    if letter.is_control() {
-        let _ = write!(shown, "[U+{:04X}]", u32::from(letter));
-    } else {
-        shown.push(letter);
-    }
+    let piece = |run| match run {
+        Run::Plain(plain) => plain,
+        Run::Marked { label, .. } => format!("[{label}]"),
+    };
+    reveal_line(text).into_iter().map(piece).collect()
 }
 
 /// A text over several lines, each behind a bar so that it cannot be mistaken for ours.

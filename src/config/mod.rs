@@ -14,8 +14,10 @@ mod source;
 mod spelling;
 
 pub use mistake::Mistake;
+pub use quantity::time;
 pub use secret::Secret;
 
+use crate::domain::hold::HoldSettings;
 use crate::domain::message::MessagePointers;
 use crate::domain::policy::Policy;
 use read::Section;
@@ -38,7 +40,7 @@ pub struct Config {
     /// `[store]`.
     pub store: StoreConfig,
     /// `[hold]`.
-    pub hold: Hold,
+    pub hold: HoldSettings,
     /// `[bounds]`.
     pub bounds: Bounds,
     /// `[mail]`.
@@ -65,27 +67,6 @@ pub struct Listen {
 pub struct StoreConfig {
     /// The data folder.
     pub path: PathBuf,
-}
-
-/// `[hold]`.
-#[derive(Debug, Clone)]
-pub struct Hold {
-    /// Nobody decided: refused.
-    pub expires_in: Duration,
-    /// How long one request stays open before the pending answer.
-    pub keep_open: Duration,
-    /// Between approval and sending.
-    pub undo: Duration,
-    /// An approval whose agent cancelled waits this long.
-    pub permit_for: Duration,
-    /// An outcome nobody collected waits this long.
-    pub outcome_for: Duration,
-    /// The identical call gets the same refusal this long.
-    pub refuse_again_for: Duration,
-    /// Held calls of all agents.
-    pub max_held: usize,
-    /// Held calls of one agent.
-    pub max_held_per_agent: usize,
 }
 
 /// `[bounds]` (semantics.md 34).
@@ -256,21 +237,6 @@ impl Listen {
 impl Default for Listen {
     fn default() -> Listen {
         Listen { address: "127.0.0.1:8420".to_owned(), public_url: None, hosts: Vec::new(), insecure_http: false }
-    }
-}
-
-impl Default for Hold {
-    fn default() -> Hold {
-        Hold {
-            expires_in: Duration::from_secs(24 * 3600),
-            keep_open: Duration::from_secs(50),
-            undo: Duration::ZERO,
-            permit_for: Duration::from_secs(3600),
-            outcome_for: Duration::from_secs(3600),
-            refuse_again_for: Duration::from_secs(24 * 3600),
-            max_held: 10_000,
-            max_held_per_agent: 100,
-        }
     }
 }
 

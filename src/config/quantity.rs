@@ -1,5 +1,5 @@
 //! Times and sizes as people write them: `"50s"`, `"10m"`, `"4MiB"`. One number and one unit, so that there is
-//! one way to write each. Called by the reader.
+//! one way to write each. Called by the reader, and by `cli` for its options.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ const TIMES: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_
 const SIZES: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
 
 /// A time such as `"500ms"`, `"50s"`, `"10m"`, `"2h"`, `"7d"`.
-pub(super) fn time(text: &str) -> Option<Duration> {
+pub fn time(text: &str) -> Option<Duration> {
     scaled(text, &TIMES).map(Duration::from_millis)
 }
 

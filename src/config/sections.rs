@@ -4,7 +4,8 @@
 use super::address;
 use super::read::{Node, Section};
 use super::source::Source;
-use super::{Bounds, Hold, Listen, Mail, StoreConfig};
+use super::{Bounds, Listen, Mail, StoreConfig};
+use crate::domain::hold::HoldSettings;
 use lettre::message::Mailbox;
 use std::time::Duration;
 
@@ -102,8 +103,8 @@ pub(super) fn store(file: &mut Section<'_>, source: &mut Source<'_>) -> StoreCon
     store
 }
 
-pub(super) fn hold(file: &mut Section<'_>, source: &mut Source<'_>) -> Hold {
-    let mut hold = Hold::default();
+pub(super) fn hold(file: &mut Section<'_>, source: &mut Source<'_>) -> HoldSettings {
+    let mut hold = HoldSettings::default();
     let Some(mut section) = file.take(source, "hold").and_then(|node| node.section(source, TABLE)) else { return hold };
     for (name, place, least, most) in [
         ("expires_in", &mut hold.expires_in, SHORTEST, LONGEST),

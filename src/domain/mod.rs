@@ -5,7 +5,9 @@
 pub mod audit;
 pub mod call;
 pub mod digest;
+pub mod door;
 pub mod export;
+pub mod hold;
 pub mod json;
 pub mod letter;
 pub mod message;

@@ -1,6 +1,6 @@
 //! What a person must see: a text cut into runs, with invisible, bidirectional and look-alike characters named.
 //! Nothing is dropped and nothing is interpreted: joining the runs' sources gives the text back.
-//! Called by `web` for every agent text and by `notify` for mails.
+//! Called by `web` for every agent text, by `notify` for mails and by `cli` for terminals.
 
 mod hidden;
 mod lookalike;
@@ -21,7 +21,7 @@ pub enum Run {
     },
 }
 
-/// Cuts a text into runs.
+/// Cuts a text into runs; line feeds and tabs stay in plain ones.
 pub fn reveal(text: &str) -> Vec<Run> {
     let characters: Vec<char> = text.chars().collect();
     let foreign = lookalike::foreign(&characters);
@@ -47,6 +47,31 @@ pub fn reveal(text: &str) -> Vec<Run> {
     }
     if !plain.is_empty() {
         runs.push(Run::Plain(plain));
+    }
+    runs
+}
+
+/// The same for a text that has to stay on its line: line feeds and tabs are named too, and no plain run holds a
+/// control character.
+pub fn reveal_line(text: &str) -> Vec<Run> {
+    let mut runs = Vec::new();
+    for run in reveal(text) {
+        let Run::Plain(plain) = run else {
+            runs.push(run);
+            continue;
+        };
+        for part in plain.split_inclusive(['\n', '\t']) {
+            let named = match part.chars().next_back() {
+                Some(source @ '\n') => Some((source, "line feed: begins a new line")),
+                Some(source @ '\t') => Some((source, "tab: a blank of any width")),
+                _ => None,
+            };
+            let rest = part.trim_end_matches(['\n', '\t']);
+            if !rest.is_empty() {
+                runs.push(Run::Plain(rest.to_owned()));
+            }
+            runs.extend(named.map(|(source, meaning)| Run::Marked { source, label: format!("U+{:04X}", u32::from(source)), meaning }));
+        }
     }
     runs
 }
@@ -117,6 +142,15 @@ mod tests {
     }
 
     #[test]
+    fn on_one_line_its_ends_are_named_too() {
+        let named = |source, meaning| Run::Marked { source, label: format!("U+{:04X}", u32::from(source)), meaning };
+        let (feed, tab) = (named('\n', "line feed: begins a new line"), named('\t', "tab: a blank of any width"));
+        let plain = |text: &str| Run::Plain(text.to_owned());
+        assert_eq!(reveal_line("a\n\n\tb\n"), [plain("a"), feed.clone(), feed.clone(), tab, plain("b"), feed]);
+        assert_eq!(reveal_line("a \u{202e}"), reveal("a \u{202e}"));
+    }
+
+    #[test]
     fn letters_that_pretend_to_be_latin_are_marked_and_whole_words_of_another_script_are_not() {
         assert_eq!(marked("p\u{430}ypal.com"), vec!["\u{430} U+0430"]);
         assert_eq!(marked("G\u{39f}OGLE"), vec!["\u{39f} U+039F"]);
@@ -127,7 +161,19 @@ mod tests {
     proptest! {
         #[test]
         fn joining_the_sources_gives_the_text_back(text in any::<String>()) {
-            prop_assert_eq!(joined(&reveal(&text)), text);
+            prop_assert_eq!(joined(&reveal(&text)), text.clone());
+            prop_assert_eq!(joined(&reveal_line(&text)), text);
+        }
+
+        #[test]
+        fn no_plain_run_moves_a_line_or_a_cursor(text in "([a-z\u{430}]|\\PC|\\pC|[\u{0}-\u{1f}\u{7f}-\u{9f}\u{2028}\u{2029}]){0,40}") {
+            let moves = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+            for (runs, kept) in [(reveal(&text), ['\n', '\t'].as_slice()), (reveal_line(&text), &[])] {
+                for run in runs {
+                    let (Run::Plain(shown) | Run::Marked { label: shown, .. }) = run;
+                    prop_assert!(!shown.contains(|c| moves(c) && !kept.contains(&c)), "{:?}", shown);
+                }
+            }
         }
 
         #[test]

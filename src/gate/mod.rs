@@ -23,6 +23,7 @@ pub mod signin;
 pub mod upstream;
 pub mod waiters;
 
+pub use crate::domain::hold::HoldSettings;
 pub use crate::store::{Hint, Page, Query};
 pub use admit::{Admission, Ask};
 pub use clock::{Clock, SystemClock};
@@ -58,43 +59,6 @@ pub struct Settings {
     pub in_flight_per_server: usize,
     /// Whether holds write letters.
     pub letters: bool,
-}
-
-/// `[hold]`.
-#[derive(Debug, Clone)]
-pub struct HoldSettings {
-    /// A rule may set its own.
-    pub expires_in: Duration,
-    /// An agent may have its own.
-    pub keep_open: Duration,
-    /// Between approval and sending.
-    pub undo: Duration,
-    /// How long an approval waits for an agent that cancelled.
-    pub permit_for: Duration,
-    /// How long an uncollected outcome waits.
-    pub outcome_for: Duration,
-    /// How long the identical call gets the same refusal.
-    pub refuse_again_for: Duration,
-    /// Of all agents.
-    pub max_held: usize,
-    /// Of one agent.
-    pub max_held_per_agent: usize,
-}
-
-impl Default for HoldSettings {
-    fn default() -> HoldSettings {
-        const HOUR: Duration = Duration::from_secs(3600);
-        HoldSettings {
-            expires_in: 24 * HOUR,
-            keep_open: Duration::from_secs(50),
-            undo: Duration::ZERO,
-            permit_for: HOUR,
-            outcome_for: HOUR,
-            refuse_again_for: 24 * HOUR,
-            max_held: 10_000,
-            max_held_per_agent: 100,
-        }
-    }
 }
 
 /// One server's rules.

@@ -2,14 +2,14 @@
 //! fixed: name and page, token, server, grant, size, then the message, read once. Nothing reaches a server that
 //! is not in the agreed revision, and no `tools/call` that the gate has not judged. Mounted by `serve`.
 
-use super::door::Door;
 use super::error::{Refusal, json};
 use super::message::{self, Id, Message};
 use super::revisions::Revision;
 use super::session::{Cancelled, Session, Sessions};
 use super::upstream::wire::Members;
 use super::upstream::{Reply, Upstreams};
-use super::{call, hello, list, listen, relay, result};
+use super::{call, door, hello, list, listen, relay, result};
+use crate::domain::door::Door;
 use crate::domain::people::Agent;
 use crate::gate::Gate;
 use ::http::request::Parts;
@@ -114,7 +114,7 @@ async fn enter(State(state): State<McpState>, request: Request) -> Response {
 
 async fn serve(state: Arc<Inner>, parts: Parts, body: Body) -> Result<Response, Refusal> {
     let refuse = |status, why: &str| Refusal::new(status, -32600, why);
-    if !state.settings.door.lets_in(&parts.headers) {
+    if !door::lets_in(&state.settings.door, &parts.headers) {
         return Err(refuse(StatusCode::FORBIDDEN, "This Host or Origin is not one of ours; an operator can add it to listen.hosts."));
     }
     let unauthorized = || refuse(StatusCode::UNAUTHORIZED, "A valid bearer token is needed.");

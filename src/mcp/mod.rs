@@ -3,7 +3,7 @@
 
 mod call;
 pub mod demo_server;
-pub mod door;
+mod door;
 mod error;
 mod events;
 pub mod guard;
@@ -19,5 +19,4 @@ mod revisions;
 mod session;
 pub mod upstream;
 
-pub use self::door::Door;
 pub use self::http::{McpSettings, McpState, routes};

@@ -2,7 +2,7 @@
 //! for one of ours. Mail programs turn `https://`, `www.` and bare host names into links by themselves, so the
 //! text is changed in the open and the mail says so. Called by `page`.
 
-use crate::domain::reveal::{Run, reveal};
+use crate::domain::reveal::{Run, reveal, reveal_line};
 
 /// A piece of shown text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,21 +26,27 @@ pub(super) struct Shown {
 
 /// A text of many lines.
 pub(super) fn lines(text: &str) -> Shown {
-    show(text, |c| c == '\n' || c == '\t')
+    show(reveal(text))
 }
 
 /// A text on one line: line ends are named too.
 pub(super) fn one_line(text: &str) -> Shown {
-    show(text, |_| false)
+    show(reveal_line(text))
 }
 
-fn show(text: &str, kept: fn(char) -> bool) -> Shown {
+fn show(runs: Vec<Run>) -> Shown {
     let mut shown = Shown::default();
-    for run in reveal(text) {
+    for run in runs {
         match run {
-            Run::Plain(plain) => shown.plain(&plain, kept),
-            Run::Marked { source, .. } if kept(source) => shown.push(source.to_string(), false),
-            Run::Marked { label, .. } => shown.mark(&label),
+            Run::Plain(plain) => {
+                let text = unlink(&plain);
+                shown.broken_links |= text != plain;
+                shown.pieces.push(Piece { text, marked: false });
+            }
+            Run::Marked { label, .. } => {
+                shown.named = true;
+                shown.pieces.push(Piece { text: label, marked: true });
+            }
         }
     }
     shown
@@ -55,37 +61,6 @@ impl Shown {
     /// As one string, named characters in brackets.
     pub(super) fn flat(&self) -> String {
         self.pieces.iter().map(|piece| if piece.marked { format!("[{}]", piece.text) } else { piece.text.clone() }).collect()
-    }
-
-    fn plain(&mut self, text: &str, kept: fn(char) -> bool) {
-        let mut plain = String::new();
-        for c in text.chars() {
-            // A second fence: whatever reaches this point unnamed would still move lines in a mail program.
-            if (c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) && !kept(c) {
-                self.links(&std::mem::take(&mut plain));
-                self.mark(&format!("U+{:04X}", u32::from(c)));
-            } else {
-                plain.push(c);
-            }
-        }
-        self.links(&plain);
-    }
-
-    fn links(&mut self, text: &str) {
-        let unlinked = unlink(text);
-        self.broken_links |= unlinked != text;
-        self.push(unlinked, false);
-    }
-
-    fn mark(&mut self, label: &str) {
-        self.named = true;
-        self.push(label.to_owned(), true);
-    }
-
-    fn push(&mut self, text: String, marked: bool) {
-        if !text.is_empty() {
-            self.pieces.push(Piece { text, marked });
-        }
     }
 }
 

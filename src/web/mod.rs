@@ -23,6 +23,7 @@ mod sign_in;
 mod sign_out;
 mod undo;
 
+use crate::domain::door::Door;
 use crate::gate::Gate;
 use axum::Router;
 use axum::routing::{get, post};
@@ -34,10 +35,8 @@ use tokio::sync::Semaphore;
 pub struct WebSettings {
     /// What links point at, without a trailing slash; https makes cookies `Secure` with `__Host-`.
     pub public_url: String,
-    /// Further allowed Host names, with or without a port.
-    pub hosts: Vec<String>,
-    /// The bound port: the loopback names with it are always allowed.
-    pub port: u16,
+    /// The names we answer to.
+    pub door: Door,
     /// Open live streams of pages and API, at most.
     pub live_pages: usize,
     /// Bytes of an API request body, at most.
@@ -53,16 +52,14 @@ pub struct WebSettings {
 pub struct WebState {
     gate: Gate,
     settings: Arc<WebSettings>,
-    allowed: Arc<door::AllowedHosts>,
     streams: Arc<Semaphore>,
 }
 
 impl WebState {
     /// Joins the gate and the settings.
     pub fn new(gate: Gate, settings: WebSettings) -> WebState {
-        let allowed = Arc::new(door::AllowedHosts::new(&settings.public_url, &settings.hosts, settings.port));
         let streams = Arc::new(Semaphore::new(settings.live_pages.min(Semaphore::MAX_PERMITS)));
-        WebState { gate, settings: Arc::new(settings), allowed, streams }
+        WebState { gate, settings: Arc::new(settings), streams }
     }
 
     fn is_https(&self) -> bool {

@@ -7,6 +7,8 @@ use paraph::gate::Clock;
 use paraph::gate::upstream::{Sent, ServerStatus, Ticket, Upstream};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -35,9 +37,28 @@ impl Clock for ManualClock {
     }
 
     fn random(&self, bytes: &mut [u8]) {
-        for chunk in bytes.chunks_mut(8) {
-            let next = self.drawn.fetch_add(1, Ordering::SeqCst).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes();
-            chunk.copy_from_slice(&next[..chunk.len()]);
+        unlike_before(&self.drawn, bytes);
+    }
+}
+
+/// Fills the bytes with what was not drawn before.
+pub fn unlike_before(drawn: &AtomicU64, bytes: &mut [u8]) {
+    for chunk in bytes.chunks_mut(8) {
+        let next = drawn.fetch_add(1, Ordering::SeqCst).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes();
+        chunk.copy_from_slice(&next[..chunk.len()]);
+    }
+}
+
+/// A data folder as another process would find it.
+pub fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o700)).unwrap();
+    for found in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(found.file_name());
+        if found.file_type().unwrap().is_dir() {
+            copy_folder(&found.path(), &target);
+        } else {
+            std::fs::copy(found.path(), target).unwrap();
         }
     }
 }

@@ -8,7 +8,7 @@ mod round;
 
 use super::calls::api::Api;
 use super::fault::Fault;
-use super::serve::{listen_on, own_program};
+use super::serve::own_program;
 use super::terminal;
 use crate::config::{Config, Transport};
 use crate::domain::people::Role;
@@ -96,7 +96,7 @@ impl Demo {
             }
         }
         if let Some(address) = &self.listen {
-            listen_on(&mut config, address.clone())?;
+            config.listen.listen_on(address).map_err(Fault::usage)?;
         }
         Ok(config)
     }

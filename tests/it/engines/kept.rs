@@ -1,11 +1,11 @@
 //! What only the engine on disk can be asked: who may open it, what damage it notices, which files it leaves.
 
 use super::bench::*;
+use crate::fakes::copy_folder;
 use paraph::domain::call::{Call, State};
 use paraph::store::on_sled::{OnSled, OpenError, Settings};
 use paraph::store::{Change, CommitError, Store, StoreError};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::sync::Arc;
 
 #[tokio::test]
@@ -126,19 +126,6 @@ async fn what_was_acknowledged_is_there_after_a_kill() {
         }
         assert_eq!(verified(&after).await.len(), acknowledged.len());
         assert_eq!(after.held().await.unwrap(), acknowledged.len());
-    }
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir(to).unwrap();
-    std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o700)).unwrap();
-    for found in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(found.file_name());
-        if found.file_type().unwrap().is_dir() {
-            copy_folder(&found.path(), &target);
-        } else {
-            std::fs::copy(found.path(), target).unwrap();
-        }
     }
 }
 

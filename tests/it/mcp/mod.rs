@@ -14,13 +14,14 @@ use axum::http::{Method, Response};
 use axum::response::IntoResponse;
 use paraph::config::{Bounds, Server, Transport};
 use paraph::domain::call::{Call, Presence, Verdict};
+use paraph::domain::door::Door;
 use paraph::domain::people::Role;
 use paraph::domain::policy::Policy;
 use paraph::gate::people::NewAgent;
 use paraph::gate::review::Decide;
 use paraph::gate::{Gate, Query, Reviewer, SystemClock};
 use paraph::mcp::upstream::Upstreams;
-use paraph::mcp::{Door, McpSettings, McpState, routes};
+use paraph::mcp::{McpSettings, McpState, routes};
 use paraph::store::in_memory::InMemory;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -192,7 +193,7 @@ impl World {
             body: 64 * 1024,
             arguments: 32 * 1024,
             sessions_per_agent: 3,
-            door: Door::new(address, None, &[]),
+            door: Door::new(address.port(), "", &[]),
         };
         let state = McpState::new(gate.clone(), upstreams, settings);
         let app = routes(state.clone());

@@ -3,6 +3,7 @@
 
 use async_trait::async_trait;
 use paraph::domain::call::CallId;
+use paraph::domain::door::Door;
 use paraph::domain::json::strict;
 use paraph::domain::people::{Agent, Role};
 use paraph::domain::policy::{Action, Policy, PolicySpec, RuleSpec};
@@ -86,7 +87,8 @@ impl Desk {
         let port = listener.local_addr().unwrap().port();
         let url = format!("http://127.0.0.1:{port}");
         let public_url = if public_url.is_empty() { url.clone() } else { public_url.to_owned() };
-        let web = WebSettings { public_url, hosts: Vec::new(), port, live_pages, body: 1 << 20, insecure_http: false, version: "0.1.0" };
+        let door = Door::new(port, &public_url, &[]);
+        let web = WebSettings { public_url, door, live_pages, body: 1 << 20, insecure_http: false, version: "0.1.0" };
         let app = routes(WebState::new(gate.clone(), web));
         tokio::spawn(async move { axum::serve(listener, app).await });
         gate.add_person("olga@example.org", Some("Olga Olsen".into()), Vec::new(), Role::Operator).await.unwrap();
