@@ -15,9 +15,13 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The format of layout.rs and record.rs.
 const FORMAT: u32 = 1;
+/// A process that is just ending, or a child between fork and exec, holds a lock for a moment longer.
+const LOCK_PATIENCE: Duration = Duration::from_millis(1_500);
+const LOCK_PAUSE: Duration = Duration::from_millis(25);
 
 /// Why a store did not open.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +88,8 @@ pub(super) fn open(path: &Path, settings: &Settings) -> Result<Opened, OpenError
     // sled panics on pages that it cannot make sense of.
     let disk = catch_unwind(AssertUnwindSafe(|| {
         let config = sled::Config::new().path(&store).cache_capacity(settings.cache_bytes).flush_every_ms(Some(settings.flush_every_ms));
-        let db = config.open()?;
+        // Our own lock is held, so a lock of sled's that is taken is one that is about to go.
+        let db = patiently(|| config.open(), |cause| matches!(cause, sled::Error::Io(cause) if cause.kind() == io::ErrorKind::Other))?;
         check_format(&db, path, marked.is_none())?;
         Ok(Disk::new(db, path, lock)?)
     }));
@@ -144,11 +149,22 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     let name = path.join("lock");
     let at = |cause| OpenError::Io { path: name.clone(), cause };
     let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&name).map_err(at)?;
-    match file.try_lock() {
+    match patiently(|| file.try_lock(), |refused| matches!(refused, TryLockError::WouldBlock)) {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
         Err(TryLockError::Error(cause)) => Err(at(cause)),
     }
+}
+
+/// Tries again while the error is one that passes, for a bounded time.
+fn patiently<T, E>(mut attempt: impl FnMut() -> Result<T, E>, passes: impl Fn(&E) -> bool) -> Result<T, E> {
+    for _ in 0..LOCK_PATIENCE.as_millis() / LOCK_PAUSE.as_millis() {
+        match attempt() {
+            Err(cause) if passes(&cause) => std::thread::sleep(LOCK_PAUSE),
+            done => return done,
+        }
+    }
+    attempt()
 }
 
 fn check_format(db: &sled::Db, path: &Path, is_new: bool) -> Result<(), Early> {
