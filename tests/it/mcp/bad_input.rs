@@ -107,3 +107,13 @@ async fn a_client_that_writes_a_whole_body_that_is_too_large_hears_so() {
         assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     }
 }
+
+#[tokio::test]
+async fn arguments_may_nest_64_levels_whatever_stands_around_them() {
+    let world = World::new().await.ready().await;
+    let nested = |levels: usize| call(1, "read_a", &format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels)));
+    assert_eq!(world.post(nested(64)).await.json()["error"], Value::Null);
+    let refused = world.post(nested(65)).await.json();
+    assert_eq!((refused["error"]["code"].as_i64(), &refused["error"]["data"]["pointer"]), (Some(-32602), &json!("/params")));
+    assert_eq!(world.behind.of("tools/call").len(), 1);
+}
