@@ -24,12 +24,17 @@ pub struct NotStrict {
 
 /// Parses `text` and refuses everything that two JSON readers could understand differently.
 pub fn strict(text: &[u8]) -> Result<Value, NotStrict> {
+    strict_within(text, 0)
+}
+
+/// The same for a text whose outermost `envelope` levels are ours to expect and do not count.
+pub fn strict_within(text: &[u8], envelope: usize) -> Result<Value, NotStrict> {
     let whole = |reason, not_json| NotStrict { pointer: String::new(), reason, not_json };
     let text = std::str::from_utf8(text).map_err(|_| whole("the text is not UTF-8", true))?;
     if text.starts_with('\u{feff}') {
         return Err(whole("the text starts with a byte order mark", true));
     }
-    if too_deep(text) {
+    if too_deep(text, MAX_DEPTH + envelope) {
         return Err(whole("nested deeper than 64 levels", false));
     }
     let value: Value = serde_json::from_str(text).map_err(|error| {
@@ -43,7 +48,7 @@ pub fn strict(text: &[u8]) -> Result<Value, NotStrict> {
 }
 
 /// Nesting is measured before parsing, so that a hostile text costs no recursion.
-fn too_deep(text: &str) -> bool {
+fn too_deep(text: &str, most: usize) -> bool {
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
     for byte in text.bytes() {
         if in_string {
@@ -59,7 +64,7 @@ fn too_deep(text: &str) -> bool {
             b'"' => in_string = true,
             b'{' | b'[' => {
                 depth += 1;
-                if depth > MAX_DEPTH {
+                if depth > most {
                     return true;
                 }
             }

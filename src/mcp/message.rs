@@ -11,6 +11,8 @@ use serde_json::value::RawValue;
 
 /// The members of a JSON-RPC 2.0 message.
 const ENVELOPE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
+/// The levels around `arguments`: the message and its params. `arguments` alone may nest as deep as is allowed.
+const AROUND: usize = 2;
 /// Characters of an id that is a string.
 const MAX_ID: usize = 256;
 
@@ -56,7 +58,7 @@ impl Id {
 
 /// Reads a body. The refusal carries the id whenever it could be read.
 pub(super) fn read(body: &[u8]) -> Result<Read<'_>, Refusal> {
-    let value = json::strict(body).map_err(|why| not_strict(body, &why))?;
+    let value = json::strict_within(body, AROUND).map_err(|why| not_strict(body, &why))?;
     match &value {
         Value::Object(_) => {}
         Value::Array(_) => return Err(envelope("a batch; since revision 2025-06-18 a body is one message, so send each by itself")),

@@ -105,8 +105,13 @@ impl HttpLink {
         if !self.doubted.swap(false, Ordering::AcqRel) {
             return false;
         }
+        matches!(self.ping().await, Some(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND))
+    }
+
+    /// What the server answers to something harmless in the same session.
+    async fn ping(&self) -> Option<StatusCode> {
         let ping = self.posted(wire::request(0, "ping", None, false), false).send();
-        matches!(tokio::time::timeout(CONNECT, ping).await, Ok(Ok(response)) if matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND))
+        Some(tokio::time::timeout(CONNECT, ping).await.ok()?.ok()?.status())
     }
 
     pub(super) fn negotiated(&self, revision: &'static str) {
@@ -150,7 +155,8 @@ impl HttpLink {
             Err(error) => return Ok(Err(self.failure(error))),
         };
         let status = response.status();
-        if status == StatusCode::NOT_FOUND && with_session {
+        // A server that answers this way to one request alone may have executed it; then it is the answer.
+        if status == StatusCode::NOT_FOUND && with_session && self.ping().await == Some(StatusCode::NOT_FOUND) {
             return Err(Lost);
         }
         if status.is_client_error() {

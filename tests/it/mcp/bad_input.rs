@@ -85,3 +85,35 @@ async fn no_mutation_of_a_call_reaches_the_server_unjudged() {
     assert!(world.behind.of("tools/call").is_empty());
     assert_eq!(world.behind.saw("deny"), 0);
 }
+
+#[tokio::test]
+async fn a_client_that_writes_a_whole_body_that_is_too_large_hears_so() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let world = World::new().await.ready().await;
+    let body = vec![b'x'; 400 * 1024];
+    let chunked = format!("transfer-encoding: chunked\r\n\r\n{:x}\r\n", body.len());
+    for (before, after) in [(format!("content-length: {}\r\n\r\n", body.len()), ""), (chunked, "\r\n0\r\n\r\n")] {
+        let mut line = tokio::net::TcpStream::connect(("127.0.0.1", world.port)).await.unwrap();
+        let head = format!("POST /mcp/demo HTTP/1.1\r\nhost: 127.0.0.1:{}\r\nauthorization: Bearer {}\r\nconnection: close\r\n", world.port, world.token);
+        line.write_all(format!("{head}{before}").as_bytes()).await.unwrap();
+        for part in body.chunks(16 * 1024) {
+            line.write_all(part).await.unwrap();
+            // A slow writer: a server that has hung up is noticed here.
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        line.write_all(after.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        line.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn arguments_may_nest_64_levels_whatever_stands_around_them() {
+    let world = World::new().await.ready().await;
+    let nested = |levels: usize| call(1, "read_a", &format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels)));
+    assert_eq!(world.post(nested(64)).await.json()["error"], Value::Null);
+    let refused = world.post(nested(65)).await.json();
+    assert_eq!((refused["error"]["code"].as_i64(), &refused["error"]["data"]["pointer"]), (Some(-32602), &json!("/params")));
+    assert_eq!(world.behind.of("tools/call").len(), 1);
+}

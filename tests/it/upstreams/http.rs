@@ -87,6 +87,7 @@ async fn answer(State(seen): State<Arc<Seen>>, method: Method, headers: HeaderMa
         }
         "500" => respond(500, "application/json", result.to_string()),
         "400 json-rpc" => respond(400, "application/json", r#"{"jsonrpc":"2.0","id":null,"error":{"code":-1,"message":"m","x": [ ]}}"#),
+        "404" => respond(404, "text/plain", "no such person"),
         "403" => respond(403, "text/html", "<h1>no</h1>"),
         "202" => respond(202, "text/plain", ""),
         "307" => Response::builder().status(307).header("location", "/elsewhere").body(Body::empty()).unwrap(),
@@ -189,6 +190,16 @@ async fn a_forgotten_session_is_made_anew_once_and_the_request_arrives_once() {
     assert_eq!(text(call(&peer, "json", None).await.unwrap()), r#"{ "n": 1.10 }"#);
     assert_eq!(seen.posts("initialize").len(), 2);
     all.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_404_in_a_session_that_lives_is_the_answer_and_the_request_is_not_sent_again() {
+    let seen = Arc::new(Seen::default());
+    let upstreams = start(&seen).await;
+    let peer = peer(&upstreams).await;
+    let Reply::Error(error) = call(&peer, "404", None).await.unwrap() else { panic!("no error") };
+    assert!(error.get().contains(r#""httpStatus":404"#), "{error}");
+    assert_eq!((seen.posts("tools/call").len(), seen.posts("initialize").len()), (1, 1));
 }
 
 #[tokio::test]
