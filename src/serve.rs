@@ -266,11 +266,11 @@ fn settings_of(config: &Config) -> Settings {
         .iter()
         .map(|(name, server)| (name.clone(), ServerSettings { policy: server.policy.clone(), messages: server.messages.clone() }))
         .collect();
-    Settings {
-        hold: config.hold.clone(),
-        servers,
-        audit_queue: config.bounds.audit_queue,
-        in_flight_per_server: config.bounds.in_flight_per_server,
-        letters: !matches!(config.mail, Mail::Off),
+    let letters = !matches!(config.mail, Mail::Off);
+    let mut hold = config.hold.clone();
+    if letters {
+        // A held call writes one letter, so the smaller of the two bounds is the one that holds.
+        hold.max_held = hold.max_held.min(config.bounds.outbox);
     }
+    Settings { hold, servers, audit_queue: config.bounds.audit_queue, in_flight_per_server: config.bounds.in_flight_per_server, letters }
 }

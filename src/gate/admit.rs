@@ -7,7 +7,7 @@ use super::hold::{Held, Seat};
 use super::notice::{self, Notice, Wording};
 use super::{Failure, Gate};
 use crate::domain::audit::Fact;
-use crate::domain::call::{AskKey, Call, State};
+use crate::domain::call::{AskKey, Call, CallId, State};
 use crate::domain::digest::Digest;
 use crate::domain::message;
 use crate::domain::people::Agent;
@@ -100,18 +100,24 @@ impl Gate {
     /// Sits down at an existing call; an agent that had taken it back has asked again.
     async fn attach(&self, call: &Call) -> Result<Seat, Failure> {
         let seat = Seat::new(self.clone(), call, call.state.settled_at().is_some());
-        if call.cancelled && call.state.settled_at().is_none() {
-            let actor = format!("agent:{}", call.agent);
-            self.rewrite(&call.id, |call| {
-                let open = call.cancelled && matches!(call.state, State::Held { .. } | State::Approved { .. });
-                open.then(|| {
-                    let fact = Fact { kind: "call.asked_again", call: Some(call.id.clone()), actor: actor.clone(), data: json!({}) };
-                    (Call { cancelled: false, ..call.touched() }, fact)
-                })
-            })
-            .await?;
+        if call.state.settled_at().is_none() {
+            // Read again, now that we sit: a cancel that was under way is seen either here or by the canceller.
+            self.asked_again(&call.id).await?;
         }
         Ok(seat)
+    }
+
+    /// The agent that had taken its request back wants it after all.
+    pub(super) async fn asked_again(&self, id: &CallId) -> Result<(), Failure> {
+        self.rewrite(id, |call| {
+            let open = call.cancelled && matches!(call.state, State::Held { .. } | State::Approved { .. });
+            open.then(|| {
+                let fact = Fact { kind: "call.asked_again", call: Some(call.id.clone()), actor: format!("agent:{}", call.agent), data: json!({}) };
+                (Call { cancelled: false, ..call.touched() }, fact)
+            })
+        })
+        .await
+        .map(drop)
     }
 
     pub(super) fn judge(&self, ask: &Ask) -> Judgement {

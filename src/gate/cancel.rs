@@ -39,6 +39,9 @@ impl Gate {
             .await?;
         if written.is_none() {
             self.inner.waiters.cancel_sending(id);
+        } else if self.inner.waiters.is_waiting(id) {
+            // Somebody sat down while this was written and may have looked before: the call was asked for again.
+            self.asked_again(id).await?;
         }
         Ok(())
     }

@@ -188,10 +188,8 @@ impl Seat {
 
     /// The agent took its request back. Only the last waiter's cancel counts for the call.
     pub async fn cancel(self) -> Result<(), Failure> {
-        let (gate, id) = (self.gate.clone(), self.id.clone());
-        let last = gate.inner.waiters.seats(&id) <= 1;
-        drop(self);
-        if last { gate.cancel(&id).await } else { Ok(()) }
+        let Seat { gate, place, id, .. } = self;
+        if place.stand_up() == 0 { gate.cancel(&id).await } else { Ok(()) }
     }
 
     async fn read(&self) -> Result<Call, Failure> {

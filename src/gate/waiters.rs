@@ -26,6 +26,7 @@ struct Slot {
 
 /// One waiting request's place.
 pub struct Place {
+    seated: bool,
     id: CallId,
     bell: watch::Receiver<u64>,
     waiters: Waiters,
@@ -37,7 +38,7 @@ impl Waiters {
         let mut slots = self.lock();
         let slot = slots.entry(id.clone()).or_default();
         slot.seats += 1;
-        Place { id: id.clone(), bell: slot.bell.subscribe(), waiters: self.clone() }
+        Place { seated: true, id: id.clone(), bell: slot.bell.subscribe(), waiters: self.clone() }
     }
 
     /// Rings for one call.
@@ -96,14 +97,15 @@ impl Waiters {
         }
     }
 
-    fn leave(&self, id: &CallId) {
+    fn leave(&self, id: &CallId) -> usize {
         let mut slots = self.lock();
-        if let Some(slot) = slots.get_mut(id) {
-            slot.seats -= 1;
-            if slot.seats == 0 && slot.answers == 0 && slot.sending.is_none() {
-                slots.remove(id);
-            }
+        let Some(slot) = slots.get_mut(id) else { return 0 };
+        slot.seats -= 1;
+        let left = slot.seats;
+        if left == 0 && slot.answers == 0 && slot.sending.is_none() {
+            slots.remove(id);
         }
+        left
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<CallId, Slot>> {
@@ -127,9 +129,19 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Leaves, and says how many still sit: of two who leave at once exactly one is the last.
+    pub fn stand_up(mut self) -> usize {
+        self.seated = false;
+        self.waiters.leave(&self.id)
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        self.waiters.leave(&self.id);
+        if self.seated {
+            self.waiters.leave(&self.id);
+        }
     }
 }
 

@@ -287,6 +287,34 @@ async fn a_cancel_ends_only_its_own_waiter() {
     assert!(desk.call(&id).await.cancelled);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_cancels_at_the_same_moment_one_is_the_last() {
+    let desk = Desk::new().await;
+    for round in 0..50 {
+        let text = format!(r#"{{"to":"@bob","text":"{round}"}}"#);
+        let (one, two) = (desk.seat("send_dm", &text).await, desk.seat("send_dm", &text).await);
+        let id = one.call().clone();
+        let (one, two) = tokio::join!(tokio::spawn(one.cancel()), tokio::spawn(two.cancel()));
+        one.unwrap().unwrap();
+        two.unwrap().unwrap();
+        assert!(desk.call(&id).await.cancelled, "round {round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ask_that_meets_a_cancel_is_never_left_waiting_for_a_permit() {
+    let desk = Desk::new().await;
+    for round in 0..50 {
+        let text = format!(r#"{{"to":"@bob","text":"{round}"}}"#);
+        let first = desk.seat("send_dm", &text).await;
+        let again = desk.gate.admit(desk.ask_of("send_dm", &text));
+        let (cancelled, again) = tokio::join!(tokio::spawn(first.cancel()), again);
+        cancelled.unwrap().unwrap();
+        let Ok(Admission::Waiting(seat)) = again else { panic!("not held") };
+        assert!(!desk.call(seat.call()).await.cancelled, "round {round}");
+    }
+}
+
 #[tokio::test]
 async fn nobody_decided_in_time_and_a_click_after_the_deadline_meets_the_expired_call() {
     let desk = Desk::new().await;
