@@ -176,11 +176,12 @@ impl Running {
             tracing::error!("signals cannot be received");
             return self.stop().await;
         };
-        let mut poisoned = self.store.poisoned();
+        let (mut poisoned, broken) = (self.store.poisoned(), self.gate.broken());
         let died = tokio::select! {
             _ = term.recv() => None,
             _ = int.recv() => None,
             _ = poisoned.wait_for(Option::is_some) => Some("the store"),
+            () = broken.cancelled() => Some("the gate"),
             part = self.tasks.join_next() => Some(part.and_then(Result::ok).unwrap_or("a part of the gateway")),
         };
         if let Some(part) = died {

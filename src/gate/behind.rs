@@ -4,15 +4,16 @@
 
 use super::clock::Clock;
 use crate::domain::audit::Fact;
-use crate::store::{Change, Store};
+use crate::store::{Change, CommitError, Store, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// How late a fact may be written.
 const LATEST: Duration = Duration::from_millis(100);
+/// Pause before a store that was busy is asked again.
+const AFTER_BUSY: Duration = Duration::from_millis(20);
 /// Facts in one change.
 const TOGETHER: usize = 60;
 
@@ -23,11 +24,12 @@ pub struct Behind {
 }
 
 impl Behind {
-    pub(super) fn start(tasks: &TaskTracker, store: Arc<dyn Store>, clock: Arc<dyn Clock>, bound: usize) -> Behind {
+    /// The queue, and the writer that somebody has to run.
+    pub(super) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, bound: usize) -> (Behind, impl Future<Output = ()> + Send + 'static) {
         let (queue, waiting) = mpsc::channel(bound);
         let closing = CancellationToken::new();
-        tasks.spawn(write_behind(waiting, closing.clone(), store, clock));
-        Behind { queue, closing }
+        let writer = write_behind(waiting, closing.clone(), store, clock);
+        (Behind { queue, closing }, writer)
     }
 
     /// Takes a fact; waits while the queue is full.
@@ -62,7 +64,14 @@ async fn write_behind(mut waiting: mpsc::Receiver<Fact>, closing: CancellationTo
             }
         }
         let count = facts.len();
-        if let Err(error) = store.commit(Change::of_facts(clock.now(), facts)).await {
+        // Busy lasts as long as the committer takes for what waits; the bounded queue holds the callers meanwhile.
+        let written = loop {
+            match store.commit(Change::of_facts(clock.now(), facts.clone())).await {
+                Err(CommitError::Store(StoreError::Busy)) => tokio::time::sleep(AFTER_BUSY).await,
+                other => break other,
+            }
+        };
+        if let Err(error) = written {
             tracing::error!(count, cause = %error, "audit facts could not be written");
         }
     }

@@ -159,10 +159,15 @@ impl Seat {
 
     /// The pending answer.
     pub async fn pending(&self) -> Result<Notice, Failure> {
+        // Counted before the read: whoever settles the call after it forgets the count, else it is forgotten here.
+        let answers = self.gate.inner.waiters.count_answer(&self.id);
         let call = self.read().await?;
+        if call.state.settled_at().is_some() {
+            self.gate.inner.waiters.forget(&self.id);
+        }
         Ok(match delivery(&call, self.late) {
             Some(Delivery::Notice(notice)) => notice,
-            _ => notice::pending(&call, self.gate.inner.waiters.count_answer(&self.id)),
+            _ => notice::pending(&call, answers),
         })
     }
 

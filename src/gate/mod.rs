@@ -3,25 +3,25 @@
 //! `cancel` and `recover` beside; `people` and `signin` say who somebody is. Made by `serve`, used by `mcp`, `web`,
 //! `notify` and `cli`.
 
-pub mod admit;
-pub mod behind;
-pub mod cancel;
-pub mod clock;
-pub mod deadlines;
-pub mod expire;
-pub mod failure;
-pub mod forward;
-pub mod hold;
+mod admit;
+mod behind;
+mod cancel;
+mod clock;
+mod deadlines;
+mod expire;
+mod failure;
+mod forward;
+mod hold;
 pub mod letters;
-pub mod notice;
+mod notice;
 pub mod people;
-pub mod recover;
-pub mod release;
+mod recover;
+mod release;
 pub mod review;
-pub mod reviewer;
-pub mod signin;
+mod reviewer;
+mod signin;
 pub mod upstream;
-pub mod waiters;
+mod waiters;
 
 pub use crate::domain::hold::HoldSettings;
 pub use crate::store::{Hint, Page, Query};
@@ -89,22 +89,46 @@ struct Inner {
 /// The tasks that live as long as the gate.
 struct Lives {
     draining: CancellationToken,
+    /// Cancelled when one of `tasks` ended before it was told to.
+    broken: CancellationToken,
     tasks: TaskTracker,
     sends: release::Sends,
+}
+
+/// Cancels `broken` unless the task it watches ended because the gate was closing; a panic drops it too.
+struct Alive {
+    closing: CancellationToken,
+    broken: CancellationToken,
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        if !self.closing.is_cancelled() {
+            self.broken.cancel();
+        }
+    }
 }
 
 impl Gate {
     /// Joins the parts and starts the gate's own tasks. Call [`Gate::recover`] before anything is let in.
     pub fn open(store: Arc<dyn Store>, upstream: Arc<dyn Upstream>, clock: Arc<dyn Clock>, settings: Settings) -> Gate {
-        let draining = CancellationToken::new();
-        let tasks = TaskTracker::new();
-        let behind = behind::Behind::start(&tasks, store.clone(), clock.clone(), settings.audit_queue.max(1));
+        let (draining, broken, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+        let (behind, writer) = behind::Behind::new(store.clone(), clock.clone(), settings.audit_queue.max(1));
         let sends = release::Sends::new(settings.servers.keys(), settings.in_flight_per_server.max(1));
         let gate = Gate {
-            inner: Arc::new(Inner { store, upstream, clock, settings, waiters: waiters::Waiters::default(), behind, lives: Lives { draining, tasks, sends } }),
+            inner: Arc::new(Inner {
+                store,
+                upstream,
+                clock,
+                settings,
+                waiters: waiters::Waiters::default(),
+                behind,
+                lives: Lives { draining, broken, tasks, sends },
+            }),
         };
-        gate.inner.lives.tasks.spawn(gate.clone().pass_hints());
-        gate.inner.lives.tasks.spawn(gate.clone().keep_deadlines());
+        gate.keep(writer);
+        gate.keep(gate.clone().pass_hints());
+        gate.keep(gate.clone().keep_deadlines());
         gate
     }
 
@@ -116,6 +140,20 @@ impl Gate {
     /// Cancelled when the process is going down: every stream ends by itself then.
     pub fn draining(&self) -> CancellationToken {
         self.inner.lives.draining.clone()
+    }
+
+    /// Cancelled when a task that the gate cannot do without ended by itself: calls would wait for ever.
+    pub fn broken(&self) -> CancellationToken {
+        self.inner.lives.broken.clone()
+    }
+
+    fn keep(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let lives = &self.inner.lives;
+        let alive = Alive { closing: lives.draining.clone(), broken: lives.broken.clone() };
+        lives.tasks.spawn(async move {
+            let _alive = alive;
+            task.await;
+        });
     }
 
     /// The clock everybody shares.
@@ -201,3 +239,21 @@ impl Gate {
 
 /// How often a change is decided again because the record moved meanwhile.
 const REWRITES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_that_ends_before_it_was_told_to_breaks_the_gate() {
+        for told in [true, false] {
+            let (closing, broken) = (CancellationToken::new(), CancellationToken::new());
+            let alive = Alive { closing: closing.clone(), broken: broken.clone() };
+            if told {
+                closing.cancel();
+            }
+            drop(alive);
+            assert_ne!(broken.is_cancelled(), told);
+        }
+    }
+}

@@ -54,6 +54,18 @@ impl Sends {
     }
 }
 
+/// One send's place in `under_way`; left also when the send panics, or the call would never be looked at again.
+struct UnderWay {
+    gate: Gate,
+    id: CallId,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.gate.inner.lives.sends.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
 impl Gate {
     /// Starts the release of one call unless it is already under way.
     pub(super) fn start_release(&self, id: CallId) {
@@ -61,11 +73,12 @@ impl Gate {
         if self.inner.lives.draining.is_cancelled() || !sends.under_way.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone()) {
             return;
         }
-        let gate = self.clone();
+        let place = UnderWay { gate: self.clone(), id };
         sends.tasks.spawn(async move {
             // The failure is in the log; the call stays approved and is looked at again.
-            let result = gate.release(&id).await;
-            gate.inner.lives.sends.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            let result = place.gate.release(&place.id).await;
+            let (gate, id) = (place.gate.clone(), place.id.clone());
+            drop(place);
             if result.is_ok() {
                 gate.inner.waiters.wake(&id);
             }

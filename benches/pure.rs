@@ -1,0 +1,90 @@
+//! The pure parts on the way of every call: strict parse, digest, verdict. Each group first measures a plain
+//! `serde_json` parse of the same body, and the table at the end names every time as a multiple of that: a ratio
+//! means the same on every machine. Run with `cargo bench`; the test command leaves it out.
+
+use criterion::measurement::{Measurement as _, WallTime};
+use criterion::{BenchmarkId, Criterion, Throughput};
+use paraph::domain::digest::Digest;
+use paraph::domain::json::strict;
+use paraph::domain::policy::{Action, Asked, ConditionSpec, Operator, Policy, PolicySpec, RuleSpec};
+use serde_json::{Value, json};
+use std::hint::black_box;
+use std::time::Duration;
+
+/// A `tools/call` of about so many bytes.
+fn body(bytes: usize) -> String {
+    let ask = |text: &str| json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "send_dm", "arguments": {"to": "@bob", "text": text}}});
+    let around = ask("").to_string().len();
+    ask(&"See you at the caf\u{e9} at 12:30. ".repeat(bytes / 30 + 1).chars().take(bytes.saturating_sub(around)).collect::<String>()).to_string()
+}
+
+/// So many rules, of which none matches: the longest way.
+fn policy(rules: usize) -> Policy {
+    let rule = |number: usize| RuleSpec {
+        name: format!("rule-{number}"),
+        tools: vec![if number.is_multiple_of(2) { format!("tool_{number}_*") } else { "send_*".to_owned() }],
+        agents: vec!["*".to_owned()],
+        conditions: vec![ConditionSpec { path: "args.to".to_owned(), op: Operator::Eq, value: json!(format!("@nobody-{number}")) }],
+        action: Action::Allow,
+        reason: None,
+        reviewers: Vec::new(),
+        approvals: None,
+        expires_in: None,
+    };
+    let spec = PolicySpec { default: Action::Deny, reads: Vec::new(), rules: (0..rules).map(rule).collect() };
+    Policy::build(spec).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
+}
+
+/// The rows of the table: what, of which body, and how long one takes at best.
+#[derive(Default)]
+struct Table(Vec<(String, usize, Duration)>);
+
+impl Table {
+    fn measure<T>(&mut self, criterion: &mut Criterion, what: &str, size: usize, mut work: impl FnMut() -> T) {
+        let mut best = Duration::MAX;
+        let mut group = criterion.benchmark_group(format!("{size} B"));
+        group.throughput(Throughput::Bytes(size as u64));
+        group.bench_function(BenchmarkId::from_parameter(what), |bencher| {
+            bencher.iter_custom(|rounds| {
+                let begun = WallTime.start();
+                for _ in 0..rounds {
+                    black_box(work());
+                }
+                let took = WallTime.end(begun);
+                best = best.min(took / u32::try_from(rounds).unwrap_or(u32::MAX));
+                took
+            });
+        });
+        group.finish();
+        self.0.push((what.to_owned(), size, best));
+    }
+
+    fn print(&self) {
+        for (what, size, took) in &self.0 {
+            let plain = self.0.iter().find(|(what, of, _)| what == PLAIN && of == size).map_or(0.0, |(_, _, took)| took.as_secs_f64());
+            eprintln!("{size:>6} B  {what:<28} {:>10.1} µs  {:>7.2} x", took.as_secs_f64() * 1e6, took.as_secs_f64() / plain);
+        }
+    }
+}
+
+const PLAIN: &str = "serde_json";
+
+fn main() {
+    let mut criterion = Criterion::default().without_plots().configure_from_args();
+    let mut table = Table::default();
+    let policies = [1, 100, 10_000].map(|rules| (rules, policy(rules)));
+    for size in [200, 20_000] {
+        let body = body(size);
+        let value = strict(body.as_bytes()).unwrap_or_else(|refused| panic!("{refused}"));
+        let arguments = &value["params"]["arguments"];
+        table.measure(&mut criterion, PLAIN, size, || serde_json::from_str::<Value>(black_box(&body)));
+        table.measure(&mut criterion, "strict", size, || strict(black_box(body.as_bytes())));
+        table.measure(&mut criterion, "digest", size, || Digest::of_call("demo", "send_dm", black_box(arguments)));
+        for (rules, policy) in &policies {
+            let asked = Asked { agent: "bot", tool: "send_dm", arguments };
+            table.measure(&mut criterion, &format!("judge, {rules} rules"), size, || policy.judge(black_box(&asked)));
+        }
+    }
+    criterion.final_summary();
+    table.print();
+}
