@@ -83,10 +83,10 @@ pub fn denied(wording: Wording, rule: &str, reason: Option<&str>, digest: &Diges
     Facts { id: None, state: "denied", rule: Some(rule), reason, digest: Some(digest), expires_at: None, retry_after: None }.notice(text)
 }
 
-/// A bound is reached.
+/// A bound is reached; which one stands in the meta, because the sentence is the contract's.
 pub fn limited(wording: Wording, what: &str, now: Timestamp, retry_after: Duration) -> Notice {
-    let text = format!("{}. Limit reached ({what}). Not before {}.", wording.not(), now + retry_after);
-    Facts { id: None, state: "limited", rule: None, reason: None, digest: None, expires_at: None, retry_after: Some(retry_after) }.notice(text)
+    let text = format!("{}. Limit reached. Not before {}.", wording.not(), now + retry_after);
+    Facts { id: None, state: "limited", rule: None, reason: Some(what), digest: None, expires_at: None, retry_after: Some(retry_after) }.notice(text)
 }
 
 /// The pending answer; `answers` counts this one.
@@ -170,4 +170,16 @@ fn clip(reason: &str) -> String {
 /// Somebody else's words, marked as such, without a full stop of their own at the end.
 fn quoted(reason: &str) -> String {
     format!("\u{201c}{}\u{201d}", clip(reason).trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reached_limit_has_the_contracts_sentence_and_says_which_one_in_the_meta() {
+        let notice = limited(Wording { message: true }, "too many calls wait for a person", Timestamp::UNIX_EPOCH, Duration::from_secs(60));
+        assert_eq!(notice.text, "NOT SENT. Limit reached. Not before 1970-01-01T00:01:00Z.");
+        assert_eq!(notice.meta["reason"], "too many calls wait for a person");
+    }
 }
