@@ -172,14 +172,22 @@ impl Offline {
 impl Running {
     /// Serves until SIGTERM, SIGINT, or until a part of it dies.
     pub async fn until_signal(mut self) -> ExitCode {
-        let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
+        let (Ok(mut term), Ok(mut int), Ok(mut hangup)) = signals else {
             tracing::error!("signals cannot be received");
             return self.stop().await;
         };
         let (mut poisoned, broken) = (self.store.poisoned(), self.gate.broken());
+        let no_reload = async {
+            while hangup.recv().await.is_some() {
+                tracing::warn!("SIGHUP: reading the config again is not in this version; restart to use a changed file");
+            }
+            std::future::pending::<()>().await;
+        };
         let died = tokio::select! {
             _ = term.recv() => None,
             _ = int.recv() => None,
+            () = no_reload => None,
             _ = poisoned.wait_for(Option::is_some) => Some("the store"),
             () = broken.cancelled() => Some("the gate"),
             part = self.tasks.join_next() => Some(part.and_then(Result::ok).unwrap_or("a part of the gateway")),

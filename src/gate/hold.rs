@@ -55,6 +55,15 @@ pub enum Delivery {
     Notice(Notice),
 }
 
+/// The end of a request that waited as long as it may.
+#[derive(Debug, Clone)]
+pub enum TimeIsUp {
+    /// Tell this and leave; the call stays.
+    Pending(Notice),
+    /// The call was settled meanwhile.
+    Settled(Delivery),
+}
+
 impl Gate {
     pub(super) async fn hold(&self, ask: &Ask, digest: &Digest, judgement: Judgement, after: Option<CallId>) -> Result<Held, Failure> {
         let now = self.inner.clock.now();
@@ -157,8 +166,9 @@ impl Seat {
         }
     }
 
-    /// The pending answer.
-    pub async fn pending(&self) -> Result<Notice, Failure> {
+    /// What there is to say when the request may not wait any longer: the pending answer, or the outcome if the
+    /// call was settled in the same moment.
+    pub async fn time_is_up(&self) -> Result<TimeIsUp, Failure> {
         // Counted before the read: whoever settles the call after it forgets the count, else it is forgotten here.
         let answers = self.gate.inner.waiters.count_answer(&self.id);
         let call = self.read().await?;
@@ -166,8 +176,8 @@ impl Seat {
             self.gate.inner.waiters.forget(&self.id);
         }
         Ok(match delivery(&call, self.late) {
-            Some(Delivery::Notice(notice)) => notice,
-            _ => notice::pending(&call, answers),
+            Some(delivery) => TimeIsUp::Settled(delivery),
+            None => TimeIsUp::Pending(notice::pending(&call, answers)),
         })
     }
 

@@ -29,7 +29,7 @@ pub use admit::{Admission, Ask};
 pub use clock::{Clock, SystemClock};
 pub use failure::Failure;
 pub use forward::Pass;
-pub use hold::{Delivery, Seat};
+pub use hold::{Delivery, Seat, TimeIsUp};
 pub use notice::Notice;
 pub use reviewer::{Listed, Reviewer, ServerView};
 pub use upstream::Upstream;

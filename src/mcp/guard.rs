@@ -4,6 +4,7 @@
 //! Started by `upstream::process`; not for people. A server that makes a session of its own escapes.
 
 use rustix::process::{Pid, Signal, getpgrp, getpid, getppid, kill_process_group, set_parent_process_death_signal, setpgid};
+use rustix::stdio::{dup2_stdin, dup2_stdout};
 use std::io::{self, Write as _};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode, ExitStatus};
@@ -58,6 +59,10 @@ async fn guard(command: Vec<String>) -> io::Result<u8> {
         .env_remove(PARENT)
         .spawn()
         .map_err(|error| io::Error::new(error.kind(), format!("{program} could not be started: {error}")))?;
+    // The command has the streams now. Kept open here too, they would hide from the gateway that it closed one.
+    let nothing = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&nothing)?;
+    dup2_stdout(&nothing)?;
     let code = tokio::select! {
         status = child.wait() => exit_code(status?),
         _ = term.recv() => 128 + 15,

@@ -8,7 +8,7 @@ use super::message::Id;
 use super::result;
 use super::session::Entry;
 use super::upstream::wire::quoted;
-use crate::gate::{Delivery, Failure, Seat};
+use crate::gate::{Delivery, Failure, Seat, TimeIsUp};
 use axum::response::Response;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,7 @@ pub(super) struct Waiting {
 
 enum End {
     Settled(Result<Delivery, Failure>),
-    Pending,
+    TimeIsUp,
     Cancelled,
     Gone,
 }
@@ -45,28 +45,33 @@ async fn drive(mut waiting: Waiting, writer: Writer) {
     let Waiting { seat, entry, id, .. } = waiting;
     // A fault has its line in the log already; the agent's next identical call finds the call as it is.
     let _ = match end {
-        End::Settled(Ok(delivery)) => {
-            if writer.last(&result::delivery(&id, &delivery)).await {
-                seat.delivered().await
-            } else {
-                Ok(())
-            }
-        }
+        End::Settled(Ok(delivery)) => hand_over(&seat, &id, &delivery, writer).await,
         End::Settled(Err(failure)) => {
             writer.last(&result::failed(&id, failure)).await;
             Ok(())
         }
-        End::Pending => {
-            let text = seat.pending().await.map_or_else(|failure| result::failed(&id, failure), |notice| result::notice(&id, &notice));
-            writer.last(&text).await;
-            Ok(())
-        }
+        End::TimeIsUp => match seat.time_is_up().await {
+            Ok(TimeIsUp::Settled(delivery)) => hand_over(&seat, &id, &delivery, writer).await,
+            Ok(TimeIsUp::Pending(notice)) => {
+                writer.last(&result::notice(&id, &notice)).await;
+                Ok(())
+            }
+            Err(failure) => {
+                writer.last(&result::failed(&id, failure)).await;
+                Ok(())
+            }
+        },
         End::Cancelled => seat.cancel().await,
         End::Gone => {
             entry.leave(seat.call());
             Ok(())
         }
     };
+}
+
+/// Gives the outcome away; it counts as delivered only when the connection took all of it.
+async fn hand_over(seat: &Seat, id: &Id, delivery: &Delivery, writer: Writer) -> Result<(), Failure> {
+    if writer.last(&result::delivery(id, delivery)).await { seat.delivered().await } else { Ok(()) }
 }
 
 async fn wait(waiting: &mut Waiting, writer: &Writer) -> End {
@@ -83,8 +88,8 @@ async fn wait(waiting: &mut Waiting, writer: &Writer) -> End {
             delivery = &mut settled => return End::Settled(delivery),
             () = writer.gone() => return End::Gone,
             () = entry.session().ended.cancelled() => return End::Gone,
-            () = draining.cancelled() => return End::Pending,
-            () = &mut late => return End::Pending,
+            () = draining.cancelled() => return End::TimeIsUp,
+            () = &mut late => return End::TimeIsUp,
             _ = tick.tick() => match progress_token {
                 Some(token) => {
                     progress += 1;

@@ -8,7 +8,7 @@ use paraph::domain::people::{Agent, Role};
 use paraph::domain::policy::{Action, Policy, PolicySpec, RuleSpec};
 use paraph::gate::people::NewAgent;
 use paraph::gate::review::{Decide, ReviewError};
-use paraph::gate::{Admission, Ask, Clock, Delivery, Gate, Notice, Reviewer, Seat, ServerSettings, Settings};
+use paraph::gate::{Admission, Ask, Clock, Delivery, Gate, Notice, Reviewer, Seat, ServerSettings, Settings, TimeIsUp};
 use paraph::store::Store;
 use paraph::store::in_memory::InMemory;
 use paraph::store::on_sled::{OnSled, Settings as SledSettings};
@@ -517,12 +517,24 @@ async fn a_full_queue_is_a_clear_refusal_at_the_door_and_attaching_needs_no_room
 }
 
 #[tokio::test]
+async fn an_answer_that_comes_when_time_is_up_is_not_told_as_pending() {
+    let desk = Desk::new().await;
+    let ann = desk.reviewer("ann@example.org", Role::Reviewer, &[]).await;
+    let seat = desk.seat("send_dm", DM).await;
+    let id = seat.call().clone();
+    read_and_decide(&ann, &id, approve).await.unwrap();
+    desk.until(&id, "answered").await;
+    assert!(matches!(seat.time_is_up().await.unwrap(), TimeIsUp::Settled(Delivery::Result { .. })));
+}
+
+#[tokio::test]
 async fn from_the_third_pending_answer_on_the_agent_is_told_to_stop() {
     let desk = Desk::new().await;
     let mut texts = Vec::new();
     for _ in 0..3 {
         let seat = desk.seat("send_dm", DM).await;
-        texts.push(seat.pending().await.unwrap().text);
+        let TimeIsUp::Pending(notice) = seat.time_is_up().await.unwrap() else { panic!("nobody decided") };
+        texts.push(notice.text);
     }
     assert!(texts[0].starts_with("NOT SENT YET. A person must approve this (c_") && texts[0] == texts[1], "{texts:?}");
     assert_eq!(texts[2], "STILL WAITING. Stop calling. Tell the user it awaits approval and go on with other work.");

@@ -225,14 +225,19 @@ struct Watch {
 
 impl Watch {
     async fn run(mut self, mut read: tokio::task::JoinHandle<()>, mut errors: tokio::task::JoinHandle<()>) {
-        let status = self.child.wait().await;
+        let (status, heard_all) = tokio::select! {
+            status = self.child.wait() => (status, false),
+            _ = &mut read => (self.end_the_mute().await, true),
+        };
         if status.as_ref().is_ok_and(|status| status.signal().is_some()) {
             // The guard itself was killed and could end nobody.
             end_group(&self.group, Signal::KILL);
         }
         *self.group.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let drained = async {
-            let _ = (&mut read).await;
+            if !heard_all {
+                let _ = (&mut read).await;
+            }
             let _ = (&mut errors).await;
         };
         let _ = tokio::time::timeout(DRAIN, drained).await;
@@ -241,5 +246,20 @@ impl Watch {
         let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
         self.board.close(&format!("The process of server {} ended ({how}) before it answered.", self.server));
         let _ = self.gone.send(true);
+    }
+
+    /// Standard output is closed: nothing can be answered any more, so a child that lives on is ended.
+    async fn end_the_mute(&mut self) -> std::io::Result<std::process::ExitStatus> {
+        if let Ok(status) = tokio::time::timeout(DRAIN, self.child.wait()).await {
+            return status;
+        }
+        self.board.close(&format!("The process of server {} closed its standard output before it answered.", self.server));
+        for (patience, signal) in [(PATIENCE.1, Signal::TERM), (PATIENCE.0, Signal::KILL)] {
+            end_group(&self.group, signal);
+            if let Ok(status) = tokio::time::timeout(patience, self.child.wait()).await {
+                return status;
+            }
+        }
+        self.child.wait().await
     }
 }

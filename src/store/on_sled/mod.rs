@@ -1,4 +1,4 @@
-//! The embedded engine on sled 0.34: durable when `commit` returns, also after a power cut. One thread writes
+//! The embedded engine on sled 0.34: durable when `commit` returns (docs/operations.md says what is proven). One thread writes
 //! (committer.rs), reads run on blocking threads (reads.rs), and both agree on what is durable (disk.rs). A
 //! state that sled goes back to without a word is noticed (marker.rs). Never use sled's `flush_async`,
 //! `watch_prefix`, merge operators or `generate_id`: they deadlock, block writers or jump. Opened by `serve`.

@@ -157,6 +157,17 @@ async fn messages_outside_any_request_reach_the_listeners() {
 }
 
 #[tokio::test]
+async fn a_child_that_closes_its_output_but_lives_on_is_ended_and_started_again() {
+    let deaf = SERVER.replace("    elif tool == \"tell\":", "    elif tool == \"close\": sys.stdout.flush(); os.close(1)\n    elif tool == \"tell\":");
+    let all = upstreams(python(&deaf), &Bounds::default());
+    let first = peer(&all).await;
+    assert!(matches!(call(&first, "close", None).await, Err(RequestFailure::Unknown(_))));
+    let second = peer(&all).await;
+    assert!(call(&second, "echo", None).await.is_ok());
+    all.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_child_that_dies_during_a_call_leaves_it_unknown_and_is_started_again() {
     let all = upstreams(python(SERVER), &Bounds::default());
     let first = peer(&all).await;
