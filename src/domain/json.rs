@@ -172,7 +172,7 @@ impl Walk<'_> {
         }
         let token = std::str::from_utf8(&self.text[start..self.at]).unwrap_or_default();
         let exact = if token.contains(['.', 'e', 'E']) {
-            token.parse::<f64>().is_ok_and(|double| double.is_finite() && decimal(token) == decimal(&format!("{double:e}")))
+            token.parse::<f64>().is_ok_and(|double| double.is_finite() && decimal(token) == decimal(ryu_js::Buffer::new().format(double)))
         } else {
             token.parse::<i64>().is_ok() || token.parse::<u64>().is_ok()
         };
@@ -306,6 +306,12 @@ mod tests {
         ] {
             assert!(strict(format!("[{text}]").as_bytes()).is_ok(), "{text}");
         }
+    }
+
+    #[test]
+    fn of_two_shortest_forms_the_one_that_clients_write_is_accepted() {
+        // Exactly between …12 and …13: ECMAScript and Python write the even one.
+        assert!(strict(b"[250021587671766.12]").is_ok());
     }
 
     #[test]
