@@ -28,7 +28,8 @@ pub fn reveal(text: &str) -> Vec<Run> {
     let mut runs = Vec::new();
     let mut plain = String::new();
     for (index, &source) in characters.iter().enumerate() {
-        let before = index.checked_sub(1).and_then(|i| characters.get(i)).copied();
+        // Only what stays plain can be the beginning of an emoji.
+        let before = plain.chars().next_back();
         let after = characters.get(index + 1).copied();
         let marked = match hidden::meaning(source) {
             Some(_) if hidden::belongs_to_emoji(before, source, after) => None,
@@ -109,6 +110,12 @@ mod tests {
             assert_eq!(reveal(text), vec![Run::Plain(text.to_owned())], "{text}");
         }
         assert!(reveal("").is_empty());
+    }
+
+    #[test]
+    fn a_joiner_behind_something_that_is_marked_is_marked_too() {
+        let marked = reveal("\u{fe0f}\u{200d}\u{1f600}").into_iter().filter(|run| matches!(run, Run::Marked { .. })).count();
+        assert_eq!(marked, 2);
     }
 
     #[test]
