@@ -1,6 +1,8 @@
 //! A reviewer in a real browser: signs in, reads, decides. Each test is one sitting. Pictures of the pages are left in
 //! `target/screenshots` for people to look at.
 
+mod accessibility;
+
 use crate::world::{Agent, Browser, Desk, Gateway, World, text_of, until};
 use serde_json::{Value, json};
 use thirtyfour::prelude::*;

@@ -13,7 +13,7 @@ pub use agent::{Agent, text_of};
 pub use browser::Browser;
 pub use desk::Desk;
 pub use gateway::{Gateway, World, all_gone};
-pub use real_parts::{EverythingServer, time_server_python};
+pub use real_parts::{EverythingServer, axe, time_server_python};
 pub use sdk::{Sdk, SdkAgent};
 
 use std::future::Future;
