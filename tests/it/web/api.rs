@@ -48,6 +48,21 @@ async fn a_call_has_the_members_of_the_contract_and_a_problem_its_own() {
 }
 
 #[tokio::test]
+async fn asking_for_the_head_of_a_call_does_not_count_as_having_read_it() {
+    let desk = Desk::open().await;
+    let id = desk.hold("hi").await;
+    let (token, browser) = (desk.token("ann@example.org").await, desk.sign_in("ann@example.org").await);
+    let path = format!("/api/v1/calls/{id}");
+    let page = browser.request(Method::HEAD, &format!("/calls/{id}")).send().await.unwrap();
+    let api = desk.api(&token, Method::HEAD, &path, None).await;
+    assert_eq!((page.status(), api.status()), (StatusCode::OK, StatusCode::OK));
+    let call = desk.gate.by_api_token(&token).await.unwrap().unwrap().visible(&id).await.unwrap();
+    let approve = json!({"verdict": "approve", "digest": call.digest, "version": 1});
+    let blind = desk.api(&token, Method::POST, &format!("{path}/decision"), Some(approve)).await;
+    assert_eq!(blind.status(), StatusCode::PRECONDITION_REQUIRED, "no text was served");
+}
+
+#[tokio::test]
 async fn decisions_answer_in_the_order_of_the_contract() {
     let desk = Desk::open().await;
     let id = desk.hold("hi").await;
