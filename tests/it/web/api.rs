@@ -63,6 +63,20 @@ async fn asking_for_the_head_of_a_call_does_not_count_as_having_read_it() {
 }
 
 #[tokio::test]
+async fn an_address_or_query_that_cannot_be_read_is_answered_in_the_form_of_its_part() {
+    let desk = Desk::open().await;
+    let (token, browser) = (desk.token("ann@example.org").await, desk.sign_in("ann@example.org").await);
+    for path in ["/api/v1/calls/%ff", "/api/v1/calls/%ff/outcome"] {
+        let answer = desk.api(&token, Method::GET, path, None).await;
+        assert_eq!((answer.status(), &answer.headers()["content-type"].as_bytes()), (StatusCode::NOT_FOUND, &&b"application/problem+json"[..]), "{path}");
+    }
+    for (path, status) in [("/calls/%ff", 404), ("/sign-in/%ff", 404), ("/audit?before=soon", 422), ("/?show=done&show=needs", 422)] {
+        let answer = browser.request(Method::GET, path).send().await.unwrap();
+        assert_eq!((answer.status().as_u16(), &answer.headers()["content-type"].as_bytes()), (status, &&b"text/html; charset=utf-8"[..]), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn decisions_answer_in_the_order_of_the_contract() {
     let desk = Desk::open().await;
     let id = desk.hold("hi").await;
