@@ -10,6 +10,7 @@ use crate::domain::audit::Entry;
 use crate::domain::json;
 use crate::gate::Failure;
 use askama::Template;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -51,7 +52,8 @@ struct Audit {
 }
 
 /// `GET /audit?before=SEQ&call=c_…`
-pub async fn show(by: SignedIn, State(state): State<WebState>, Query(wanted): Query<Wanted>) -> Response {
+pub async fn show(by: SignedIn, State(state): State<WebState>, wanted: Result<Query<Wanted>, QueryRejection>) -> Response {
+    let Ok(Query(wanted)) = wanted else { return page::wrong_query(&state, &by) };
     match audit(&by, &state, wanted).await {
         Ok(audit) => page::html(&state, StatusCode::OK, &audit),
         Err(failure) => page::failure(&state, Some(&by), &failure),

@@ -13,7 +13,7 @@ use crate::gate::Listed;
 use crate::gate::review::ReviewError;
 use askama::Template;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 
 #[derive(Template)]
@@ -49,14 +49,20 @@ pub struct Banner {
     pub detail: String,
 }
 
-/// `GET /calls/{id}`
-pub async fn show(by: SignedIn, State(state): State<WebState>, Path(id): Path<String>) -> Response {
-    with_banner(&by, &state, &CallId(id), StatusCode::OK, None, "").await
+/// `GET /calls/{id}`; an answer to HEAD carries no text, so it is no view.
+pub async fn show(by: SignedIn, State(state): State<WebState>, method: Method, Path(id): Path<String>) -> Response {
+    let id = CallId(id);
+    let found = if method == Method::HEAD { by.reviewer.look(&id).await } else { by.reviewer.read(&id).await };
+    answer(&by, &state, found, StatusCode::OK, None, "").await
 }
 
 /// The page of a call, served whole, with a word about what the reader just tried.
 pub async fn with_banner(by: &SignedIn, state: &WebState, id: &CallId, status: StatusCode, banner: Option<Banner>, typed: &str) -> Response {
-    match by.reviewer.read(id).await {
+    answer(by, state, by.reviewer.read(id).await, status, banner, typed).await
+}
+
+async fn answer(by: &SignedIn, state: &WebState, found: Result<Listed, ReviewError>, status: StatusCode, banner: Option<Banner>, typed: &str) -> Response {
+    match found {
         Ok(listed) => page::html(state, status, &template(by, state, &listed, banner, typed).await),
         Err(ReviewError::Failure(failure)) => page::failure(state, Some(by), &failure),
         Err(_) => page::no_such_call(state, by),

@@ -1,7 +1,7 @@
 //! What every request passes before any page: the Host check (DNS rebinding), the Origin check of unsafe methods
 //! (forms of other sites), and the headers that tell a browser what Paraph's answers may do. Set by `routes`.
 
-use super::{WebState, page};
+use super::{WebState, form, page};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -14,6 +14,10 @@ const POLICY: &str =
 pub async fn guard(State(state): State<WebState>, request: Request, next: Next) -> Response {
     let mut response = match refusal(&state, &request) {
         Some((title, detail)) => page::refusal(&state, request.uri(), StatusCode::FORBIDDEN, title, detail),
+        // No route takes a path that is no text, and the router would say so in words of its own.
+        None if String::from_utf8(form::octets(request.uri().path())).is_err() => {
+            page::refusal(&state, request.uri(), StatusCode::NOT_FOUND, "There is nothing here", "No page has this address.")
+        }
         None => next.run(request).await,
     };
     let headers = response.headers_mut();

@@ -65,6 +65,11 @@ fn fields(body: &Bytes) -> Vec<(String, String)> {
 }
 
 fn decoded(text: &str) -> String {
+    String::from_utf8_lossy(&octets(text)).into_owned()
+}
+
+/// The bytes behind the percent signs (URL Standard 1.3).
+pub fn octets(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -81,7 +86,7 @@ fn decoded(text: &str) -> String {
         }
         at += 1;
     }
-    String::from_utf8_lossy(&out).into_owned()
+    out
 }
 
 #[cfg(test)]

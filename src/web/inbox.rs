@@ -7,6 +7,7 @@ use super::row::Row;
 use super::session::SignedIn;
 use crate::gate::{Failure, Listed, Query};
 use askama::Template;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query as Parameters, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -52,7 +53,8 @@ struct Inbox {
 }
 
 /// `GET /?show=needs|moving|done|STATE&cursor=…`
-pub async fn show(by: SignedIn, State(state): State<WebState>, Parameters(wanted): Parameters<Wanted>) -> Response {
+pub async fn show(by: SignedIn, State(state): State<WebState>, wanted: Result<Parameters<Wanted>, QueryRejection>) -> Response {
+    let Ok(Parameters(wanted)) = wanted else { return page::wrong_query(&state, &by) };
     match inbox(&by, &state, wanted).await {
         Ok(inbox) => page::html(&state, StatusCode::OK, &inbox),
         Err(failure) => page::failure(&state, Some(&by), &failure),

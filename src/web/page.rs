@@ -87,6 +87,12 @@ pub fn no_such_call(state: &WebState, by: &SignedIn) -> Response {
     problem(state, Some(by), StatusCode::NOT_FOUND, "There is no such call", detail)
 }
 
+/// The page for a query that its path does not take.
+pub fn wrong_query(state: &WebState, by: &SignedIn) -> Response {
+    let detail = "The part of the address after the question mark is not one that a page of Paraph made. Open the page from the navigation.";
+    problem(state, Some(by), StatusCode::UNPROCESSABLE_ENTITY, "This cannot be asked this way", detail)
+}
+
 /// Every path that no route takes.
 pub async fn not_found(State(state): State<WebState>, uri: Uri) -> Response {
     refusal(&state, &uri, StatusCode::NOT_FOUND, "There is nothing here", "No page has this address.")

@@ -48,6 +48,35 @@ async fn a_call_has_the_members_of_the_contract_and_a_problem_its_own() {
 }
 
 #[tokio::test]
+async fn asking_for_the_head_of_a_call_does_not_count_as_having_read_it() {
+    let desk = Desk::open().await;
+    let id = desk.hold("hi").await;
+    let (token, browser) = (desk.token("ann@example.org").await, desk.sign_in("ann@example.org").await);
+    let path = format!("/api/v1/calls/{id}");
+    let page = browser.request(Method::HEAD, &format!("/calls/{id}")).send().await.unwrap();
+    let api = desk.api(&token, Method::HEAD, &path, None).await;
+    assert_eq!((page.status(), api.status()), (StatusCode::OK, StatusCode::OK));
+    let call = desk.gate.by_api_token(&token).await.unwrap().unwrap().visible(&id).await.unwrap();
+    let approve = json!({"verdict": "approve", "digest": call.digest, "version": 1});
+    let blind = desk.api(&token, Method::POST, &format!("{path}/decision"), Some(approve)).await;
+    assert_eq!(blind.status(), StatusCode::PRECONDITION_REQUIRED, "no text was served");
+}
+
+#[tokio::test]
+async fn an_address_or_query_that_cannot_be_read_is_answered_in_the_form_of_its_part() {
+    let desk = Desk::open().await;
+    let (token, browser) = (desk.token("ann@example.org").await, desk.sign_in("ann@example.org").await);
+    for path in ["/api/v1/calls/%ff", "/api/v1/calls/%ff/outcome"] {
+        let answer = desk.api(&token, Method::GET, path, None).await;
+        assert_eq!((answer.status(), &answer.headers()["content-type"].as_bytes()), (StatusCode::NOT_FOUND, &&b"application/problem+json"[..]), "{path}");
+    }
+    for (path, status) in [("/calls/%ff", 404), ("/sign-in/%ff", 404), ("/audit?before=soon", 422), ("/?show=done&show=needs", 422)] {
+        let answer = browser.request(Method::GET, path).send().await.unwrap();
+        assert_eq!((answer.status().as_u16(), &answer.headers()["content-type"].as_bytes()), (status, &&b"text/html; charset=utf-8"[..]), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn decisions_answer_in_the_order_of_the_contract() {
     let desk = Desk::open().await;
     let id = desk.hold("hi").await;
