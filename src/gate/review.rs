@@ -7,6 +7,7 @@ use super::{Failure, Gate};
 use crate::domain::audit::Fact;
 use crate::domain::call::{Call, CallId, Decision, Event, Refusal, State, Verdict, View};
 use crate::domain::digest::Digest;
+use crate::domain::reveal::{Run, reveal};
 use crate::store::{Change, CommitError, Kind, Row};
 use serde_json::json;
 use std::time::Duration;
@@ -87,12 +88,6 @@ impl Reviewer {
         for _ in 0..super::REWRITES {
             let mut call = self.visible(id).await?;
             self.entitled(&call).await?;
-            if decide.edits {
-                return Err(ReviewError::NotYet("editing a call before approving it"));
-            }
-            if decide.verdict == Verdict::RequestChanges {
-                return Err(ReviewError::NotYet("asking for changes"));
-            }
             let now = gate.inner.clock.now();
             if matches!(call.state, State::Held { expires_at } if now >= expires_at) {
                 gate.expire(id).await?;
@@ -101,13 +96,19 @@ impl Reviewer {
             if !matches!(call.state, State::Held { .. }) {
                 return Err(ReviewError::Settled(Box::new(gate.listed(call))));
             }
+            if decide.edits {
+                return Err(ReviewError::NotYet("editing a call before approving it"));
+            }
+            if decide.verdict == Verdict::RequestChanges {
+                return Err(ReviewError::NotYet("asking for changes"));
+            }
             if decide.digest != call.digest || decide.version != call.version {
                 return Err(ReviewError::Stale(Box::new(gate.listed(call))));
             }
             if !call.seen_by(&self.person().email) {
                 return Err(ReviewError::NotShown);
             }
-            let reason = decide.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
+            let reason = decide.reason.as_deref().map(str::trim).filter(|reason| can_be_seen(reason));
             if decide.verdict == Verdict::Reject && reason.is_none() {
                 return Err(ReviewError::Incomplete("a refusal needs a reason: the agent is told it, so that it does not try again"));
             }
@@ -193,6 +194,11 @@ impl Reviewer {
             "approvals": call.approved_by().count(), "needed": call.approvals });
         self.gate().call_fact("call.decided", call, &self.actor(), data)
     }
+}
+
+/// Whether there is anything to read: the agent is told the reason, and an invisible one is none.
+fn can_be_seen(reason: &str) -> bool {
+    reveal(reason).iter().any(|run| matches!(run, Run::Plain(text) if !text.trim().is_empty()))
 }
 
 impl Gate {

@@ -337,6 +337,8 @@ async fn the_second_click_learns_who_was_first() {
     let id = seat.call().clone();
     let shown = ben.read(&id).await.unwrap();
     read_and_decide(&ann, &id, reject).await.unwrap();
+    let changes = Decide { verdict: Verdict::RequestChanges, ..reject(&shown.call) };
+    assert!(matches!(ben.decide(&id, changes).await, Err(ReviewError::Settled(_))));
     let Err(ReviewError::Settled(as_it_is)) = ben.decide(&id, approve(&shown.call)).await else { panic!("two decisions counted") };
     assert_eq!(as_it_is.to_json()["decisions"][0]["by"], "ann@example.org");
     assert_eq!(desk.upstream.count(DM), 0);
@@ -369,8 +371,10 @@ async fn a_decision_needs_the_text_that_was_shown_and_all_of_it() {
     assert!(matches!(ann.decide(&call.id, other).await, Err(ReviewError::Stale(_))));
     let old = Decide { version: 7, ..approve(&call) };
     assert!(matches!(ann.decide(&call.id, old).await, Err(ReviewError::Stale(_))));
-    let silent = Decide { reason: Some("  ".into()), ..reject(&call) };
-    assert!(matches!(ann.decide(&call.id, silent).await, Err(ReviewError::Incomplete(_))));
+    for invisible in ["  ", " \u{200b} ", "\u{2063}\u{ad}"] {
+        let silent = Decide { reason: Some(invisible.into()), ..reject(&call) };
+        assert!(matches!(ann.decide(&call.id, silent).await, Err(ReviewError::Incomplete(_))));
+    }
     assert!(ann.decide(&call.id, approve(&call)).await.is_ok());
 }
 
