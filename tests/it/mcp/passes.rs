@@ -83,20 +83,26 @@ async fn methods_of_the_revision_and_the_operators_own_pass() {
     assert!(world.behind.of("notifications/other").is_empty());
 }
 
+/// Waits until the server behind has got a message of this method; one that never comes fails the test.
+async fn reached(world: &World, method: &str) {
+    let comes = async {
+        while world.behind.of(method).is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), comes).await.unwrap_or_else(|_| panic!("{method} never reached the server"));
+}
+
 #[tokio::test]
 async fn a_cancel_of_a_forwarded_call_reaches_the_server_under_its_own_id() {
     let world = World::new().await.ready().await;
     let request = world.request(Method::POST, "demo").body(call(77, "read_slow", "{}"));
     let slow = tokio::spawn(answer(request));
-    while world.behind.of("tools/call").is_empty() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    reached(&world, "tools/call").await;
     let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":77}}"#;
     assert_eq!(world.post(cancel).await.status, 202);
     assert_eq!(slow.await.unwrap().status, 202);
-    while world.behind.of("notifications/cancelled").is_empty() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    reached(&world, "notifications/cancelled").await;
     assert_eq!(world.behind.of("notifications/cancelled")[0]["params"]["requestId"], world.behind.of("tools/call")[0]["id"]);
     world.behind.go.notify_one();
 }
