@@ -256,6 +256,10 @@ async fn after_a_cancel_an_approval_waits_as_a_permit_for_the_identical_call() {
     assert_eq!(ann.look(&id).await.unwrap().to_json()["on_approval"], "permit");
     read_and_decide(&ann, &id, approve).await.unwrap();
     desk.later(Duration::from_secs(60)).await;
+    // A gate that sent it anyway gets its chance to be seen.
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
     assert_eq!((desk.call(&id).await.state.word(), desk.upstream.count(DM)), ("approved", 0));
     let mut again = desk.seat("send_dm", DM).await;
     assert!(matches!(again.settled().await.unwrap(), Delivery::Result { earlier: None, .. }));
