@@ -107,6 +107,7 @@ pub async fn start(config: Config, guard_program: PathBuf) -> Result<Running, St
     let upstreams = Arc::new(Upstreams::new(config.servers.clone(), &config.bounds, guard_program));
     let gate = Gate::open(Arc::new(store.clone()) as Arc<dyn Store>, upstreams.clone(), clock, settings_of(&config));
     let lost = gate.recover().await?;
+    gate.resume_work().await?;
     if lost > 0 {
         tracing::warn!(calls = lost, "Paraph had stopped while calls were being sent; a person must say what became of them");
     }
@@ -280,5 +281,12 @@ fn settings_of(config: &Config) -> Settings {
         // A held call writes one letter, so the smaller of the two bounds is the one that holds.
         hold.max_held = hold.max_held.min(config.bounds.outbox);
     }
-    Settings { hold, servers, audit_queue: config.bounds.audit_queue, in_flight_per_server: config.bounds.in_flight_per_server, letters }
+    Settings {
+        hold,
+        servers,
+        audit_queue: config.bounds.audit_queue,
+        in_flight_per_server: config.bounds.in_flight_per_server,
+        letters,
+        keep_text: config.store.keep_text,
+    }
 }

@@ -67,6 +67,15 @@ pub struct Listen {
 pub struct StoreConfig {
     /// The data folder.
     pub path: PathBuf,
+    /// How long after its end a call keeps its texts.
+    pub keep_text: Duration,
+}
+
+impl StoreConfig {
+    /// A data folder, everything else as it is without a config.
+    pub fn at(path: PathBuf) -> StoreConfig {
+        StoreConfig { path, keep_text: sections::KEEP_TEXT }
+    }
 }
 
 /// `[bounds]` (semantics.md 34).

@@ -13,6 +13,8 @@ use std::time::Duration;
 pub(super) const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 /// The least time where zero makes no sense.
 pub(super) const SHORTEST: Duration = Duration::from_millis(1);
+/// Texts are kept this long unless the config says otherwise.
+pub(super) const KEEP_TEXT: Duration = Duration::from_secs(90 * 24 * 3600);
 const HOUR: Duration = Duration::from_secs(3600);
 /// Counts of calls, letters and sessions.
 const MOST: u64 = 10_000_000;
@@ -89,7 +91,7 @@ fn check_exposure(listen: &Listen, source: &mut Source<'_>) {
 }
 
 pub(super) fn store(file: &mut Section<'_>, source: &mut Source<'_>) -> StoreConfig {
-    let mut store = StoreConfig { path: source.resolve("data") };
+    let mut store = StoreConfig::at(source.resolve("data"));
     let Some(mut section) = file.take(source, "store").and_then(|node| node.section(source, TABLE)) else { return store };
     if let Some(node) = section.take(source, "engine") {
         node.choice(source, "an engine", &[("sled", ())], &["postgres"]);
@@ -97,8 +99,10 @@ pub(super) fn store(file: &mut Section<'_>, source: &mut Source<'_>) -> StoreCon
     if let Some(node) = section.take(source, "path") {
         set(&mut store.path, folder(&node, source));
     }
+    if let Some(node) = section.take(source, "keep_text") {
+        set(&mut store.keep_text, node.time(source, HOUR, LONGEST * 20));
+    }
     section.later(source, "url");
-    section.later(source, "keep_text");
     section.finish(source);
     store
 }

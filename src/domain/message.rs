@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// To whom and what text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,6 +159,14 @@ fn words(name: &str) -> Vec<String> {
     words
 }
 
+/// Whether one text looks like a version of the other: of all their words, at least three in ten stand in both.
+pub fn alike(one: &str, other: &str) -> bool {
+    let words = |text: &str| words(text).into_iter().collect::<BTreeSet<String>>();
+    let (one, other) = (words(one), words(other));
+    let (shared, all) = (one.intersection(&other).count(), one.union(&other).count());
+    all > 0 && shared * 10 >= all * 3
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,6 +207,13 @@ mod tests {
         ] {
             assert_eq!(found(tool, &arguments), Some(("@bob".into(), "hi".into(), true)), "{tool}");
         }
+    }
+
+    #[test]
+    fn a_mended_text_is_alike_and_another_subject_is_not() {
+        assert!(alike("Hey, you owe me 40 euros since May!", "Hi, may I remind you of the 40 euros since May?"));
+        assert!(!alike("Hey, you owe me 40 euros since May!", "Shall we have lunch on Friday?"));
+        assert!(!alike("", ""));
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub mod hold;
 pub mod json;
 pub mod letter;
 pub mod message;
+pub mod pause;
 pub mod people;
 pub mod policy;
+pub mod recipient;
 pub mod reveal;

@@ -1,18 +1,21 @@
 //! Step 1 of a call's life: what becomes of it at the door. The order is fixed (semantics.md 1): attach to an
-//! open call or an undelivered outcome, then the policy, then the bounds, then the commit. Whatever cannot be
+//! open call or an undelivered outcome, then the pause, then the policy, then the bounds, then the commit. Whatever cannot be
 //! judged is denied. Called by `mcp` with the one strictly parsed value.
 
 use super::forward::Pass;
-use super::hold::{Held, Seat};
+use super::hold::{Before, Held, Seat};
 use super::notice::{self, Notice, Wording};
+use super::pause::PAUSED;
+use super::refusals::{CLOSED, THREE_REFUSALS};
 use super::{Failure, Gate};
 use crate::domain::audit::Fact;
-use crate::domain::call::{AskKey, Call, CallId, State};
+use crate::domain::call::{AskKey, Call, CallId, Outcome, OutcomeKind, State};
 use crate::domain::digest::Digest;
-use crate::domain::message;
+use crate::domain::message::{self, Message};
 use crate::domain::people::Agent;
 use crate::domain::policy::{Action, Asked, Judgement};
-use crate::store::{Change, CommitError};
+use crate::domain::recipient::RecipientKey;
+use crate::store::{Change, CommitError, Seen};
 use serde_json::{Value, json};
 
 /// One `tools/call` as it was parsed: once, strictly.
@@ -56,15 +59,36 @@ impl Gate {
             if let Some(call) = newest.as_ref().filter(|call| self.attaches(call)) {
                 return Ok(Admission::Waiting(self.attach(call).await?));
             }
-            let judgement = self.judge(&ask);
+            let reads = self.reads(&ask);
+            let mut seen = Vec::new();
+            if !reads {
+                let pause = self.pause_record().await?;
+                if let Some(stopped) = &pause.stopped {
+                    return self.deny(&ask, &digest, refusal(PAUSED, &stopped.reason)).await;
+                }
+                seen.push(Gate::not_paused_since(&pause));
+            }
+            let mut judgement = self.judge(&ask);
+            let message = self.message_in(&ask);
+            if let (Some(message), Action::Allow | Action::RequireApproval) = (&message, judgement.action) {
+                let recipient = RecipientKey::of(&ask.agent.name, &ask.server, &message.to);
+                let (closed, as_seen) = self.way_to(&recipient, &ask.agent.name, &ask.server).await?;
+                seen.push(as_seen);
+                if closed {
+                    judgement = refusal(THREE_REFUSALS, CLOSED);
+                }
+            }
             match judgement.action {
-                Action::Allow => return Ok(Admission::Allowed(Box::new(Pass::new(self.clone(), ask, digest, judgement.rule)))),
+                Action::Allow => match Pass::new(self.clone(), ask.clone(), digest.clone(), judgement.rule, reads, seen).await? {
+                    Some(pass) => return Ok(Admission::Allowed(Box::new(pass))),
+                    None => continue,
+                },
                 Action::Deny => return self.deny(&ask, &digest, judgement).await,
                 Action::Hide => {
                     self.record(self.verdict_fact("call.denied", &ask, &digest, &judgement.rule)).await?;
                     return Ok(Admission::Unknown);
                 }
-                Action::RequireApproval => match self.hold(&ask, &digest, judgement, newest.map(|call| call.id)).await? {
+                Action::RequireApproval => match self.hold(&ask, &digest, judgement, Before { newest, message, seen }).await? {
                     Held::Seated(seat) => return Ok(Admission::Waiting(seat)),
                     Held::Full(notice) => return Ok(Admission::Refused(notice)),
                     Held::Moved => {}
@@ -85,6 +109,8 @@ impl Gate {
         match &call.state {
             State::Held { .. } | State::Approved { .. } | State::Sending { .. } | State::Unconfirmed { .. } => true,
             State::Rejected { at, .. } | State::ChangesRequested { at, .. } => now < *at + hold.refuse_again_for,
+            // A person looked into it for this agent: told once, however late it asks (semantics.md 20).
+            State::Answered { outcome: Outcome { kind: OutcomeKind::Told, .. }, .. } => !call.delivered,
             State::Answered { at, .. } | State::Expired { at } | State::Withdrawn { at, .. } | State::Lapsed { at } => {
                 !call.delivered && now < *at + hold.outcome_for
             }
@@ -123,8 +149,19 @@ impl Gate {
     pub(super) fn judge(&self, ask: &Ask) -> Judgement {
         match self.inner.settings.servers.get(&ask.server) {
             Some(settings) => settings.policy.judge(&Asked { agent: &ask.agent.name, tool: &ask.tool, arguments: &ask.value }),
-            None => Judgement { action: Action::Deny, rule: "no-such-server".into(), reason: None, reviewers: Vec::new(), approvals: 1, expires_in: None },
+            None => Judgement { reason: None, ..refusal("no-such-server", "") },
         }
+    }
+
+    /// Whether an operator declared that the tool only reads.
+    fn reads(&self, ask: &Ask) -> bool {
+        self.inner.settings.servers.get(&ask.server).is_some_and(|settings| settings.policy.reads(&ask.tool))
+    }
+
+    /// The message in the arguments, as the page will show it.
+    fn message_in(&self, ask: &Ask) -> Option<Message> {
+        let configured = self.inner.settings.servers.get(&ask.server).and_then(|settings| settings.messages.get(&ask.tool));
+        message::find(&ask.tool, &ask.value, configured)
     }
 
     async fn deny(&self, ask: &Ask, digest: &Digest, judgement: Judgement) -> Result<Admission, Failure> {
@@ -149,9 +186,23 @@ impl Gate {
         }
     }
 
+    /// Writes a fact durably unless what was seen is not so any more; whether it was written.
+    pub(super) async fn record_if(&self, fact: Fact, seen: Vec<Seen>) -> Result<bool, Failure> {
+        match self.inner.store.commit(Change { seen, ..Change::of_facts(self.inner.clock.now(), vec![fact]) }).await {
+            Ok(_) => Ok(true),
+            Err(CommitError::Conflict) => Ok(false),
+            Err(error @ (CommitError::Full { .. } | CommitError::Store(_) | CommitError::Lost)) => Err(self.failed(&error)),
+        }
+    }
+
     /// Writes a fact durably.
     pub(super) async fn record(&self, fact: Fact) -> Result<(), Failure> {
         let change = Change::of_facts(self.inner.clock.now(), vec![fact]);
         self.inner.store.commit(change).await.map(drop).map_err(|e| self.failed(&e))
     }
+}
+
+/// A denial that no rule of the policy speaks.
+fn refusal(rule: &str, reason: &str) -> Judgement {
+    Judgement { action: Action::Deny, rule: rule.into(), reason: Some(reason.into()), reviewers: Vec::new(), approvals: 1, expires_in: None }
 }

@@ -6,42 +6,44 @@ use super::upstream::{Outgoing, Relay, Sent, Ticket};
 use super::{Failure, Gate};
 use crate::domain::audit::Fact;
 use crate::domain::digest::Digest;
+use crate::store::Seen;
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// The right to forward one allowed call once.
 pub struct Pass {
     gate: Gate,
     ask: Ask,
     digest: Digest,
-    rule: String,
+    _under_way: TaskTrackerToken,
 }
 
 impl Pass {
-    pub(super) fn new(gate: Gate, ask: Ask, digest: Digest, rule: String) -> Pass {
-        Pass { gate, ask, digest, rule }
+    /// `None` when what the verdict rests on is not so any more: judge again.
+    pub(super) async fn new(gate: Gate, ask: Ask, digest: Digest, rule: String, reads: bool, seen: Vec<Seen>) -> Result<Option<Pass>, Failure> {
+        // A stop waits for it: its end is still to be written.
+        let under_way = gate.inner.lives.sends.token();
+        let fact = gate.verdict_fact("call.allowed", &ask, &digest, &rule);
+        if reads {
+            gate.inner.behind.push(fact).await;
+        } else if !gate.record_if(fact, seen).await? {
+            return Ok(None);
+        }
+        Ok(Some(Pass { gate, ask, digest, _under_way: under_way }))
     }
 
     /// Sends the call and waits for its end.
-    pub async fn send(self, relay: Option<Relay>, cancel: CancellationToken) -> Result<Sent, Failure> {
-        let Pass { gate, ask, digest, rule } = self;
-        // A stop waits for it: its end is still to be written.
-        let _under_way = gate.inner.lives.sends.token();
-        let fact = gate.verdict_fact("call.allowed", &ask, &digest, &rule);
-        let reads = gate.inner.settings.servers.get(&ask.server).is_some_and(|settings| settings.policy.reads(&ask.tool));
-        if reads {
-            gate.inner.behind.push(fact).await;
-        } else {
-            gate.record(fact).await?;
-        }
+    pub async fn send(self, relay: Option<Relay>, cancel: CancellationToken) -> Sent {
+        let Pass { gate, ask, digest, _under_way } = self;
         let (server, tool, agent) = (ask.server.clone(), ask.tool.clone(), ask.agent.name.clone());
         let ticket =
             Ticket::new(Outgoing { server: ask.server, agent: ask.agent.name, tool: ask.tool, arguments: ask.arguments, meta: ask.meta, relay, cancel });
         let sent = gate.inner.upstream.send(ticket).await;
         let data = json!({ "server": server, "tool": tool, "digest": digest, "end": end_of(&sent), "body": body_of(&sent).map(|body| Digest::of_bytes(body.get().as_bytes())) });
         gate.inner.behind.push(Fact { kind: "call.ended", call: None, actor: format!("agent:{agent}"), data }).await;
-        Ok(sent)
+        sent
     }
 }
 

@@ -3,6 +3,7 @@
 //! again: a decision between the two is never missed. Called by `admit`; the seat is driven by `mcp`.
 
 use super::admit::Ask;
+use super::kin::REVISES;
 use super::notice::{self, Notice};
 use super::waiters::Place;
 use super::{Failure, Gate};
@@ -10,9 +11,10 @@ use crate::domain::audit::Fact;
 use crate::domain::call::{Call, CallId, OutcomeKind, State, Terms};
 use crate::domain::digest::Digest;
 use crate::domain::letter::{Letter, Occasion};
-use crate::domain::message;
+use crate::domain::message::Message;
 use crate::domain::policy::Judgement;
-use crate::store::{CallWrite, Change, CommitError, Room, Row};
+use crate::domain::recipient::RecipientKey;
+use crate::store::{CallWrite, Change, CommitError, Room, Row, Seen};
 use serde_json::json;
 use std::time::Duration;
 
@@ -64,11 +66,23 @@ pub enum TimeIsUp {
     Settled(Delivery),
 }
 
+/// What was found before a call is held.
+pub(super) struct Before {
+    /// The newest identical call.
+    pub newest: Option<Call>,
+    /// The message in the arguments.
+    pub message: Option<Message>,
+    /// What must still be so when the hold is written.
+    pub seen: Vec<Seen>,
+}
+
 impl Gate {
-    pub(super) async fn hold(&self, ask: &Ask, digest: &Digest, judgement: Judgement, after: Option<CallId>) -> Result<Held, Failure> {
+    pub(super) async fn hold(&self, ask: &Ask, digest: &Digest, judgement: Judgement, before: Before) -> Result<Held, Failure> {
         let now = self.inner.clock.now();
         let hold = &self.inner.settings.hold;
-        let configured = self.inner.settings.servers.get(&ask.server).and_then(|settings| settings.messages.get(&ask.tool));
+        let Before { newest, message, seen } = before;
+        let recipient = message.as_ref().map(|message| RecipientKey::of(&ask.agent.name, &ask.server, &message.to));
+        let revises = self.revised_by(ask, message.as_ref(), recipient.as_ref()).await?;
         let mut bits = [0u8; 16];
         self.inner.clock.random(&mut bits);
         let expires_in = judgement.expires_in.unwrap_or(hold.expires_in);
@@ -87,13 +101,17 @@ impl Gate {
             reason: judgement.reason,
             reviewers: judgement.reviewers,
             approvals: judgement.approvals,
-            message: message::find(&ask.tool, &ask.value, configured),
+            message,
+            recipient,
+            last_sent: newest.as_ref().and_then(|call| call.sent_at().or(call.last_sent)),
+            revises,
             meta_dropped: drops_meta(ask),
             trace: ask.trace.clone(),
             held_at: now,
             terms: Terms { expires_in, undo: hold.undo, permit_for: hold.permit_for },
             cancelled: false,
             delivered: false,
+            erased_at: None,
             decisions: Vec::new(),
             views: Vec::new(),
         };
@@ -102,6 +120,9 @@ impl Gate {
         fact.data["approvals"] = json!(call.approvals);
         fact.data["reviewers"] = json!(call.reviewers);
         fact.data["expires_at"] = json!(now + expires_in);
+        if let Some(revised) = &call.revises {
+            fact.data["revises"] = json!(revised);
+        }
         let letter = Letter {
             id: format!("held-{}", call.id),
             revision: 1,
@@ -113,7 +134,12 @@ impl Gate {
             delivered_to: Vec::new(),
         };
         let change = Change {
-            call: Some(CallWrite { call: call.clone(), after, room: Some(Room { total: hold.max_held, of_agent: hold.max_held_per_agent }) }),
+            seen,
+            call: Some(CallWrite {
+                call: call.clone(),
+                after: newest.map(|call| call.id),
+                room: Some(Room { total: hold.max_held, of_agent: hold.max_held_per_agent }),
+            }),
             rows: if self.inner.settings.letters { vec![Row::Letter(letter)] } else { Vec::new() },
             ..Change::of_facts(now, vec![fact])
         };
@@ -177,7 +203,7 @@ impl Seat {
         }
         Ok(match delivery(&call, self.late) {
             Some(delivery) => TimeIsUp::Settled(delivery),
-            None => TimeIsUp::Pending(notice::pending(&call, answers)),
+            None => TimeIsUp::Pending(notice::pending(&call, answers, self.gate.waits_before(&call).await?.as_ref())),
         })
     }
 
@@ -211,7 +237,7 @@ impl Seat {
 /// Whether `_meta` has members that a held call does not keep; the page says so.
 fn drops_meta(ask: &Ask) -> bool {
     let members: Option<serde_json::Map<String, serde_json::Value>> = ask.meta.as_ref().and_then(|meta| serde_json::from_str(meta).ok());
-    members.is_some_and(|members| members.keys().any(|name| !ask.trace.iter().any(|(kept, _)| kept == name)))
+    members.is_some_and(|members| members.keys().any(|name| name != REVISES && !ask.trace.iter().any(|(kept, _)| kept == name)))
 }
 
 fn delivery(call: &Call, late: bool) -> Option<Delivery> {

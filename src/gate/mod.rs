@@ -1,6 +1,6 @@
 //! The gate: the only writer of call states. Edges ask it, engines keep what it decides.
 //! One step of a call's life per file, in this order: `admit` → `hold` → `review` → `release`, with `expire`,
-//! `cancel` and `recover` beside; `people` and `signin` say who somebody is. Made by `serve`, used by `mcp`, `web`,
+//! `cancel`, `pause`, `resolve`, `refusals`, `erase` and `recover` beside; `people` and `signin` say who somebody is. Made by `serve`, used by `mcp`, `web`,
 //! `notify` and `cli`.
 
 mod admit;
@@ -8,15 +8,20 @@ mod behind;
 mod cancel;
 mod clock;
 mod deadlines;
+mod erase;
 mod expire;
 mod failure;
 mod forward;
 mod hold;
+mod kin;
 pub mod letters;
 mod notice;
+pub mod pause;
 pub mod people;
 mod recover;
+mod refusals;
 mod release;
+pub mod resolve;
 pub mod review;
 mod reviewer;
 mod signin;
@@ -47,7 +52,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// What the operator wrote, as far as the gate needs it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Waiting times and bounds of held calls.
     pub hold: HoldSettings,
@@ -59,6 +64,21 @@ pub struct Settings {
     pub in_flight_per_server: usize,
     /// Whether holds write letters.
     pub letters: bool,
+    /// How long after its end a call keeps its texts.
+    pub keep_text: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            hold: HoldSettings::default(),
+            servers: BTreeMap::new(),
+            audit_queue: 10_000,
+            in_flight_per_server: 256,
+            letters: false,
+            keep_text: Duration::from_secs(90 * 24 * 3600),
+        }
+    }
 }
 
 /// One server's rules.

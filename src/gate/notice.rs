@@ -89,8 +89,8 @@ pub fn limited(wording: Wording, what: &str, now: Timestamp, retry_after: Durati
     Facts { id: None, state: "limited", rule: None, reason: Some(what), digest: None, expires_at: None, retry_after: Some(retry_after) }.notice(text)
 }
 
-/// The pending answer; `answers` counts this one.
-pub fn pending(call: &Call, answers: u32) -> Notice {
+/// The pending answer; `answers` counts this one, `before` is a call to the same recipient that waits already.
+pub fn pending(call: &Call, answers: u32, before: Option<&CallId>) -> Notice {
     let wording = Wording { message: call.message.is_some() };
     match &call.state {
         State::Approved { release_at, .. } if !call.cancelled => approved(call, Some(*release_at)),
@@ -109,14 +109,19 @@ pub fn pending(call: &Call, answers: u32) -> Notice {
                 "STILL WAITING. Stop calling. Tell the user it awaits approval and go on with other work.".to_owned()
             } else {
                 let by_itself = if call.cancelled { String::new() } else { format!(" It is {done} when they do, even if you do not ask again.") };
+                let other = before.map_or_else(String::new, |id| format!(" Another call of yours to the same recipient waits already ({id})."));
                 format!(
-                    "{} YET. A person must approve this ({}).{by_itself} Do not reword it or {send} it another way. To wait, call again with exactly the same arguments.",
+                    "{} YET. A person must approve this ({}).{by_itself}{other} Do not reword it or {send} it another way. To wait, call again with exactly the same arguments.",
                     wording.not(),
                     call.id
                 )
             };
             let expires_at = if let State::Held { expires_at } = &call.state { Some(*expires_at) } else { None };
-            facts_of(call, call.reason.as_deref(), expires_at, Some(Duration::from_secs(15))).notice(text)
+            let mut notice = facts_of(call, call.reason.as_deref(), expires_at, Some(Duration::from_secs(15))).notice(text);
+            if let Some(id) = before {
+                notice.meta["waitsBefore"] = json!(id);
+            }
+            notice
         }
     }
 }
@@ -137,12 +142,12 @@ pub fn settled(call: &Call) -> Option<Notice> {
     let (text, reason) = match &call.state {
         State::Held { .. } | State::Approved { .. } | State::Sending { .. } => return None,
         State::Answered { outcome: Outcome { kind: OutcomeKind::Ok | OutcomeKind::ToolError | OutcomeKind::ProtocolError, .. }, .. } => return None,
-        State::Answered { outcome: Outcome { kind: OutcomeKind::Told, body }, .. } => (format!("A person looked into it: {}", quoted(body)), None),
+        State::Answered { outcome: outcome @ Outcome { kind: OutcomeKind::Told, .. }, .. } => (told(wording, outcome), None),
         State::Rejected { reason, .. } => {
-            (format!("{not}. A person refused: {}. Do not re{send} it, also not reworded, unless the user asks.", quoted(reason)), Some(reason.as_str()))
+            (format!("{not}. A person refused{}. Do not re{send} it, also not reworded, unless the user asks.", because(reason)), Some(reason.as_str()))
         }
         State::ChangesRequested { reason, .. } => {
-            (format!("{not}. A person asked for changes. This is not a tool failure. Do not {send} it unchanged: {}.", quoted(reason)), Some(reason.as_str()))
+            (format!("{not}. A person asked for changes. This is not a tool failure. Do not {send} it unchanged{}.", because(reason)), Some(reason.as_str()))
         }
         State::Expired { .. } => (format!("{not}. Nobody decided in time. Tell the user."), None),
         State::Withdrawn { why, .. } => (format!("{not}. It was taken back. Tell the user."), Some(why.as_str())),
@@ -161,6 +166,23 @@ pub fn sent_earlier(call: &Call, at: Timestamp) -> String {
 
 fn facts_of<'a>(call: &'a Call, reason: Option<&'a str>, expires_at: Option<Timestamp>, retry_after: Option<Duration>) -> Facts<'a> {
     Facts { id: Some(&call.id), state: call.state.word(), rule: Some(&call.rule), reason, digest: Some(&call.digest), expires_at, retry_after }
+}
+
+/// What a person found out about a call of which nobody knew whether it left.
+fn told(wording: Wording, outcome: &Outcome) -> String {
+    let (done, send) = (wording.done(), wording.send());
+    let Some(told) = outcome.as_told() else { return format!("A person looked into whether it was {done}. Ask the user before you {send} it again.") };
+    let note = told.note.as_deref().map_or_else(String::new, because);
+    if told.sent {
+        format!("{}. A person checked: it was {done}{note}. Do not {send} it again.", done.to_uppercase())
+    } else {
+        format!("{}. A person checked: it was not {done}{note}. Ask the user before you {send} it again.", wording.not())
+    }
+}
+
+/// Somebody's reason behind a colon; nothing once its text is erased.
+fn because(reason: &str) -> String {
+    if reason.trim().is_empty() { String::new() } else { format!(": {}", quoted(reason)) }
 }
 
 fn clip(reason: &str) -> String {

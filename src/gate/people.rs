@@ -165,7 +165,28 @@ impl Gate {
         let email = person.email.clone();
         let next = Person { revision: person.revision + 1, disabled_at: Some(self.inner.clock.now()), ..person };
         let unknown = PeopleError::Unknown { what: "active person", name: email.clone() };
-        self.write_row(Row::Person(next), operator_fact("person.disabled", json!({ "person": email })), &unknown).await
+        self.write_row(Row::Person(next), operator_fact("person.disabled", json!({ "person": email })), &unknown).await?;
+        Ok(self.void_approvals(&email).await?)
+    }
+
+    /// What this person approved and has not left goes back to held (semantics.md 21).
+    async fn void_approvals(&self, email: &str) -> Result<(), Failure> {
+        let mut query = Query { states: vec!["held".to_owned(), "approved".to_owned()], limit: 100, ..Query::default() };
+        loop {
+            let page = self.inner.store.calls(&query).await.map_err(|e| self.failed(&e))?;
+            for call in &page.calls {
+                self.rewrite(&call.id, |call| {
+                    let next = call.without(email, self.now())?;
+                    let fact = self.call_fact("call.undone", &next, "operator", json!({ "why": "person.disabled" }));
+                    Some((next, fact))
+                })
+                .await?;
+            }
+            if page.next.is_none() {
+                return Ok(());
+            }
+            query.cursor = page.next;
+        }
     }
 
     /// Makes a one-time sign-in secret; the caller puts it into a link.

@@ -41,6 +41,33 @@ impl Gate {
         }
     }
 
+    /// For a gateway that is about to serve, with its config: undo windows run again in full, because nobody could
+    /// use them while it was down, and calls of servers that are not there any more are taken back.
+    pub async fn resume_work(&self) -> Result<(), Failure> {
+        let mut query = Query { states: vec!["held".into(), "approved".into()], limit: TOGETHER, ..Query::default() };
+        loop {
+            let page = self.inner.store.calls(&query).await.map_err(|e| self.failed(&e))?;
+            for call in &page.calls {
+                if !self.inner.settings.servers.contains_key(&call.server) {
+                    self.withdraw(&call.id, "the server is not in the config any more", "paraph").await?;
+                    continue;
+                }
+                self.rewrite(&call.id, |call| {
+                    let next = call.window_again(self.inner.clock.now())?;
+                    let fact = self.call_fact("call.window_again", &next, "paraph", json!({}));
+                    Some((next, fact))
+                })
+                .await?;
+            }
+            if page.next.is_none() {
+                // Not for one command on a closed store: it may not know the config's `keep_text`.
+                self.keep(self.clone().keep_forgetting());
+                return Ok(());
+            }
+            query.cursor = page.next;
+        }
+    }
+
     /// Writes down that everything is written; the next start can tell it from a crash.
     pub(super) async fn close_books(&self) -> Result<(), Failure> {
         let head = self.audit_head().await?;

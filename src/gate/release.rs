@@ -11,7 +11,7 @@ use crate::domain::call::{Call, CallId, Event, Outcome, OutcomeKind, Refusal, St
 use crate::domain::digest::Digest;
 use crate::domain::json;
 use crate::domain::policy::{Action, Asked};
-use crate::store::{Change, CommitError, Kind, Row};
+use crate::store::{Change, CommitError, Kind, Row, Seen};
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -100,8 +100,14 @@ impl Gate {
         if call.is_permit() {
             return Ok(());
         }
-        if let Some(why) = self.stands_against(&call).await? {
-            return self.withdraw(id, &why, "policy").await;
+        let pause = self.pause_record().await?;
+        if pause.stopped.is_some() {
+            return Ok(());
+        }
+        let mut seen = vec![Gate::not_paused_since(&pause)];
+        match self.stands_against(&call).await? {
+            Ok(agent) => seen.push(agent),
+            Err(why) => return self.withdraw(id, &why, "policy").await,
         }
         let now = self.inner.clock.now();
         let sending = match call.after(&Event::Send, now) {
@@ -110,7 +116,7 @@ impl Gate {
             Err(Refusal::TooEarly | Refusal::Settled(_) | Refusal::OutOfOrder(_)) => return Ok(()),
         };
         let fact = self.call_fact("call.sending", &sending, "paraph", json!({ "digest": sending.digest }));
-        match self.inner.store.commit(Change::of_call(now, sending.clone(), fact)).await {
+        match self.inner.store.commit(Change { seen, ..Change::of_call(now, sending.clone(), fact) }).await {
             Ok(_) => {}
             // A lost acknowledgement is never taken for a yes: recovery will find the call in `Sending`.
             Err(CommitError::Conflict) => return Ok(()),
@@ -122,26 +128,26 @@ impl Gate {
         self.end(id, sent).await
     }
 
-    /// What forbids the send now although it was approved: changed bytes, a deny rule, a revoked agent.
-    async fn stands_against(&self, call: &Call) -> Result<Option<String>, Failure> {
+    /// What forbids the send now although it was approved: changed bytes, a deny rule, a revoked agent. If nothing
+    /// does, the agent's record as it was seen: a revocation that is faster than the send wins.
+    async fn stands_against(&self, call: &Call) -> Result<Result<Seen, String>, Failure> {
         let Ok(arguments) = json::strict(call.arguments.as_bytes()) else {
-            return Ok(Some("its stored arguments cannot be read".into()));
+            return Ok(Err("its stored arguments cannot be read".into()));
         };
         if Digest::of_call(&call.server, &call.tool, &arguments) != call.digest {
-            return Ok(Some("its stored arguments are not the ones that were approved".into()));
+            return Ok(Err("its stored arguments are not the ones that were approved".into()));
         }
-        let agent = self.inner.store.row(Kind::Agent, &call.agent).await.map_err(|e| self.failed(&e))?;
-        let active = matches!(&agent, Some(Row::Agent(agent)) if agent.revoked_at.is_none() && agent.may_use(&call.server));
-        if !active {
-            return Ok(Some("its agent was revoked".into()));
-        }
+        let agent = match self.inner.store.row(Kind::Agent, &call.agent).await.map_err(|e| self.failed(&e))? {
+            Some(Row::Agent(agent)) if agent.revoked_at.is_none() && agent.may_use(&call.server) => agent,
+            _ => return Ok(Err("its agent was revoked".into())),
+        };
         let Some(settings) = self.inner.settings.servers.get(&call.server) else {
-            return Ok(Some("the server is not in the config any more".into()));
+            return Ok(Err("the server is not in the config any more".into()));
         };
         let judged = settings.policy.judge(&Asked { agent: &call.agent, tool: &call.tool, arguments: &arguments });
         Ok(match judged.action {
-            Action::Deny | Action::Hide => Some(format!("rule {} refuses it now", judged.rule)),
-            Action::Allow | Action::RequireApproval => None,
+            Action::Deny | Action::Hide => Err(format!("rule {} refuses it now", judged.rule)),
+            Action::Allow | Action::RequireApproval => Ok(Seen { kind: Kind::Agent, key: agent.name, revision: agent.revision }),
         })
     }
 

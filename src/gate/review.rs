@@ -5,17 +5,14 @@
 use super::reviewer::{Listed, Reviewer};
 use super::{Failure, Gate};
 use crate::domain::audit::Fact;
-use crate::domain::call::{Call, CallId, Decision, Event, Refusal, State, Verdict, View};
+use crate::domain::call::{Call, CallId, Decision, Refusal, State, Verdict, View};
 use crate::domain::digest::Digest;
 use crate::domain::reveal::{Run, reveal};
-use crate::store::{Change, CommitError, Kind, Row};
+use crate::store::{Change, CommitError, Kind, Row, Seen};
 use serde_json::json;
-use std::time::Duration;
 
 /// Characters of a reason that are kept.
 pub const MAX_REASON: usize = 4_000;
-/// A call that was taken back stays decidable at least this long.
-const AFTER_UNDO: Duration = Duration::from_secs(600);
 
 /// A decision as somebody sent it.
 #[derive(Debug, Clone)]
@@ -88,6 +85,7 @@ impl Reviewer {
         for _ in 0..super::REWRITES {
             let mut call = self.visible(id).await?;
             self.entitled(&call).await?;
+            let still_in = self.still_in().await?;
             let now = gate.inner.clock.now();
             if matches!(call.state, State::Held { expires_at } if now >= expires_at) {
                 gate.expire(id).await?;
@@ -99,9 +97,6 @@ impl Reviewer {
             if decide.edits {
                 return Err(ReviewError::NotYet("editing a call before approving it"));
             }
-            if decide.verdict == Verdict::RequestChanges {
-                return Err(ReviewError::NotYet("asking for changes"));
-            }
             if decide.digest != call.digest || decide.version != call.version {
                 return Err(ReviewError::Stale(Box::new(gate.listed(call))));
             }
@@ -109,8 +104,14 @@ impl Reviewer {
                 return Err(ReviewError::NotShown);
             }
             let reason = decide.reason.as_deref().map(str::trim).filter(|reason| can_be_seen(reason));
-            if decide.verdict == Verdict::Reject && reason.is_none() {
-                return Err(ReviewError::Incomplete("a refusal needs a reason: the agent is told it, so that it does not try again"));
+            match decide.verdict {
+                Verdict::Reject if reason.is_none() => {
+                    return Err(ReviewError::Incomplete("a refusal needs a reason: the agent is told it, so that it does not try again"));
+                }
+                Verdict::RequestChanges if reason.is_none() => {
+                    return Err(ReviewError::Incomplete("say what should be changed: the agent is told it and writes the next version"));
+                }
+                Verdict::Approve | Verdict::Reject | Verdict::RequestChanges => {}
             }
             if reason.is_some_and(|reason| reason.chars().count() > MAX_REASON) {
                 return Err(ReviewError::Incomplete("the reason is longer than 4,000 characters"));
@@ -125,7 +126,12 @@ impl Reviewer {
             if next.decisions.len() == call.decisions.len() {
                 return Ok(gate.listed(call));
             }
-            match gate.inner.store.commit(Change::of_call(now, next.clone(), self.decision_fact(&next, decide.verdict))).await {
+            let mut change = Change { seen: vec![still_in], ..Change::of_call(now, next.clone(), self.decision_fact(&next, decide.verdict)) };
+            if let (Verdict::Reject, Some(recipient)) = (decide.verdict, &next.recipient) {
+                let refusals = gate.refusals(recipient, &next.agent, &next.server).await?.refused_again(id, now);
+                change.rows.push(Row::Refusals(refusals));
+            }
+            match gate.inner.store.commit(change).await {
                 Ok(_) => {
                     if next.state.settled_at().is_some() {
                         gate.inner.waiters.forget(id);
@@ -149,11 +155,7 @@ impl Reviewer {
         self.entitled(&call).await?;
         let written = gate
             .rewrite(id, |call| {
-                let now = gate.inner.clock.now();
-                let mut next = call.after(&Event::Undo { expires_at: (call.held_at + call.terms.expires_in).max(now + AFTER_UNDO) }, now).ok()?;
-                for decision in &mut next.decisions {
-                    decision.void = true;
-                }
+                let next = call.undone(gate.inner.clock.now()).ok()?;
                 let fact = gate.call_fact("call.undone", &next, &self.actor(), json!({ "via": self.via().word() }));
                 Some((next, fact))
             })
@@ -169,7 +171,7 @@ impl Reviewer {
         let gate = self.gate();
         let owner = match gate.inner.store.row(Kind::Agent, &call.agent).await.map_err(|e| gate.failed(&e))? {
             Some(Row::Agent(agent)) => agent.owner,
-            Some(Row::Person(_) | Row::Credential(_) | Row::Letter(_)) | None => None,
+            Some(Row::Person(_) | Row::Credential(_) | Row::Letter(_) | Row::Refusals(_) | Row::Pause(_)) | None => None,
         };
         if self.person().may_decide(call, owner.as_deref()) {
             return Ok(());
@@ -179,6 +181,15 @@ impl Reviewer {
         } else {
             "an auditor reads and does not decide"
         }))
+    }
+
+    /// The person's record as it is now: a decision must not count when its person is shut out first.
+    async fn still_in(&self) -> Result<Seen, ReviewError> {
+        let (gate, email) = (self.gate(), &self.person().email);
+        match gate.inner.store.row(Kind::Person, email).await.map_err(|e| gate.failed(&e))? {
+            Some(Row::Person(person)) if person.disabled_at.is_none() => Ok(Seen { kind: Kind::Person, key: person.email, revision: person.revision }),
+            _ => Err(ReviewError::NotEntitled("an operator has shut you out")),
+        }
     }
 
     /// After a lost acknowledgement: the call as it is, if this person's decision is in it.

@@ -98,13 +98,8 @@ pub(super) async fn answer(caller: &Caller, id: Id, entry: Entry, asked: Asked) 
         Ok(Admission::Unknown) => Refusal::call(-32602, format!("Unknown tool: {tool}")).of(Some(&id)).into_response(),
         Ok(Admission::Refused(notice)) => json(StatusCode::OK, result::notice(&id, &notice)),
         Ok(Admission::Allowed(pass)) => {
-            relay::answer(entry, progress_token, &caller.state.tasks, |relay, cancel| async move {
-                match pass.send(Some(relay), cancel).await {
-                    Ok(sent) => result::sent(&id, &sent),
-                    Err(failure) => result::failed(&id, failure),
-                }
-            })
-            .await
+            relay::answer(entry, progress_token, &caller.state.tasks, |relay, cancel| async move { result::sent(&id, &pass.send(Some(relay), cancel).await) })
+                .await
         }
         Ok(Admission::Waiting(seat)) => {
             held::answer(Waiting { seat, entry, id, tool, progress_token, keep_open, draining: gate.draining() }, &caller.state.tasks)

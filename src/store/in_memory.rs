@@ -115,7 +115,11 @@ impl Books {
         };
         let by_time = self.by_time.range(range);
         let places: Box<dyn Iterator<Item = &Cursor> + '_> = if query.newest_first { Box::new(by_time.rev()) } else { Box::new(by_time) };
-        let asked = |call: &Call| query.states.is_empty() || query.states.iter().any(|word| word == call.state.word());
+        // What another engine has an index for must not count as looked at here either.
+        let asked = |call: &Call| {
+            (query.states.is_empty() || query.states.iter().any(|word| word == call.state.word()))
+                && query.recipient.as_ref().is_none_or(|recipient| call.recipient.as_ref() == Some(recipient))
+        };
         let places = places.filter(|place| self.calls.get(&place.id).is_some_and(asked));
         rules::page(query, places.cloned().map(Ok), |id| Ok(self.calls.get(id).filter(|call| query.matches(call)).cloned()))
     }
@@ -168,6 +172,13 @@ impl Views for InMemory {
             due.calls.push(id.clone());
         }
         Ok(due)
+    }
+
+    async fn over(&self, until: Timestamp, most: usize) -> Result<Vec<CallId>, StoreError> {
+        let books = self.books();
+        let mut over: Vec<_> = books.calls.values().filter_map(|call| Some((call.over_since()?, call.id.clone()))).filter(|(at, _)| *at < until).collect();
+        over.sort();
+        Ok(over.into_iter().take(most).map(|(_, id)| id).collect())
     }
 
     async fn row(&self, kind: Kind, key: &str) -> Result<Option<Row>, StoreError> {

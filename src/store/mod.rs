@@ -10,7 +10,9 @@ pub mod rules;
 use crate::domain::audit::{Entry, Fact, Head};
 use crate::domain::call::{AskKey, Call, CallId};
 use crate::domain::letter::Letter;
+use crate::domain::pause::Pause;
 use crate::domain::people::{Agent, Credential, Person};
+use crate::domain::recipient::{RecipientKey, Refusals};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -42,6 +44,9 @@ pub trait Views: Send + Sync + 'static {
     /// after `until` (or of the first call left out).
     async fn due(&self, until: Timestamp, most: usize) -> Result<Due, StoreError>;
 
+    /// Calls that were over before `until` and still have their texts, the longest over first.
+    async fn over(&self, until: Timestamp, most: usize) -> Result<Vec<CallId>, StoreError>;
+
     /// One row.
     async fn row(&self, kind: Kind, key: &str) -> Result<Option<Row>, StoreError>;
 
@@ -63,6 +68,8 @@ pub trait Views: Send + Sync + 'static {
 pub struct Change {
     /// When, for the audit entries.
     pub at: Timestamp,
+    /// Rows that the decision rests on: `Conflict` when one of them has another revision now.
+    pub seen: Vec<Seen>,
     /// A call's next revision.
     pub call: Option<CallWrite>,
     /// Rows' next revisions: the stored revision must be one less, or absent for revision 1.
@@ -71,6 +78,17 @@ pub struct Change {
     pub removed: Vec<(Kind, String)>,
     /// Facts for the audit, in order.
     pub facts: Vec<Fact>,
+}
+
+/// A row as it was when somebody decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Which kind.
+    pub kind: Kind,
+    /// Its key.
+    pub key: String,
+    /// Its revision; 0 for one that was not there.
+    pub revision: u64,
 }
 
 /// A call's next revision.
@@ -139,7 +157,14 @@ pub enum Row {
     Credential(Credential),
     /// Key: letter id.
     Letter(Letter),
+    /// Key: the recipient's digest.
+    Refusals(Refusals),
+    /// Key: [`PAUSE`].
+    Pause(Pause),
 }
+
+/// The key of the one pause record.
+pub const PAUSE: &str = "pause";
 
 /// The kinds of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -152,6 +177,10 @@ pub enum Kind {
     Credential,
     /// The outbox.
     Letter,
+    /// What was refused lately, by recipient.
+    Refusals,
+    /// The kill switch.
+    Pause,
 }
 
 impl Row {
@@ -162,6 +191,8 @@ impl Row {
             Row::Person(_) => Kind::Person,
             Row::Credential(_) => Kind::Credential,
             Row::Letter(_) => Kind::Letter,
+            Row::Refusals(_) => Kind::Refusals,
+            Row::Pause(_) => Kind::Pause,
         }
     }
 
@@ -172,6 +203,8 @@ impl Row {
             Row::Person(person) => &person.email,
             Row::Credential(credential) => credential.secret.as_str(),
             Row::Letter(letter) => &letter.id,
+            Row::Refusals(refusals) => refusals.recipient.as_str(),
+            Row::Pause(_) => PAUSE,
         }
     }
 
@@ -182,6 +215,8 @@ impl Row {
             Row::Person(person) => person.revision,
             Row::Credential(credential) => credential.revision,
             Row::Letter(letter) => letter.revision,
+            Row::Refusals(refusals) => refusals.revision,
+            Row::Pause(pause) => pause.revision,
         }
     }
 }
@@ -195,6 +230,8 @@ pub struct Query {
     pub server: Option<String>,
     /// Only of this agent.
     pub agent: Option<String>,
+    /// Only to this recipient; an engine has an index for it.
+    pub recipient: Option<RecipientKey>,
     /// Only calls that name no group or one of these; `None` means every call.
     pub groups: Option<Vec<String>>,
     /// Newest first instead of oldest first.
@@ -233,7 +270,7 @@ pub struct Hint {
 impl Change {
     /// A change that only writes facts.
     pub fn of_facts(at: Timestamp, facts: Vec<Fact>) -> Change {
-        Change { at, call: None, rows: Vec::new(), removed: Vec::new(), facts }
+        Change { at, seen: Vec::new(), call: None, rows: Vec::new(), removed: Vec::new(), facts }
     }
 
     /// A call's next revision together with the fact that tells of it.
@@ -253,6 +290,7 @@ impl Query {
         (self.states.is_empty() || self.states.iter().any(|word| word == call.state.word()))
             && self.server.as_ref().is_none_or(|server| *server == call.server)
             && self.agent.as_ref().is_none_or(|agent| *agent == call.agent)
+            && self.recipient.as_ref().is_none_or(|recipient| call.recipient.as_ref() == Some(recipient))
             && self.groups.as_ref().is_none_or(|groups| call.reviewers.is_empty() || call.reviewers.iter().any(|group| groups.contains(group)))
     }
 }

@@ -28,6 +28,9 @@ pub trait Ledger {
 
 /// Whether the change may be written. One record named twice in a change is a `Conflict` too.
 pub fn check(change: &Change, ledger: &impl Ledger) -> Result<(), CommitError> {
+    for seen in &change.seen {
+        once(ledger.row_revision(seen.kind, &seen.key)?.unwrap_or(0) == seen.revision)?;
+    }
     if let Some(write) = &change.call {
         let stored = ledger.call_revision(&write.call.id)?;
         follows(stored, write.call.revision)?;

@@ -209,9 +209,9 @@ fn local_paths(_: &str, text: &str) -> Vec<String> {
 #[test]
 fn no_file_reaches_where_the_design_forbids_it() {
     for (path, text) in [
-        ("src/domain/call.rs", "use crate::gate::Gate;"),
-        ("src/domain/call.rs", "use tokio::sync::mpsc;"),
-        ("src/domain/call.rs", "fn f() { axum::serve(); }"),
+        ("src/domain/call/state.rs", "use crate::gate::Gate;"),
+        ("src/domain/call/state.rs", "use tokio::sync::mpsc;"),
+        ("src/domain/call/state.rs", "fn f() { axum::serve(); }"),
         ("src/web/mod.rs", "use crate::{gate::{Gate, Page}, store::Query};"),
         ("src/mcp/mod.rs", "fn f() { crate::notify::run(); }"),
         ("src/notify/mod.rs", "use crate::store::Store;"),

@@ -9,7 +9,7 @@ use bench::*;
 use paraph::domain::audit::{Fact, Head};
 use paraph::domain::call::{Call, CallId, Event, Outcome, OutcomeKind, State};
 use paraph::domain::message::Message;
-use paraph::store::{CallWrite, Change, CommitError, Hint, Kind, Query, Room};
+use paraph::store::{CallWrite, Change, CommitError, Hint, Kind, PAUSE, Query, Room, Seen};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -49,6 +49,8 @@ on_every_engine![
     sixty_four_commits_at_once_are_all_kept_and_chained,
     the_chain_has_the_change_s_time_and_verifies_to_its_head,
     a_hint_follows_the_change_and_facts_alone_give_none,
+    a_change_that_rests_on_a_row_is_a_conflict_once_the_row_moved,
+    a_call_that_is_over_is_found_until_its_texts_are_erased,
 ];
 
 async fn a_call_comes_back_whole_and_unknown_ones_are_absent(mut bench: Bench) {
@@ -388,4 +390,37 @@ async fn a_hint_follows_the_change_and_facts_alone_give_none(bench: Bench) {
     put_row(store, letter("l1", 1)).await.unwrap();
     assert_eq!(hints.recv().await.unwrap(), Hint { call: Some(held.id) });
     assert_eq!(hints.recv().await.unwrap(), Hint { call: None });
+}
+
+async fn a_change_that_rests_on_a_row_is_a_conflict_once_the_row_moved(bench: Bench) {
+    let store = bench.store();
+    let seen = |revision| vec![Seen { kind: Kind::Pause, key: PAUSE.to_owned(), revision }];
+    let resting_on = |revision, number| Change { seen: seen(revision), ..hold(call(number, "bot")) };
+    store.commit(resting_on(0, 1)).await.unwrap();
+    put_row(store, pause(1)).await.unwrap();
+    assert_eq!(store.commit(resting_on(0, 2)).await, Err(CommitError::Conflict));
+    assert_eq!(store.call(&call(2, "bot").id).await.unwrap(), None);
+    store.commit(resting_on(1, 2)).await.unwrap();
+    // A row that the same change writes is seen as it was before.
+    let change = Change { seen: seen(1), ..Change::of_row(ms(0), pause(2), fact("resumed")) };
+    store.commit(change).await.unwrap();
+    assert_eq!(store.commit(resting_on(1, 3)).await, Err(CommitError::Conflict));
+}
+
+async fn a_call_that_is_over_is_found_until_its_texts_are_erased(mut bench: Bench) {
+    let held = put(bench.store(), call(1, "bot")).await;
+    let lost = held.after(&Event::Restore { why: "from a backup".into() }, ms(10)).unwrap();
+    put(bench.store(), lost.clone()).await;
+    assert!(bench.store().over(ms(1_000), 10).await.unwrap().is_empty(), "somebody must still say what became of it");
+    let outcome = Outcome { kind: OutcomeKind::Told, body: long(9_000, "note") };
+    let told = put(bench.store(), lost.after(&Event::Resolve { outcome }, ms(20)).unwrap()).await;
+    bench.reopen();
+    assert!(bench.store().over(ms(20), 10).await.unwrap().is_empty());
+    assert_eq!(bench.store().over(ms(21), 10).await.unwrap(), [held.id.clone()]);
+    let erased = put(bench.store(), told.erased(ms(30)).unwrap()).await;
+    assert!(bench.store().over(ms(1_000), 10).await.unwrap().is_empty());
+    bench.reopen();
+    assert_eq!(bench.store().call(&held.id).await.unwrap(), Some(erased.clone()));
+    let to_them = Query { recipient: held.recipient, limit: 10, ..Query::default() };
+    assert!(bench.store().calls(&to_them).await.unwrap().calls.is_empty(), "the recipient is forgotten with the text");
 }

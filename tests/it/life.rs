@@ -502,7 +502,7 @@ async fn a_denied_call_names_the_rule_a_hidden_one_does_not_exist_and_an_allowed
     assert!(matches!(desk.admit("hidden_tool", "{}").await, Admission::Unknown));
     for tool in ["read_inbox", "write_note"] {
         let Admission::Allowed(pass) = desk.admit(tool, "{}").await else { panic!("not allowed") };
-        pass.send(None, Default::default()).await.unwrap();
+        pass.send(None, Default::default()).await;
     }
     assert_eq!(desk.upstream.count("{}"), 2);
     desk.gate.close(Duration::from_secs(5)).await;

@@ -34,7 +34,7 @@ fn every_kind_of_mistake_outside_of_servers_is_found_at_its_key() {
         ("[store]\nengine = \"postgres\"", "store.engine"),
         ("[store]\nengine = \"sqlite\"", "store.engine"),
         ("[store]\npath = \"\"", "store.path"),
-        ("[store]\nkeep_text = \"90d\"", "store.keep_text"),
+        ("[store]\nkeep_text = \"1s\"", "store.keep_text"),
         ("[store]\nurl = \"postgres://x\"", "store.url"),
         ("[hold]\nexpires_in = \"soon\"", "hold.expires_in"),
         ("[hold]\nexpires_in = 50", "hold.expires_in"),

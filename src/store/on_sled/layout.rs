@@ -3,10 +3,12 @@
 //! format number in `open.rs`. Used by `plan` for writing and by `reads` for reading.
 
 use crate::domain::call::{Call, CallId};
+use crate::domain::recipient::RecipientKey;
 use crate::store::record::Apart;
 use crate::store::rules::Cursor;
 use crate::store::{Kind, StoreError};
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 
 /// The trees, in the order in which a transaction takes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,10 +29,14 @@ pub(super) enum Tree {
     Chunks,
     /// SHA-256, owner → nothing: who needs a file in `bodies`.
     Bodies,
+    /// SHA-256 of agent, server and recipient; state, time of the hold, id → nothing.
+    ByRecipient,
+    /// Time of the end, id → nothing: calls that are over and still have their texts.
+    ByEnd,
 }
 
 /// Every tree, at the index that is its number.
-pub(super) const TREES: [(Tree, &str); 8] = [
+pub(super) const TREES: [(Tree, &str); 10] = [
     (Tree::Calls, "calls"),
     (Tree::ByTime, "calls_by_time"),
     (Tree::ByDeadline, "calls_by_deadline"),
@@ -39,6 +45,8 @@ pub(super) const TREES: [(Tree, &str); 8] = [
     (Tree::Entries, "entries"),
     (Tree::Chunks, "chunks"),
     (Tree::Bodies, "bodies"),
+    (Tree::ByRecipient, "calls_by_recipient"),
+    (Tree::ByEnd, "calls_by_end"),
 ];
 
 /// The state words at the index that stands for them in `ByTime`. Never reorder.
@@ -46,6 +54,9 @@ const STATES: [&str; 10] = ["held", "approved", "sending", "answered", "rejected
 
 /// Bytes of a time in a key.
 const TIME: usize = 16;
+
+/// Bytes of a recipient in a key.
+pub(super) const RECIPIENT: usize = 32;
 
 /// The index of the state words that a query names; all when it names none.
 pub(super) fn state_tags(words: &[String]) -> Vec<u8> {
@@ -97,7 +108,22 @@ pub(super) fn by_deadline(call: &Call) -> Option<Vec<u8>> {
     Some(timed(call.deadline()?, &call.id))
 }
 
-/// The deadline and the id in a key of `ByDeadline`.
+/// Key in `ByRecipient`, for a call that has one.
+pub(super) fn by_recipient(call: &Call) -> Option<Vec<u8>> {
+    Some([&recipient(call.recipient.as_ref()?)[..], &by_time(call)].concat())
+}
+
+/// What the keys of one recipient begin with.
+pub(super) fn recipient(recipient: &RecipientKey) -> [u8; RECIPIENT] {
+    Sha256::digest(recipient.as_str().as_bytes()).into()
+}
+
+/// Key in `ByEnd`, for a call that is over and has its texts.
+pub(super) fn by_end(call: &Call) -> Option<Vec<u8>> {
+    Some(timed(call.over_since()?, &call.id))
+}
+
+/// The time and the id in a key of `ByDeadline` or `ByEnd`.
 pub(super) fn read_deadline(key: &[u8]) -> Result<(Timestamp, CallId), StoreError> {
     read_timed(key)
 }
@@ -109,6 +135,8 @@ pub(super) fn kind_tag(kind: Kind) -> u8 {
         Kind::Person => 2,
         Kind::Credential => 3,
         Kind::Letter => 4,
+        Kind::Refusals => 5,
+        Kind::Pause => 6,
     }
 }
 

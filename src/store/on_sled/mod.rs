@@ -200,6 +200,10 @@ impl Views for OnSled {
         self.read(move |disk, _| reads::due(disk, until, most)).await
     }
 
+    async fn over(&self, until: Timestamp, most: usize) -> Result<Vec<CallId>, StoreError> {
+        self.read(move |disk, _| reads::over(disk, until, most)).await
+    }
+
     async fn row(&self, kind: Kind, key: &str) -> Result<Option<Row>, StoreError> {
         let key = key.to_owned();
         self.read(move |disk, _| reads::row(disk, kind, &key)).await

@@ -149,6 +149,15 @@ impl Ledger for Batch<'_> {
     }
 }
 
+/// The index keys by which a call is found. The order of puts makes a key that both revisions have stay.
+pub(super) fn found_by(call: &Call) -> impl Iterator<Item = (Tree, Vec<u8>)> {
+    let by_time = Some((Tree::ByTime, layout::by_time(call)));
+    let by_deadline = layout::by_deadline(call).map(|key| (Tree::ByDeadline, key));
+    let by_recipient = layout::by_recipient(call).map(|key| (Tree::ByRecipient, key));
+    let by_end = layout::by_end(call).map(|key| (Tree::ByEnd, key));
+    [by_time, by_deadline, by_recipient, by_end].into_iter().flatten()
+}
+
 /// What one change adds to a batch.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
@@ -169,9 +178,8 @@ impl Plan {
     fn call(&mut self, batch: &Batch<'_>, call: &Call) -> Result<(), StoreError> {
         let old = batch.call_head(&call.id)?;
         if let Some(old) = &old {
-            self.put(Tree::ByTime, layout::by_time(&old.call), None);
-            if let Some(key) = layout::by_deadline(&old.call) {
-                self.put(Tree::ByDeadline, key, None);
+            for (tree, key) in found_by(&old.call) {
+                self.put(tree, key, None);
             }
             if rules::is_held(&old.call) {
                 self.held.take(&old.call.agent);
@@ -179,9 +187,8 @@ impl Plan {
         } else {
             self.put(Tree::Newest, call.ask_key().0.as_str().as_bytes().to_vec(), Some(call.id.as_str().as_bytes().to_vec()));
         }
-        self.put(Tree::ByTime, layout::by_time(call), Some(Vec::new()));
-        if let Some(key) = layout::by_deadline(call) {
-            self.put(Tree::ByDeadline, key, Some(Vec::new()));
+        for (tree, key) in found_by(call) {
+            self.put(tree, key, Some(Vec::new()));
         }
         if rules::is_held(call) {
             self.held.add(&call.agent);

@@ -32,7 +32,7 @@ pub(super) fn calls(disk: &Disk, query: &Query) -> Result<Page, StoreError> {
     if start == Start::Nowhere {
         return Ok(Page::default());
     }
-    let states = layout::state_tags(&query.states).into_iter().map(|tag| of_state(disk, tag, &start, query.newest_first));
+    let states = layout::state_tags(&query.states).into_iter().map(|tag| of_state(disk, query, tag, &start));
     let places = Merged { heads: states.map(|mut rest| (rest.next(), rest)).collect(), newest_first: query.newest_first };
     rules::page(query, places, |id| {
         let head = disk.call_head(id)?.ok_or_else(|| StoreError::Corrupt("an index names a call that is not there".to_owned()))?;
@@ -43,16 +43,24 @@ pub(super) fn calls(disk: &Disk, query: &Query) -> Result<Page, StoreError> {
 type Places = Box<dyn Iterator<Item = Result<Cursor, StoreError>>>;
 
 /// The places of one state behind the start, in the order that is asked for.
-fn of_state(disk: &Disk, tag: u8, start: &Start, newest_first: bool) -> Places {
-    let all = (Bound::Included(vec![tag]), Bound::Excluded(vec![tag + 1]));
+fn of_state(disk: &Disk, query: &Query, tag: u8, start: &Start) -> Places {
+    let (tree, prefix) = match &query.recipient {
+        Some(recipient) => (Tree::ByRecipient, layout::recipient(recipient).to_vec()),
+        None => (Tree::ByTime, Vec::new()),
+    };
+    let key = |rest: &[u8]| [&prefix[..], rest].concat();
+    let all = (Bound::Included(key(&[tag])), Bound::Excluded(key(&[tag + 1])));
     let range = match start {
-        Start::Behind(place) if newest_first => (all.0, Bound::Excluded(layout::place_in(tag, place))),
-        Start::Behind(place) => (Bound::Excluded(layout::place_in(tag, place)), all.1),
+        Start::Behind(place) if query.newest_first => (all.0, Bound::Excluded(key(&layout::place_in(tag, place)))),
+        Start::Behind(place) => (Bound::Excluded(key(&layout::place_in(tag, place))), all.1),
         Start::First | Start::Nowhere => all,
     };
-    let keys = disk.tree(Tree::ByTime).range::<Vec<u8>, _>(range);
-    let read = |found: sled::Result<(sled::IVec, sled::IVec)>| layout::read_place(&found.map_err(|cause| damaged(&cause))?.0);
-    if newest_first { Box::new(keys.rev().map(read)) } else { Box::new(keys.map(read)) }
+    let (keys, skipped) = (disk.tree(tree).range::<Vec<u8>, _>(range), prefix.len());
+    let read = move |found: sled::Result<(sled::IVec, sled::IVec)>| {
+        let (key, _) = found.map_err(|cause| damaged(&cause))?;
+        layout::read_place(key.get(skipped..).unwrap_or_default())
+    };
+    if query.newest_first { Box::new(keys.rev().map(read)) } else { Box::new(keys.map(read)) }
 }
 
 /// The places of several states as one sequence.
@@ -92,6 +100,18 @@ pub(super) fn due(disk: &Disk, until: Timestamp, most: usize) -> Result<Due, Sto
         due.calls.push(id);
     }
     Ok(due)
+}
+
+pub(super) fn over(disk: &Disk, until: Timestamp, most: usize) -> Result<Vec<CallId>, StoreError> {
+    let mut over = Vec::new();
+    for key in disk.tree(Tree::ByEnd).iter().keys().take(most) {
+        let (at, id) = layout::read_deadline(&key.map_err(|cause| damaged(&cause))?)?;
+        if at >= until {
+            break;
+        }
+        over.push(id);
+    }
+    Ok(over)
 }
 
 pub(super) fn row(disk: &Disk, kind: Kind, key: &str) -> Result<Option<Row>, StoreError> {

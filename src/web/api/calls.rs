@@ -46,7 +46,7 @@ pub async fn list(caller: Caller, State(state): State<WebState>, wanted: Result<
         return problem::problem(&state, StatusCode::UNPROCESSABLE_ENTITY, "limit is a number from 1 to 200.");
     }
     let some = |text: String| Some(text).filter(|text| !text.is_empty());
-    let query = Query { states, server: some(wanted.server), agent: some(wanted.agent), newest_first: true, limit, cursor: wanted.cursor, groups: None };
+    let query = Query { states, server: some(wanted.server), agent: some(wanted.agent), newest_first: true, limit, cursor: wanted.cursor, ..Query::default() };
     match caller.reviewer.calls(query).await {
         Ok(page) => {
             let calls: Vec<Value> = page.calls.into_iter().map(|call| Listed { presence: state.gate.presence(&call), call }.to_json()).collect();

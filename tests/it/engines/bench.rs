@@ -5,7 +5,9 @@ use paraph::domain::audit::{self, Entry, Fact, Head};
 use paraph::domain::call::{Call, CallId, State, Terms};
 use paraph::domain::digest::Digest;
 use paraph::domain::letter::{Letter, Occasion};
+use paraph::domain::pause::{Pause, Stopped};
 use paraph::domain::people::{Agent, Credential, CredentialKind, Person, Role};
+use paraph::domain::recipient::{RecipientKey, Refusals};
 use paraph::store::in_memory::InMemory;
 use paraph::store::on_sled::{OnSled, OpenError, Settings};
 use paraph::store::{Change, CommitError, Kind, Page, Query, Row, Store};
@@ -78,12 +80,16 @@ pub(super) fn call(number: u32, agent: &str) -> Call {
         reviewers: Vec::new(),
         approvals: 1,
         message: None,
+        recipient: Some(RecipientKey::of(agent, "mail", &(number % 3).to_string())),
+        last_sent: None,
+        revises: None,
         meta_dropped: false,
         trace: vec![("traceparent".into(), "00-1-2-00".into())],
         held_at: ms(i64::from(number)),
         terms: Terms { expires_in: Duration::from_secs(900), undo: Duration::from_secs(5), permit_for: Duration::from_secs(60) },
         cancelled: false,
         delivered: false,
+        erased_at: None,
         decisions: Vec::new(),
         views: Vec::new(),
     }
@@ -137,6 +143,16 @@ pub(super) fn letter(id: &str, revision: u64) -> Row {
         next_at: ms(1),
         delivered_to: Vec::new(),
     })
+}
+
+pub(super) fn refusals(to: &str, revision: u64) -> Row {
+    let none = Refusals::none(RecipientKey::of("bot", "mail", to), "bot", "mail");
+    Row::Refusals(Refusals { revision, ..none.refused_again(&CallId("c_1".into()), ms(5)) })
+}
+
+pub(super) fn pause(revision: u64) -> Row {
+    let stopped = (revision % 2 == 1).then(|| Stopped { at: ms(5), by: "operator".into(), reason: "lunch".into() });
+    Row::Pause(Pause { revision, stopped })
 }
 
 pub(super) fn hold(call: Call) -> Change {

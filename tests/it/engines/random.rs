@@ -4,6 +4,7 @@
 use super::bench::*;
 use paraph::domain::call::{Call, Event, Outcome, OutcomeKind};
 use paraph::domain::people::Credential;
+use paraph::domain::recipient::RecipientKey;
 use paraph::store::{CallWrite, Change, Kind, Query, Room, Row, Store};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -25,16 +26,16 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0_u8..2, 0_u8..4, 0_u8..4, length(), proptest::bool::weighted(0.8), room)
             .prop_map(|(agent, ask, held_at, length, seen, room)| Step::Ask { agent, ask, held_at, length, seen, room }),
-        6 => (any::<u8>(), 0_u8..8, proptest::bool::weighted(0.2), length())
+        6 => (any::<u8>(), 0_u8..11, proptest::bool::weighted(0.2), length())
             .prop_map(|(call, event, stale, length)| Step::Move { call, event, stale, length }),
-        4 => (0_u8..4, 0_u8..3, proptest::bool::weighted(0.2), length()).prop_map(|(kind, key, ahead, length)| Step::Put { kind, key, ahead, length }),
-        2 => (0_u8..4, 0_u8..3).prop_map(|(kind, key)| Step::Remove { kind, key }),
+        4 => (0_u8..6, 0_u8..3, proptest::bool::weighted(0.2), length()).prop_map(|(kind, key, ahead, length)| Step::Put { kind, key, ahead, length }),
+        2 => (0_u8..6, 0_u8..3).prop_map(|(kind, key)| Step::Remove { kind, key }),
         1 => (0_u8..4).prop_map(|count| Step::Facts { count }),
         1 => Just(Step::Reopen),
     ]
 }
 
-const KINDS: [Kind; 4] = [Kind::Agent, Kind::Person, Kind::Credential, Kind::Letter];
+const KINDS: [Kind; 6] = [Kind::Agent, Kind::Person, Kind::Credential, Kind::Letter, Kind::Refusals, Kind::Pause];
 
 /// The change of a step, as a gate that read `model` would write it.
 async fn change_of(step: &Step, number: u32, model: &Arc<dyn Store>) -> Option<Change> {
@@ -54,15 +55,19 @@ async fn change_of(step: &Step, number: u32, model: &Arc<dyn Store>) -> Option<C
             let calls = walk(model, &Query { limit: 50, ..Query::default() }).await;
             let old = calls.get(usize::from(*call) % calls.len().max(1))?;
             let outcome = Outcome { kind: OutcomeKind::ToolError, body: long(*length as usize, "body") };
+            let event_number = *event;
             let event = match event {
                 0 | 1 => Event::Approve { release_at: at, send_by: ms(500) },
                 2 | 3 => Event::Send,
                 4 => Event::Answer { outcome },
                 5 => Event::Undo { expires_at: ms(700) },
                 6 => Event::Reject { reason: long(*length as usize, "reason") },
-                _ => Event::Lose { why: "cut".into() },
+                7 => Event::Lose { why: "cut".into() },
+                8 => Event::Resolve { outcome },
+                _ => Event::Restore { why: "from a backup".into() },
             };
-            let mut next = old.after(&event, at).unwrap_or_else(|_| Call { delivered: true, ..old.touched() });
+            let erased = if event_number == 10 { old.erased(at) } else { None };
+            let mut next = erased.map_or_else(|| old.after(&event, at).unwrap_or_else(|_| Call { delivered: true, ..old.touched() }), |erased| erased);
             next.revision += u64::from(*stale);
             Some(Change::of_call(at, next, fact("call.moved")))
         }
@@ -75,7 +80,9 @@ async fn change_of(step: &Step, number: u32, model: &Arc<dyn Store>) -> Option<C
                     Row::Credential(link) => Row::Credential(Credential { revision, ..link }),
                     row => row,
                 },
-                _ => letter(&key, revision),
+                3 => letter(&key, revision),
+                4 => refusals(&key, revision),
+                _ => pause(revision),
             };
             let stored = model.row(at_revision(1).kind(), at_revision(1).key()).await.unwrap().map_or(0, |row| row.revision());
             Some(Change::of_row(at, at_revision(stored + 1 + u64::from(*ahead)), fact("row.put")))
@@ -105,6 +112,17 @@ async fn compare(one: &Arc<dyn Store>, two: &Arc<dyn Store>) {
                 query.cursor = Some(next);
             }
         }
+    }
+    for recipient in all.iter().filter_map(|call| call.recipient.clone()).chain([RecipientKey::of("a", "mail", "nobody")]) {
+        for (newest_first, states) in [(true, vec![]), (false, vec!["held".to_owned(), "unconfirmed".to_owned()])] {
+            let query = Query { limit: 3, newest_first, states, recipient: Some(recipient.clone()), ..Query::default() };
+            let (left, right) = (one.calls(&query).await.unwrap(), two.calls(&query).await.unwrap());
+            assert!(left.calls.iter().all(|call| call.recipient.as_ref() == Some(&recipient)));
+            assert_eq!((left.calls, left.next), (right.calls, right.next));
+        }
+    }
+    for (until, most) in [(0, 5), (110, 2), (2_000_000, 100)] {
+        assert_eq!(one.over(ms(until), most).await, two.over(ms(until), most).await);
     }
     for (until, most) in [(0, 5), (20, 2), (600, 100), (2_000_000, 3), (2_000_000, 100)] {
         let (left, right) = (one.due(ms(until), most).await.unwrap(), two.due(ms(until), most).await.unwrap());

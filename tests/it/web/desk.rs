@@ -81,7 +81,7 @@ impl Desk {
         ];
         let policy = Policy::build(PolicySpec { default: Action::Deny, reads: Vec::new(), rules }).unwrap();
         let servers = BTreeMap::from([("demo".to_owned(), ServerSettings { policy, messages: BTreeMap::new() })]);
-        let settings = Settings { hold, servers, audit_queue: 100, in_flight_per_server: 8, letters: false };
+        let settings = Settings { hold, servers, audit_queue: 100, in_flight_per_server: 8, ..Settings::default() };
         let gate = Gate::open(Arc::new(InMemory::new()), Arc::new(Obliging), Arc::new(SystemClock), settings);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
