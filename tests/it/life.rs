@@ -1,6 +1,10 @@
 //! The life of a held call through the real gate, over both engines: what contract.md 4 and semantics.md 1 to 4
 //! promise, one sentence a test.
 
+mod pausing;
+mod recipients;
+mod unconfirmed;
+
 use crate::fakes::{CountingUpstream, ManualClock, Mood, RESULT};
 use paraph::domain::audit::{Head, follow};
 use paraph::domain::call::{Call, CallId, State, Verdict};
