@@ -109,6 +109,7 @@ impl Gate {
             trace: ask.trace.clone(),
             held_at: now,
             terms: Terms { expires_in, undo: hold.undo, permit_for: hold.permit_for },
+            instance: self.inner.upstream.instance(&ask.server, &ask.agent.name).await,
             cancelled: false,
             delivered: false,
             erased_at: None,

@@ -98,6 +98,9 @@ pub struct Call {
     pub held_at: Timestamp,
     /// The waiting times stamped on it when it was held.
     pub terms: Terms,
+    /// Which instance of the server ran for the agent when the call was held.
+    #[serde(default)]
+    pub instance: Option<String>,
     /// The agent took its request back; an approval then waits for it to ask again.
     pub cancelled: bool,
     /// The agent got the outcome.

@@ -87,6 +87,7 @@ pub(super) fn call(number: u32, agent: &str) -> Call {
         trace: vec![("traceparent".into(), "00-1-2-00".into())],
         held_at: ms(i64::from(number)),
         terms: Terms { expires_in: Duration::from_secs(900), undo: Duration::from_secs(5), permit_for: Duration::from_secs(60) },
+        instance: None,
         cancelled: false,
         delivered: false,
         erased_at: None,

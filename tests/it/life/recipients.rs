@@ -157,3 +157,17 @@ async fn the_same_text_again_says_when_it_last_went_out() {
     let third = desk.seat("send_dm", DM).await;
     assert_eq!(desk.call(third.call()).await.last_sent, sent_at, "the one between was never sent");
 }
+
+#[tokio::test]
+async fn a_reviewer_sees_that_the_server_was_started_anew_since_the_hold() {
+    let desk = Desk::new().await;
+    let ann = desk.reviewer("ann@example.org", Role::Reviewer, &[]).await;
+    let id = desk.seat("send_dm", DM).await.call().clone();
+    assert!(!ann.server_restarted(&desk.call(&id).await).await);
+    for instance in [Some("two".to_owned()), None] {
+        *desk.upstream.instance.lock().unwrap() = instance;
+        assert!(ann.server_restarted(&desk.call(&id).await).await);
+    }
+    read_and_decide(&ann, &id, approve).await.unwrap();
+    assert!(!ann.server_restarted(&desk.until(&id, "answered").await).await, "it has left: nothing can be asked any more");
+}
