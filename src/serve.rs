@@ -6,7 +6,7 @@ use crate::config::{Config, Mail};
 use crate::control;
 use crate::domain::door::Door;
 use crate::domain::export::Attestor;
-use crate::gate::{Clock, Gate, ServerSettings, Settings, SystemClock};
+use crate::gate::{Clock, DRAIN, Gate, ServerSettings, Settings, SystemClock};
 use crate::mcp::upstream::Upstreams;
 use crate::mcp::{McpSettings, McpState};
 use crate::notify::{self, NotifySettings};
@@ -24,8 +24,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-/// How long sends under way may take to finish once the process is told to stop.
-const DRAIN: Duration = Duration::from_secs(25);
 /// How long open connections may take to end after that.
 const HANG_UP: Duration = Duration::from_secs(5);
 /// The exit code of a store that refused a write or a sync (semantics.md 30).
@@ -209,7 +207,7 @@ impl Running {
     /// Stops in order: readiness, waiting requests, sends, connections, servers, store.
     pub async fn stop(mut self) -> ExitCode {
         self.readiness.set(false);
-        self.gate.close(DRAIN).await;
+        self.gate.drain(DRAIN).await;
         let ended = tokio::time::timeout(HANG_UP, async {
             self.mcp.finish().await;
             while self.tasks.join_next().await.is_some() {}
@@ -220,6 +218,7 @@ impl Running {
         }
         self.tasks.shutdown().await;
         self.upstreams.shutdown().await;
+        self.gate.close_books().await;
         let head = self.gate.audit_head().await;
         let poisoned = self.store.poisoned().borrow().is_some();
         close_store(self.store).await;

@@ -195,10 +195,15 @@ impl Seat {
 
     /// What there is to say when the request may not wait any longer: the pending answer, or the outcome if the
     /// call was settled in the same moment.
-    pub async fn time_is_up(&self) -> Result<TimeIsUp, Failure> {
+    /// When the process goes down, a call that is just being sent is waited for: a stop lets sends finish.
+    pub async fn time_is_up(&mut self) -> Result<TimeIsUp, Failure> {
         // Counted before the read: whoever settles the call after it forgets the count, else it is forgotten here.
         let answers = self.gate.inner.waiters.count_answer(&self.id);
-        let call = self.read().await?;
+        let mut call = self.read().await?;
+        if self.gate.draining().is_cancelled() && matches!(call.state, State::Sending { .. }) {
+            let _ = tokio::time::timeout(super::DRAIN, self.settled()).await;
+            call = self.read().await?;
+        }
         if call.state.settled_at().is_some() {
             self.gate.inner.waiters.forget(&self.id);
         }

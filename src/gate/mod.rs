@@ -186,8 +186,15 @@ impl Gate {
         &self.inner.settings
     }
 
-    /// Stops taking new work, lets sends finish until `limit`, writes what waits behind.
+    /// Ends the gate: [`Gate::drain`] and then [`Gate::close_books`].
     pub async fn close(&self, limit: Duration) {
+        self.drain(limit).await;
+        self.close_books().await;
+    }
+
+    /// Stops taking new work, lets sends finish until `limit`, writes what waits behind. The edges then hand over
+    /// what they still hold; that is written too, so the books are closed after them.
+    pub async fn drain(&self, limit: Duration) {
         self.inner.lives.draining.cancel();
         if !self.inner.lives.sends.finish(limit).await {
             tracing::warn!(limit_ms = limit.as_millis(), "sends were still under way at the shutdown deadline; they become unconfirmed at the next start");
@@ -196,8 +203,6 @@ impl Gate {
         self.inner.lives.tasks.close();
         self.inner.behind.close();
         self.inner.lives.tasks.wait().await;
-        // A failure is in the log; the next start then says "unclean", which is the safe side.
-        let _ = self.close_books().await;
     }
 
     /// The audit chain's last number and hash.
@@ -257,6 +262,8 @@ impl Gate {
     }
 }
 
+/// How long sends under way may take to finish once the process is told to stop.
+pub const DRAIN: Duration = Duration::from_secs(25);
 /// How often a change is decided again because the record moved meanwhile.
 const REWRITES: usize = 16;
 

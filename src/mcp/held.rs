@@ -42,7 +42,7 @@ pub(super) fn answer(waiting: Waiting, tasks: &TaskTracker) -> Response {
 
 async fn drive(mut waiting: Waiting, writer: Writer) {
     let end = wait(&mut waiting, &writer).await;
-    let Waiting { seat, entry, id, .. } = waiting;
+    let Waiting { mut seat, entry, id, .. } = waiting;
     // A fault has its line in the log already; the agent's next identical call finds the call as it is.
     let _ = match end {
         End::Settled(Ok(delivery)) => hand_over(&seat, &id, &delivery, writer).await,

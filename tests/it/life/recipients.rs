@@ -32,10 +32,10 @@ async fn refusal(desk: &Desk, tool: &str, arguments: &str) -> Option<Notice> {
 #[tokio::test]
 async fn a_different_call_to_the_same_recipient_is_held_too_and_the_agent_hears_which_one_waits() {
     let desk = Desk::new().await;
-    let first = desk.seat("send_dm", DM).await;
+    let mut first = desk.seat("send_dm", DM).await;
     desk.later(Duration::from_secs(1)).await;
-    let second = desk.seat("send_dm", &dm("@BOB", "And another thing")).await;
-    let elsewhere = desk.seat("send_dm", &dm("@carol", "And another thing")).await;
+    let mut second = desk.seat("send_dm", &dm("@BOB", "And another thing")).await;
+    let mut elsewhere = desk.seat("send_dm", &dm("@carol", "And another thing")).await;
     let told = |waiting: TimeIsUp| match waiting {
         TimeIsUp::Pending(notice) => notice,
         TimeIsUp::Settled(_) => panic!("nobody decided"),

@@ -156,9 +156,14 @@ impl Gateway {
         self.child.wait().await.expect("the gateway's end");
     }
 
+    /// Asks it to end (SIGTERM).
+    pub fn signal(&self) {
+        kill_process(self.pid(), Signal::TERM).expect("a signal to the gateway");
+    }
+
     /// Asks it to end (SIGTERM) and waits; whether it ended well.
     pub async fn stop(mut self) -> bool {
-        kill_process(self.pid(), Signal::TERM).expect("a signal to the gateway");
+        self.signal();
         tokio::time::timeout(SOON, self.child.wait()).await.expect("the gateway ends when asked").expect("the gateway's end").success()
     }
 
