@@ -248,13 +248,18 @@ impl Gate {
     where
         F: FnMut(&Call) -> Option<(Call, Fact)> + Send,
     {
+        let mut unacknowledged: Option<Call> = None;
         for _ in 0..REWRITES {
             let Some(call) = self.inner.store.call(id).await.map_err(|e| self.failed(&e))? else { return Ok(None) };
+            if unacknowledged.as_ref() == Some(&call) {
+                return Ok(unacknowledged);
+            }
             let Some((written, fact)) = next(&call) else { return Ok(None) };
             match self.inner.store.commit(crate::store::Change::of_call(self.inner.clock.now(), written.clone(), fact)).await {
                 Ok(_) => return Ok(Some(written)),
-                // After a lost acknowledgement the next read tells whether it was written.
-                Err(CommitError::Conflict | CommitError::Lost) => {}
+                Err(CommitError::Conflict) => {}
+                // The next read tells whether it was written.
+                Err(CommitError::Lost) => unacknowledged = Some(written),
                 Err(error @ (CommitError::Full { .. } | CommitError::Store(_))) => return Err(self.failed(&error)),
             }
         }

@@ -70,12 +70,14 @@ impl Gate {
         for _ in 0..super::REWRITES {
             let pause = self.pause_record().await?;
             let Some(stopped) = next(&pause) else { return Err(PauseError::Already(already)) };
-            let row = Row::Pause(Pause { revision: pause.revision + 1, stopped });
+            let turned = Pause { revision: pause.revision + 1, stopped };
+            let row = Row::Pause(turned.clone());
             // The reason is somebody's text and stays out of the chain.
             let fact = Fact { kind, call: None, actor: actor.to_owned(), data: Value::Object(serde_json::Map::new()) };
             match self.inner.store.commit(Change::of_row(self.inner.clock.now(), row, fact)).await {
                 Ok(_) => return Ok(()),
                 Err(CommitError::Conflict) => {}
+                Err(CommitError::Lost) if self.pause_record().await? == turned => return Ok(()),
                 Err(error @ (CommitError::Full { .. } | CommitError::Store(_) | CommitError::Lost)) => return Err(self.failed(&error).into()),
             }
         }

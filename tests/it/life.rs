@@ -3,6 +3,7 @@
 
 mod pausing;
 mod recipients;
+mod sending;
 mod unconfirmed;
 
 use crate::fakes::{CountingUpstream, ManualClock, Mood, RESULT};
