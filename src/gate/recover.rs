@@ -44,6 +44,7 @@ impl Gate {
     /// For a gateway that is about to serve, with its config: undo windows run again in full, because nobody could
     /// use them while it was down, and calls of servers that are not there any more are taken back.
     pub async fn resume_work(&self) -> Result<(), Failure> {
+        self.finish_pause().await?;
         let mut query = Query { states: vec!["held".into(), "approved".into()], limit: TOGETHER, ..Query::default() };
         loop {
             let page = self.inner.store.calls(&query).await.map_err(|e| self.failed(&e))?;

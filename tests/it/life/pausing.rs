@@ -2,11 +2,13 @@
 //! never both come first.
 
 use super::{DM, Desk, HOUR, approve, read_and_decide, settings};
+use paraph::domain::audit::Fact;
+use paraph::domain::pause::{Pause, Stopped};
 use paraph::domain::people::Role;
 use paraph::gate::pause::PauseError;
 use paraph::gate::{Admission, Clock as _, Gate, Settings};
-use paraph::store::Store;
 use paraph::store::in_memory::InMemory;
+use paraph::store::{Change, Row, Store};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -147,4 +149,23 @@ async fn of_a_pause_and_a_send_at_the_same_moment_exactly_one_is_first() {
         }
     }
     desk.verified_kinds().await;
+}
+
+#[tokio::test]
+async fn a_pause_that_was_cut_short_by_a_crash_takes_back_at_the_next_start_what_was_approved_before_it() {
+    let desk = Desk::over(Arc::new(InMemory::default()), with_undo()).await;
+    let ann = desk.reviewer("ann@example.org", Role::Reviewer, &[]).await;
+    let before = desk.seat("send_dm", DM).await.call().clone();
+    read_and_decide(&ann, &before, approve).await.unwrap();
+    desk.clock.advance(Duration::from_secs(1));
+    // Only the switch was written; then the process died.
+    let stopped = Stopped { at: desk.clock.now(), by: "operator".into(), reason: "Stop.".into() };
+    let fact = Fact { kind: "paused", call: None, actor: "operator".into(), data: serde_json::json!({}) };
+    desk.store.commit(Change::of_row(desk.clock.now(), Row::Pause(Pause { revision: 1, stopped: Some(stopped) }), fact)).await.unwrap();
+    desk.clock.advance(Duration::from_secs(1));
+    let gate = Gate::open(desk.store.clone(), desk.upstream.clone(), desk.clock.clone(), with_undo());
+    gate.recover().await.unwrap();
+    gate.resume_work().await.unwrap();
+    assert_eq!(desk.call(&before).await.state.word(), "held");
+    assert_eq!(desk.upstream.count(DM), 0);
 }
