@@ -7,6 +7,7 @@ use crate::control;
 use crate::domain::door::Door;
 use crate::domain::export::Attestor;
 use crate::gate::{Clock, Gate, ServerSettings, Settings, SystemClock};
+use crate::mcp::connection::{Connection, Listener};
 use crate::mcp::upstream::Upstreams;
 use crate::mcp::{McpSettings, McpState};
 use crate::notify::{self, NotifySettings};
@@ -117,7 +118,8 @@ pub async fn start(config: Config, guard_program: PathBuf) -> Result<Running, St
     let app = observe::routes(readiness.clone())
         .merge(crate::mcp::routes(mcp.clone()))
         .merge(crate::web::routes(WebState::new(gate.clone(), web_settings(&config, door, &public_url))));
-    let served = axum::serve(listener, app).with_graceful_shutdown(gate.draining().cancelled_owned());
+    let app = app.into_make_service_with_connect_info::<Connection>();
+    let served = axum::serve(Listener::new(listener), app).with_graceful_shutdown(gate.draining().cancelled_owned());
     tasks.spawn(async move {
         if let Err(cause) = served.await {
             tracing::error!(%cause, "the HTTP listener ended");

@@ -86,7 +86,7 @@ impl Gate {
             State::Held { .. } | State::Approved { .. } | State::Sending { .. } | State::Unconfirmed { .. } => true,
             State::Rejected { at, .. } | State::ChangesRequested { at, .. } => now < *at + hold.refuse_again_for,
             State::Answered { at, .. } | State::Expired { at } | State::Withdrawn { at, .. } | State::Lapsed { at } => {
-                !call.delivered && now < *at + hold.outcome_for
+                !self.is_delivered(call) && now < *at + hold.outcome_for
             }
         }
     }

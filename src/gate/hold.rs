@@ -6,7 +6,6 @@ use super::admit::Ask;
 use super::notice::{self, Notice};
 use super::waiters::Place;
 use super::{Failure, Gate};
-use crate::domain::audit::Fact;
 use crate::domain::call::{Call, CallId, OutcomeKind, State, Terms};
 use crate::domain::digest::Digest;
 use crate::domain::letter::{Letter, Occasion};
@@ -141,6 +140,10 @@ impl Seat {
         Seat { gate, place, id: call.id.clone(), message: call.message.is_some(), late }
     }
 
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
     /// Which call.
     pub fn call(&self) -> &CallId {
         &self.id
@@ -179,21 +182,6 @@ impl Seat {
             Some(delivery) => TimeIsUp::Settled(delivery),
             None => TimeIsUp::Pending(notice::pending(&call, answers)),
         })
-    }
-
-    /// The agent got the outcome: the identical call is a new one from now on.
-    pub async fn delivered(&self) -> Result<(), Failure> {
-        self.gate
-            .rewrite(&self.id, |call| {
-                let news = call.state.settled_at().is_some() && !call.delivered && !matches!(call.state, State::Unconfirmed { .. });
-                news.then(|| {
-                    let fact =
-                        Fact { kind: "call.delivered", call: Some(call.id.clone()), actor: "paraph".into(), data: json!({ "state": call.state.word() }) };
-                    (Call { delivered: true, ..call.touched() }, fact)
-                })
-            })
-            .await
-            .map(drop)
     }
 
     /// The agent took its request back. Only the last waiter's cancel counts for the call.

@@ -8,6 +8,7 @@ mod behind;
 mod cancel;
 mod clock;
 mod deadlines;
+mod deliver;
 mod expire;
 mod failure;
 mod forward;
@@ -27,6 +28,7 @@ pub use crate::domain::hold::HoldSettings;
 pub use crate::store::{Hint, Page, Query};
 pub use admit::{Admission, Ask};
 pub use clock::{Clock, SystemClock};
+pub use deliver::Grace;
 pub use failure::Failure;
 pub use forward::Pass;
 pub use hold::{Delivery, Seat, TimeIsUp};
@@ -82,6 +84,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     settings: Settings,
     waiters: waiters::Waiters,
+    deliveries: deliver::Deliveries,
     behind: behind::Behind,
     lives: Lives,
 }
@@ -122,6 +125,7 @@ impl Gate {
                 clock,
                 settings,
                 waiters: waiters::Waiters::default(),
+                deliveries: deliver::Deliveries::default(),
                 behind,
                 lives: Lives { draining, broken, tasks, sends },
             }),

@@ -107,7 +107,8 @@ pub(super) async fn answer(caller: &Caller, id: Id, entry: Entry, asked: Asked) 
             .await
         }
         Ok(Admission::Waiting(seat)) => {
-            held::answer(Waiting { seat, entry, id, tool, progress_token, keep_open, draining: gate.draining() }, &caller.state.tasks)
+            let closed = caller.closed.clone();
+            held::answer(Waiting { seat, entry, id, tool, progress_token, keep_open, closed, draining: gate.draining() }, &caller.state.tasks)
         }
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Waiting {
     /// JSON text.
     pub progress_token: Option<String>,
     pub keep_open: Duration,
+    /// Fires when the client closes the connection; `None` when that would mean nothing.
+    pub closed: Option<CancellationToken>,
     pub draining: CancellationToken,
 }
 
@@ -42,16 +44,16 @@ pub(super) fn answer(waiting: Waiting, tasks: &TaskTracker) -> Response {
 
 async fn drive(mut waiting: Waiting, writer: Writer) {
     let end = wait(&mut waiting, &writer).await;
-    let Waiting { seat, entry, id, .. } = waiting;
+    let Waiting { seat, entry, id, closed, .. } = waiting;
     // A fault has its line in the log already; the agent's next identical call finds the call as it is.
     let _ = match end {
-        End::Settled(Ok(delivery)) => hand_over(&seat, &id, &delivery, writer).await,
+        End::Settled(Ok(delivery)) => hand_over(seat, entry, &id, &delivery, writer, closed).await,
         End::Settled(Err(failure)) => {
             writer.last(&result::failed(&id, failure)).await;
             Ok(())
         }
         End::TimeIsUp => match seat.time_is_up().await {
-            Ok(TimeIsUp::Settled(delivery)) => hand_over(&seat, &id, &delivery, writer).await,
+            Ok(TimeIsUp::Settled(delivery)) => hand_over(seat, entry, &id, &delivery, writer, closed).await,
             Ok(TimeIsUp::Pending(notice)) => {
                 writer.last(&result::notice(&id, &notice)).await;
                 Ok(())
@@ -69,9 +71,17 @@ async fn drive(mut waiting: Waiting, writer: Writer) {
     };
 }
 
-/// Gives the outcome away; it counts as delivered only when the connection took all of it.
-async fn hand_over(seat: &Seat, id: &Id, delivery: &Delivery, writer: Writer) -> Result<(), Failure> {
-    if writer.last(&result::delivery(id, delivery)).await { seat.delivered().await } else { Ok(()) }
+/// Gives the outcome away. The stream ends only when it is on record that it was taken, and what sat here for the
+/// request is gone before its connection is watched on.
+async fn hand_over(seat: Seat, entry: Entry, id: &Id, delivery: &Delivery, writer: Writer, closed: Option<CancellationToken>) -> Result<(), Failure> {
+    if !writer.last(&result::delivery(id, delivery)).await {
+        return Ok(());
+    }
+    drop(entry);
+    let Some(closed) = closed else { return seat.delivered().await };
+    let grace = seat.delivered_over(closed).await?;
+    drop((seat, writer));
+    grace.watch().await
 }
 
 async fn wait(waiting: &mut Waiting, writer: &Writer) -> End {

@@ -8,7 +8,7 @@ use super::revisions::Revision;
 use super::session::{Cancelled, Session, Sessions};
 use super::upstream::wire::Members;
 use super::upstream::{Reply, Upstreams};
-use super::{call, door, hello, list, listen, relay, result};
+use super::{call, connection, door, hello, list, listen, relay, result};
 use crate::domain::door::Door;
 use crate::domain::people::Agent;
 use crate::gate::Gate;
@@ -25,6 +25,7 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 const SESSION: &str = "mcp-session-id";
@@ -74,6 +75,8 @@ pub(super) struct Caller {
     server: String,
     token: String,
     headers: HeaderMap,
+    /// Fires when the client closes the connection of this request.
+    pub closed: Option<CancellationToken>,
 }
 
 impl McpState {
@@ -132,7 +135,8 @@ async fn serve(state: Arc<Inner>, parts: Parts, body: Body) -> Result<Response, 
     if !agent.may_use(&server) {
         return Err(refuse(StatusCode::FORBIDDEN, "This agent has no grant for this server."));
     }
-    let caller = Caller { state, agent, server, token, headers: parts.headers };
+    let closed = connection::closed_by_client(&parts);
+    let caller = Caller { state, agent, server, token, headers: parts.headers, closed };
     match parts.method {
         Method::POST => caller.post(body).await,
         Method::GET => caller.get().await,

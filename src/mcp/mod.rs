@@ -2,6 +2,7 @@
 //! It joins agents and servers to `gate` and decides nothing itself.
 
 mod call;
+pub mod connection;
 pub mod demo_server;
 mod door;
 mod error;

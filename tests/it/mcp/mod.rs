@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod bad_input;
+mod delivered;
 mod door;
 mod holds;
 mod passes;
@@ -20,6 +21,7 @@ use paraph::domain::policy::Policy;
 use paraph::gate::people::NewAgent;
 use paraph::gate::review::Decide;
 use paraph::gate::{Gate, Query, Reviewer, SystemClock};
+use paraph::mcp::connection::{Connection, Listener};
 use paraph::mcp::upstream::Upstreams;
 use paraph::mcp::{McpSettings, McpState, routes};
 use paraph::store::in_memory::InMemory;
@@ -196,8 +198,8 @@ impl World {
             door: Door::new(address.port(), "", &[]),
         };
         let state = McpState::new(gate.clone(), upstreams, settings);
-        let app = routes(state.clone());
-        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        let app = routes(state.clone()).into_make_service_with_connect_info::<Connection>();
+        tokio::spawn(async move { axum::serve(Listener::new(listener), app).await.unwrap() });
         let client = reqwest::Client::builder().build().unwrap();
         World { gate, behind, state, port: address.port(), token, client, session: Mutex::default() }
     }
