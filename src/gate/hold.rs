@@ -137,6 +137,10 @@ impl Gate {
 impl Seat {
     pub(super) fn new(gate: Gate, call: &Call, late: bool) -> Seat {
         let place = gate.inner.waiters.sit(&call.id);
+        Seat::at(gate, call, place, late)
+    }
+
+    pub(super) fn at(gate: Gate, call: &Call, place: Place, late: bool) -> Seat {
         Seat { gate, place, id: call.id.clone(), message: call.message.is_some(), late }
     }
 
@@ -184,10 +188,19 @@ impl Seat {
         })
     }
 
+    /// Whether somebody waits here; a request that was taken back and resumed only listens.
+    pub fn waits(&self) -> bool {
+        self.place.waits()
+    }
+
+    pub(super) fn only_listen(&mut self) {
+        self.place.only_listen();
+    }
+
     /// The agent took its request back. Only the last waiter's cancel counts for the call.
     pub async fn cancel(self) -> Result<(), Failure> {
         let Seat { gate, place, id, .. } = self;
-        if place.stand_up() == 0 { gate.cancel(&id).await } else { Ok(()) }
+        if place.waits() && place.stand_up() == 0 { gate.cancel(&id).await } else { Ok(()) }
     }
 
     async fn read(&self) -> Result<Call, Failure> {

@@ -1,7 +1,7 @@
 //! The gate: the only writer of call states. Edges ask it, engines keep what it decides.
-//! One step of a call's life per file, in this order: `admit` → `hold` → `review` → `release`, with `expire`,
-//! `cancel` and `recover` beside; `people` and `signin` say who somebody is. Made by `serve`, used by `mcp`, `web`,
-//! `notify` and `cli`.
+//! One step of a call's life per file, in this order: `admit` → `hold` → `review` → `release` → `deliver`, with
+//! `expire`, `cancel`, `resume` and `recover` beside; `people` and `signin` say who somebody is. Made by `serve`,
+//! used by `mcp`, `web`, `notify` and `cli`.
 
 mod admit;
 mod behind;
@@ -18,6 +18,7 @@ mod notice;
 pub mod people;
 mod recover;
 mod release;
+mod resume;
 pub mod review;
 mod reviewer;
 mod signin;

@@ -69,6 +69,14 @@ impl Gate {
 }
 
 impl Waiters {
+    /// Hears the bell without counting as somebody who waits.
+    pub fn listen_in(&self, id: &CallId) -> Place {
+        let mut slots = self.lock();
+        let slot = slots.entry(id.clone()).or_default();
+        slot.listeners += 1;
+        Place { role: Role::Listens, id: id.clone(), bell: slot.bell.subscribe(), waiters: self.clone() }
+    }
+
     /// Sits down; from now on a change of the call rings.
     pub fn sit(&self, id: &CallId) -> Place {
         let mut slots = self.lock();
@@ -188,6 +196,11 @@ impl Place {
 }
 
 impl Place {
+    /// Whether it counts as somebody who waits.
+    pub fn waits(&self) -> bool {
+        self.role == Role::Waits
+    }
+
     /// Goes on listening without counting as somebody who waits.
     pub fn only_listen(&mut self) {
         self.turn(Role::Listens);
@@ -267,8 +280,7 @@ mod tests {
     async fn who_only_listens_hears_the_bell_until_it_leaves() {
         let waiters = Waiters::default();
         let id = CallId("c_1".into());
-        let mut place = waiters.sit(&id);
-        place.only_listen();
+        let mut place = waiters.listen_in(&id);
         place.listen();
         waiters.forget(&id);
         waiters.wake(&id);

@@ -6,6 +6,7 @@ use super::error::{Refusal, json};
 use super::message::{self, Id, Message};
 use super::revisions::Revision;
 use super::session::{Cancelled, Session, Sessions};
+use super::session_id::SessionKey;
 use super::upstream::wire::Members;
 use super::upstream::{Reply, Upstreams};
 use super::{call, connection, door, hello, list, listen, relay, result};
@@ -51,6 +52,8 @@ pub struct McpSettings {
     pub arguments: usize,
     /// Sessions of one agent.
     pub sessions_per_agent: usize,
+    /// What session ids are signed with.
+    pub session_key: SessionKey,
     /// Who may come in.
     pub door: Door,
 }
@@ -71,10 +74,10 @@ pub(super) struct Inner {
 /// One authenticated request.
 pub(super) struct Caller {
     pub state: Arc<Inner>,
-    agent: Agent,
-    server: String,
+    pub agent: Agent,
+    pub server: String,
     token: String,
-    headers: HeaderMap,
+    pub headers: HeaderMap,
     /// Fires when the client closes the connection of this request.
     pub closed: Option<CancellationToken>,
 }
@@ -83,7 +86,7 @@ impl McpState {
     /// Joins the parts.
     pub fn new(gate: Gate, upstreams: Arc<Upstreams>, settings: McpSettings) -> McpState {
         let servers = settings.servers.iter().map(|(name, methods)| (name.clone(), globs(name, methods))).collect();
-        let sessions = Sessions::new(settings.sessions_per_agent);
+        let sessions = Sessions::new(settings.sessions_per_agent, settings.session_key.clone(), gate.clock().now());
         McpState(Arc::new(Inner { gate, tasks: TaskTracker::new(), upstreams, sessions, servers, settings }))
     }
 
@@ -231,7 +234,8 @@ impl Caller {
         let Some(id) = self.headers.get(SESSION) else {
             return Err(refuse(StatusCode::BAD_REQUEST, "The header Mcp-Session-Id is missing; begin with initialize."));
         };
-        let found = id.to_str().ok().and_then(|id| self.state.sessions.find(id, &self.agent.name, &self.server));
+        let now = self.state.gate.clock().now();
+        let found = id.to_str().ok().and_then(|id| self.state.sessions.find(now, id, &self.agent.name, &self.server));
         let session = found.ok_or_else(|| refuse(StatusCode::NOT_FOUND, "There is no such session (any more); begin with initialize."))?;
         let known = |version: &HeaderValue| version.to_str().is_ok_and(|version| Revision::named(version).is_some());
         if !self.headers.get(VERSION).is_none_or(known) {
@@ -342,6 +346,9 @@ impl Caller {
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, -32600, "GET answers with text/event-stream only."));
         }
         let session = self.session()?;
+        if let Some(from) = self.resumes_from(&session) {
+            return self.resume(&session, from).await;
+        }
         let ear = session.listen().ok_or_else(|| Refusal::new(StatusCode::CONFLICT, -32600, "This session has its GET stream already."))?;
         let state = &self.state;
         let peer = state

@@ -16,8 +16,11 @@ mod listen;
 mod message;
 mod relay;
 mod result;
+mod resume;
 mod revisions;
 mod session;
+mod session_id;
 pub mod upstream;
 
 pub use self::http::{McpSettings, McpState, routes};
+pub use self::session_id::SessionKey;

@@ -8,6 +8,8 @@ mod delivered;
 mod door;
 mod holds;
 mod passes;
+mod restart;
+mod resume;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -23,7 +25,7 @@ use paraph::gate::review::Decide;
 use paraph::gate::{Gate, Query, Reviewer, SystemClock};
 use paraph::mcp::connection::{Connection, Listener};
 use paraph::mcp::upstream::Upstreams;
-use paraph::mcp::{McpSettings, McpState, routes};
+use paraph::mcp::{McpSettings, McpState, SessionKey, routes};
 use paraph::store::in_memory::InMemory;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -195,6 +197,7 @@ impl World {
             body: 64 * 1024,
             arguments: 32 * 1024,
             sessions_per_agent: 3,
+            session_key: SessionKey([7; 32]),
             door: Door::new(address.port(), "", &[]),
         };
         let state = McpState::new(gate.clone(), upstreams, settings);
