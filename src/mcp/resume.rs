@@ -119,7 +119,7 @@ mod tests {
             format!("{call}.0.bnVsbA"),
             format!("{call}.0.__8"),
             format!("{}.0.Nw", call.to_uppercase()),
-            format!("{}0.0.Nw", call),
+            format!("{call}0.0.Nw"),
             "d_abababababababababababababababab.0.Nw".to_owned(),
         ] {
             assert!(EventId::read(&wrong).is_none(), "{wrong}");
