@@ -7,7 +7,6 @@ use super::kin::REVISES;
 use super::notice::{self, Notice};
 use super::waiters::Place;
 use super::{Failure, Gate};
-use crate::domain::audit::Fact;
 use crate::domain::call::{Call, CallId, OutcomeKind, State, Terms};
 use crate::domain::digest::Digest;
 use crate::domain::letter::{Letter, Occasion};
@@ -112,6 +111,7 @@ impl Gate {
             instance: self.inner.upstream.instance(&ask.server, &ask.agent.name).await,
             cancelled: false,
             delivered: false,
+            taken_back: false,
             erased_at: None,
             decisions: Vec::new(),
             views: Vec::new(),
@@ -165,7 +165,15 @@ impl Gate {
 impl Seat {
     pub(super) fn new(gate: Gate, call: &Call, late: bool) -> Seat {
         let place = gate.inner.waiters.sit(&call.id);
+        Seat::at(gate, call, place, late)
+    }
+
+    pub(super) fn at(gate: Gate, call: &Call, place: Place, late: bool) -> Seat {
         Seat { gate, place, id: call.id.clone(), message: call.message.is_some(), late }
+    }
+
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// Which call.
@@ -213,25 +221,19 @@ impl Seat {
         })
     }
 
-    /// The agent got the outcome: the identical call is a new one from now on.
-    pub async fn delivered(&self) -> Result<(), Failure> {
-        self.gate
-            .rewrite(&self.id, |call| {
-                let news = call.state.settled_at().is_some() && !call.delivered && !matches!(call.state, State::Unconfirmed { .. });
-                news.then(|| {
-                    let fact =
-                        Fact { kind: "call.delivered", call: Some(call.id.clone()), actor: "paraph".into(), data: json!({ "state": call.state.word() }) };
-                    (Call { delivered: true, ..call.touched() }, fact)
-                })
-            })
-            .await
-            .map(drop)
+    /// Whether somebody waits here; a request that was taken back and resumed only listens.
+    pub fn waits(&self) -> bool {
+        self.place.waits()
+    }
+
+    pub(super) fn only_listen(&mut self) {
+        self.place.only_listen();
     }
 
     /// The agent took its request back. Only the last waiter's cancel counts for the call.
     pub async fn cancel(self) -> Result<(), Failure> {
         let Seat { gate, place, id, .. } = self;
-        if place.stand_up() == 0 { gate.cancel(&id).await } else { Ok(()) }
+        if place.waits() && place.stand_up() == 0 { gate.cancel(&id).await } else { Ok(()) }
     }
 
     async fn read(&self) -> Result<Call, Failure> {

@@ -1,13 +1,14 @@
 //! The gate: the only writer of call states. Edges ask it, engines keep what it decides.
-//! One step of a call's life per file, in this order: `admit` → `hold` → `review` → `release`, with `expire`,
-//! `cancel`, `pause`, `resolve`, `refusals`, `erase` and `recover` beside; `people` and `signin` say who somebody is. Made by `serve`, used by `mcp`, `web`,
-//! `notify` and `cli`.
+//! One step of a call's life per file, in this order: `admit` → `hold` → `review` → `release` → `deliver`, with
+//! `expire`, `cancel`, `resume`, `pause`, `resolve`, `refusals`, `erase` and `recover` beside; `people` and `signin`
+//! say who somebody is. Made by `serve`, used by `mcp`, `web`, `notify` and `cli`.
 
 mod admit;
 mod behind;
 mod cancel;
 mod clock;
 mod deadlines;
+mod deliver;
 mod erase;
 mod expire;
 mod failure;
@@ -22,6 +23,7 @@ mod recover;
 mod refusals;
 mod release;
 pub mod resolve;
+mod resume;
 pub mod review;
 mod reviewer;
 mod signin;
@@ -32,6 +34,7 @@ pub use crate::domain::hold::HoldSettings;
 pub use crate::store::{Hint, Page, Query};
 pub use admit::{Admission, Ask};
 pub use clock::{Clock, SystemClock};
+pub use deliver::Grace;
 pub use failure::Failure;
 pub use forward::Pass;
 pub use hold::{Delivery, Seat, TimeIsUp};
@@ -102,6 +105,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     settings: Settings,
     waiters: waiters::Waiters,
+    deliveries: deliver::Deliveries,
     behind: behind::Behind,
     lives: Lives,
 }
@@ -142,6 +146,7 @@ impl Gate {
                 clock,
                 settings,
                 waiters: waiters::Waiters::default(),
+                deliveries: deliver::Deliveries::default(),
                 behind,
                 lives: Lives { draining, broken, tasks, sends },
             }),

@@ -228,6 +228,7 @@ mod tests {
             instance: None,
             cancelled: false,
             delivered: false,
+            taken_back: false,
             erased_at: None,
             decisions: Vec::new(),
             views: Vec::new(),

@@ -105,6 +105,9 @@ pub struct Call {
     pub cancelled: bool,
     /// The agent got the outcome.
     pub delivered: bool,
+    /// A delivery was taken back, because its connection was seen closed; the next one counts for good.
+    #[serde(default)]
+    pub taken_back: bool,
     /// When the texts were erased; the facts and the audit stay.
     #[serde(default)]
     pub erased_at: Option<Timestamp>,

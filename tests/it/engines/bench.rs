@@ -90,6 +90,7 @@ pub(super) fn call(number: u32, agent: &str) -> Call {
         instance: None,
         cancelled: false,
         delivered: false,
+        taken_back: false,
         erased_at: None,
         decisions: Vec::new(),
         views: Vec::new(),
