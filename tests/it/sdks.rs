@@ -1,132 +1,104 @@
-//! The official SDKs as agents, before the real program: what the SDK's user sees of every verdict.
+//! The official SDKs as agents, before the real program: what the SDK's user sees of everything that can become of a call.
+//! A test is one sentence that must hold for every SDK; the SDKs run it side by side, each in a world of its own.
 
-use crate::world::{Sdk, SdkAgent, World, text_of};
+mod leaving;
+mod restart;
+mod verdicts;
+
+use crate::world::{Gateway, Sdk, SdkAgent, World, text_of, until};
+use regex::Regex;
 use serde_json::{Value, json};
+use std::future::Future;
 
 const ANN: &str = "ann@example.org";
 
-fn dm(text: &str) -> Value {
-    json!({"to": "@bob", "text": text})
+/// One SDK's world.
+struct Scene {
+    sdk: Sdk,
+    world: World,
+    token: String,
+    ann: String,
 }
 
-/// What the SDK's user sees of a refusal: an error result that names the call, not an exception.
-fn verdict(result: &Value) -> &Value {
+impl Scene {
+    /// An agent, a reviewer, and this in `[hold]`.
+    async fn new(sdk: Sdk, hold: &str) -> Scene {
+        let world = World::with_demo_server(&format!("[hold]\n{hold}\n"));
+        let (token, ann) = (world.agent("support-bot").await, world.reviewer(ANN).await);
+        Scene { sdk, world, token, ann }
+    }
+
+    /// The agent, connected. It has seen the tools: from now on its SDK checks every result of `send_dm` against the outputSchema.
+    async fn agent(&self, gateway: &Gateway) -> SdkAgent {
+        let mut agent = SdkAgent::connect(self.sdk, &gateway.mcp("demo"), Some(&self.token)).await;
+        assert!(agent.tools().await.contains(&"send_dm".to_owned()), "{:?}", self.sdk);
+        agent
+    }
+}
+
+/// Runs the scenario for all of them at once and names those it failed for.
+async fn every<F: Future<Output = ()> + Send + 'static>(sdks: &[Sdk], scenario: fn(Sdk) -> F) {
+    let running: Vec<_> = sdks.iter().map(|sdk| (*sdk, tokio::spawn(scenario(*sdk)))).collect();
+    let mut failed = Vec::new();
+    for (sdk, run) in running {
+        if run.await.is_err() {
+            failed.push(sdk);
+        }
+    }
+    assert!(failed.is_empty(), "not so for {failed:?}; what went wrong stands above");
+}
+
+fn dm(to: &str, text: &str) -> Value {
+    json!({"to": to, "text": text})
+}
+
+fn id_of(call: &Value) -> &str {
+    call["id"].as_str().expect("an id")
+}
+
+/// Waits until the reviewer sees this presence.
+async fn presence(desk: &crate::world::Desk, id: &str, word: &str) {
+    until(&format!("{id} is {word}"), || async { (desk.call(id).await["presence"] == word).then_some(()) }).await;
+}
+
+/// Our answer, not the server's: an error result that names the call, in the state, with the sentence.
+fn told(result: &Value, state: &str, sentence: &str) {
     assert_eq!(result["isError"], true, "{result}");
     assert!(result.get("structuredContent").is_none(), "{result}");
-    &result["_meta"]["paraph/call"]
+    assert_eq!(result["_meta"]["paraph/call"]["state"], state, "{result}");
+    assert_eq!(text_of(result), sentence, "{result}");
+    assert_eq!(result["content"].as_array().map(Vec::len), Some(1), "{result}");
 }
 
-async fn sees_every_verdict(sdk: Sdk) {
-    let world = World::with_demo_server("");
-    let (token, ann) = (world.agent("support-bot").await, world.reviewer(ANN).await);
-    let gateway = world.serve().await;
-    let desk = gateway.desk(&ann);
-    let mut agent = SdkAgent::connect(sdk, &gateway.mcp("demo"), Some(&token)).await;
-    assert_eq!(agent.ready["server"]["name"], "paraph-demo-server", "the upstream's name comes through");
-    agent.fine(json!({"do": "ping"})).await;
-
-    // Hidden: absent from the list, unknown when called.
-    let tools = agent.tools().await;
-    assert!(tools.contains(&"send_dm".to_owned()) && tools.contains(&"read_inbox".to_owned()), "{tools:?}");
-    assert!(!tools.contains(&"list_contacts".to_owned()), "{tools:?}");
-    let hidden = agent.step(json!({"do": "call", "name": "list_contacts", "arguments": {}})).await;
-    assert_eq!(hidden["error"]["code"], -32602, "{hidden}");
-    assert!(hidden["error"]["message"].as_str().is_some_and(|said| said.ends_with("Unknown tool: list_contacts")), "{hidden}");
-
-    // Allowed: the upstream's own result.
-    let inbox = agent.call("read_inbox", json!({"limit": 1})).await;
-    assert_eq!(text_of(&inbox), "@bob: Are we still on for Friday?");
-    assert_eq!(inbox["structuredContent"]["messages"][0]["from"], "@bob");
-
-    // Denied: a result, a sentence, the rule's reason.
-    let denied = agent.call("delete_account", json!({})).await;
-    assert_eq!(verdict(&denied)["state"], "denied");
-    assert_eq!(verdict(&denied)["rule"], "accounts-stay");
-    assert!(text_of(&denied).contains("Accounts are never deleted by an agent"), "{denied}");
-
-    // Held, approved meanwhile: the request that waited gets the upstream's result, structured content and all.
-    agent.begin_call("send_dm", dm("Friday works")).await;
-    let held = desk.held("Friday works").await;
-    assert_eq!(held["agent_waiting"], true, "{held}");
-    desk.approve(&held).await;
-    let sent = agent.result().await;
-    assert_eq!(text_of(&sent), "Sent to @bob.");
-    assert_eq!(sent["structuredContent"]["to"], "@bob");
-
-    // Held, rejected: send_dm has an outputSchema, and the SDK must not raise.
-    agent.begin_call("send_dm", dm("You owe me")).await;
-    let held = desk.held("You owe me").await;
-    desk.reject(&held, "Too sharp in tone.").await;
-    let refused = agent.result().await;
-    assert_eq!(verdict(&refused)["state"], "rejected");
-    assert!(text_of(&refused).starts_with("NOT SENT.") && text_of(&refused).contains("Too sharp in tone"), "{refused}");
-    assert_eq!(world.sent(), [("Friday works".to_owned(), 1)].into());
+/// The pending answer for this call.
+fn pending(result: &Value, id: &str) {
+    told(
+        result,
+        "held",
+        &format!(
+            "NOT SENT YET. A person must approve this ({id}). It is sent when they do, even if you do not ask again. Do not reword it or send it another way. To wait, call again with exactly the same arguments."
+        ),
+    );
+    assert_eq!(result["_meta"]["paraph/call"]["id"], id, "{result}");
 }
 
-/// A keep_open shorter than the reviewer: the pending answer, then the identical call.
-async fn waits_by_calling_again(sdk: Sdk) {
-    let world = World::with_demo_server("[hold]\nkeep_open = \"1s\"\n");
-    let (token, ann) = (world.agent("support-bot").await, world.reviewer(ANN).await);
-    let gateway = world.serve().await;
-    let desk = gateway.desk(&ann);
-    let mut agent = SdkAgent::connect(sdk, &gateway.mcp("demo"), Some(&token)).await;
-
-    let pending = agent.call("send_dm", dm("See you there")).await;
-    assert_eq!(verdict(&pending)["state"], "held");
-    assert!(text_of(&pending).starts_with("NOT SENT YET."), "{pending}");
-    let again = agent.call("send_dm", dm("See you there")).await;
-    assert_eq!(verdict(&again)["id"], verdict(&pending)["id"], "the identical call attaches");
-    assert_eq!(desk.calls("held").await.len(), 1);
-
-    let held = desk.held("See you there").await;
-    desk.approve(&held).await;
-    desk.settled(held["id"].as_str().unwrap(), &["answered"]).await;
-    let outcome = agent.call("send_dm", dm("See you there")).await;
-    assert_eq!(text_of(&outcome), "Sent to @bob.", "the identical call gets the outcome");
-    assert_eq!(world.sent(), [("See you there".to_owned(), 1)].into());
+/// The server's own result and nothing else.
+fn sent(result: &Value, to: &str) {
+    assert_eq!(result["content"].as_array().map(Vec::len), Some(1), "{result}");
+    servers_result(result, to);
 }
 
-#[tokio::test]
-async fn the_typescript_sdk_sees_every_verdict_as_a_result() {
-    sees_every_verdict(Sdk::TypeScript).await;
+/// The server's result, and that it is of an earlier call.
+fn sent_earlier(result: &Value, to: &str) {
+    servers_result(result, to);
+    assert_eq!(result["content"].as_array().map(Vec::len), Some(2), "{result}");
+    let block = result["content"][1]["text"].as_str().unwrap_or_default();
+    let sentence = Regex::new(r"^Sent at \d{4}-\d\d-\d\dT\S+Z for your earlier call; nothing was sent now\.$").unwrap();
+    assert!(sentence.is_match(block), "{result}");
 }
 
-#[tokio::test]
-async fn the_python_sdk_sees_every_verdict_as_a_result() {
-    sees_every_verdict(Sdk::Python).await;
-}
-
-#[tokio::test]
-async fn the_typescript_sdk_waits_by_calling_again() {
-    waits_by_calling_again(Sdk::TypeScript).await;
-}
-
-#[tokio::test]
-async fn the_python_sdk_waits_by_calling_again() {
-    waits_by_calling_again(Sdk::Python).await;
-}
-
-/// The TypeScript SDK's own cancel: the approval that comes later is a permit and sends nothing by itself.
-#[tokio::test]
-async fn a_call_the_typescript_user_stops_is_sent_only_when_asked_again() {
-    let world = World::with_demo_server("");
-    let (token, ann) = (world.agent("support-bot").await, world.reviewer(ANN).await);
-    let gateway = world.serve().await;
-    let desk = gateway.desk(&ann);
-    let mut agent = SdkAgent::connect(Sdk::TypeScript, &gateway.mcp("demo"), Some(&token)).await;
-
-    agent.begin(&json!({"do": "cancelled call", "name": "send_dm", "arguments": dm("On second thoughts")})).await;
-    let held = desk.held("On second thoughts").await;
-    let id = held["id"].as_str().unwrap();
-    agent.begin(&json!("stop")).await;
-    let stopped = agent.answer().await;
-    assert!(stopped.get("error").is_some(), "{stopped}");
-    crate::world::until("the call counts as cancelled", || async { (desk.call(id).await["presence"] == "cancelled").then_some(()) }).await;
-    desk.approve(&desk.call(id).await).await;
-    assert_eq!(desk.call(id).await["state"], "approved");
-    assert!(world.sent().is_empty(), "an approval sent what the agent had cancelled");
-
-    let sent = agent.call("send_dm", dm("On second thoughts")).await;
-    assert_eq!(text_of(&sent), "Sent to @bob.");
-    assert_eq!(world.sent(), [("On second thoughts".to_owned(), 1)].into());
+fn servers_result(result: &Value, to: &str) {
+    assert_ne!(result["isError"], true, "{result}");
+    assert_eq!(text_of(result), format!("Sent to {to}."), "{result}");
+    assert_eq!(result["structuredContent"]["to"], to, "{result}");
 }

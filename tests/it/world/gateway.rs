@@ -76,10 +76,15 @@ impl World {
 
     /// Starts the gateway and waits until it says that it is ready.
     pub async fn serve(&self) -> Gateway {
+        self.serve_on("127.0.0.1:0").await
+    }
+
+    /// The same on this address.
+    pub async fn serve_on(&self, address: &str) -> Gateway {
         let log = self.path("gateway.log");
         let kept = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log");
         let mut child = Command::new(PARAPH)
-            .args(["serve", "--listen", "127.0.0.1:0", "--config"])
+            .args(["serve", "--listen", address, "--config"])
             .arg(self.path("config.toml"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -1,0 +1,87 @@
+//! The agent stays: held then approved, held then refused, and waiting by calling again.
+
+use super::{Scene, dm, every, id_of, pending, sent, sent_earlier, told};
+use crate::world::{Sdk, text_of};
+use serde_json::json;
+
+async fn every_verdict(sdk: Sdk) {
+    let scene = Scene::new(sdk, "").await;
+    let gateway = scene.world.serve().await;
+    let desk = gateway.desk(&scene.ann);
+    let mut agent = scene.agent(&gateway).await;
+    assert_eq!(agent.ready["server"]["name"], "paraph-demo-server", "the upstream's name comes through");
+    assert_eq!(agent.ready["revision"], "2025-11-25", "whichever revision the SDK asks for first");
+    agent.fine(json!({"do": "ping"})).await;
+
+    // Hidden: absent from the list, unknown when called.
+    let tools = agent.tools().await;
+    assert!(tools.contains(&"read_inbox".to_owned()) && !tools.contains(&"list_contacts".to_owned()), "{tools:?}");
+    let hidden = agent.step(json!({"do": "call", "name": "list_contacts", "arguments": {}})).await;
+    assert_eq!(hidden["error"]["code"], -32602, "{hidden}");
+    assert!(hidden["error"]["message"].as_str().is_some_and(|said| said.ends_with("Unknown tool: list_contacts")), "{hidden}");
+
+    // Allowed: the upstream's own result.
+    let inbox = agent.call("read_inbox", json!({"limit": 1})).await;
+    assert_eq!(text_of(&inbox), "@bob: Are we still on for Friday?");
+    assert_eq!(inbox["structuredContent"]["messages"][0]["from"], "@bob");
+
+    // Denied: the rule's reason.
+    let denied = agent.call("delete_account", json!({})).await;
+    let sentence = "NOT DONE. Rule accounts-stay refuses this: \u{201c}Accounts are never deleted by an agent\u{201d}. Do not try another tool or wording.";
+    told(&denied, "denied", sentence);
+    assert_eq!(denied["_meta"]["paraph/call"]["rule"], "accounts-stay");
+
+    // Held, approved meanwhile: the request that waited gets the upstream's result, structured content and all.
+    agent.begin_call("send_dm", dm("@bob", "Friday works")).await;
+    let held = desk.held("Friday works").await;
+    assert_eq!(held["agent_waiting"], true, "{held}");
+    assert!(scene.world.sent().is_empty(), "it was sent before anybody approved it");
+    desk.approve(&held).await;
+    sent(&agent.result().await, "@bob");
+
+    // Held, refused: send_dm has an outputSchema, and the SDK must not raise. Asked again: the same, and nobody is asked.
+    agent.begin_call("send_dm", dm("@bob", "You owe me")).await;
+    let held = desk.held("You owe me").await;
+    desk.reject(&held, "Too sharp in tone.").await;
+    let refused = agent.result().await;
+    let sentence = "NOT SENT. A person refused: \u{201c}Too sharp in tone\u{201d}. Do not resend it, also not reworded, unless the user asks.";
+    told(&refused, "rejected", sentence);
+    assert_eq!(refused["_meta"]["paraph/call"]["reason"], "Too sharp in tone.");
+    assert_eq!(agent.call("send_dm", dm("@bob", "You owe me")).await, refused);
+    assert!(desk.calls("held").await.is_empty());
+    assert_eq!(scene.world.sent(), [("Friday works".to_owned(), 1)].into());
+}
+
+/// A keep_open shorter than the reviewer: the pending answer, then the identical call.
+async fn waiting_by_calling_again(sdk: Sdk) {
+    let scene = Scene::new(sdk, "keep_open = \"1s\"").await;
+    let gateway = scene.world.serve().await;
+    let desk = gateway.desk(&scene.ann);
+    let mut agent = scene.agent(&gateway).await;
+    let message = || dm("@bob", "See you there");
+
+    let first = agent.call("send_dm", message()).await;
+    let held = desk.held("See you there").await;
+    pending(&first, id_of(&held));
+    pending(&agent.call("send_dm", message()).await, id_of(&held));
+    let third = agent.call("send_dm", message()).await;
+    told(&third, "held", "STILL WAITING. Stop calling. Tell the user it awaits approval and go on with other work.");
+    assert_eq!(desk.calls("held").await.len(), 1, "the identical call attaches");
+
+    desk.approve(&held).await;
+    desk.settled(id_of(&held), &["answered"]).await;
+    sent_earlier(&agent.call("send_dm", message()).await, "@bob");
+    assert_eq!(scene.world.sent(), [("See you there".to_owned(), 1)].into());
+}
+
+/// Version 2 of the TypeScript SDK comes asking for `initialize` first; here it is also told to ask for the newest revision.
+#[tokio::test]
+async fn the_user_of_every_sdk_sees_every_verdict_as_a_result() {
+    let [one, two, three, four] = Sdk::ALL;
+    every(&[one, two, three, four, Sdk::TypeScript2Auto], every_verdict).await;
+}
+
+#[tokio::test]
+async fn the_user_of_every_sdk_waits_by_calling_again() {
+    every(&Sdk::ALL, waiting_by_calling_again).await;
+}
