@@ -18,12 +18,20 @@ const told = (error) => ({ error: { name: error.name ?? "Error", code: error.cod
 
 const token = process.env.AGENT_TOKEN;
 const headers = token ? { Authorization: `Bearer ${token}` } : {};
-const transport = new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } });
-const client = new Client({ name: "typescript-agent", version: "1.0.0" }, { capabilities: {}, ...(mode && { versionNegotiation: { mode } }) });
+let client, transport;
+async function connect() {
+  transport = new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } });
+  client = new Client({ name: "typescript-agent", version: "1.0.0" }, { capabilities: {}, ...(mode && { versionNegotiation: { mode } }) });
+  await client.connect(transport);
+  return { server: client.getServerVersion(), capabilities: client.getServerCapabilities(), revision: transport.protocolVersion };
+}
 const callTool = (call, options) => (major === "1" ? client.callTool(call, undefined, options) : client.callTool(call, options));
 
 async function step({ do: what, name, arguments: args, uri, progress, seconds, stoppable }) {
   switch (what) {
+    case "connect anew":
+      await client.close();
+      return connect();
     case "ping":
       return client.ping();
     case "tools":
@@ -56,8 +64,7 @@ async function step({ do: what, name, arguments: args, uri, progress, seconds, s
 const reading = createInterface({ input: process.stdin });
 const lines = reading[Symbol.asyncIterator](); // from the start: lines that come while connecting are kept
 try {
-  await client.connect(transport);
-  say({ ready: { server: client.getServerVersion(), capabilities: client.getServerCapabilities(), revision: transport.protocolVersion } });
+  say({ ready: await connect() });
 } catch (error) {
   say(told(error));
   process.exit(1);

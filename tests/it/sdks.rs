@@ -1,51 +1,90 @@
 //! The official SDKs as agents, before the real program: what the SDK's user sees of everything that can become of a call.
-//! A test is one sentence that must hold for every SDK; the SDKs run it side by side, each in a world of its own.
+//! A test is one sentence that must hold for every SDK; the SDKs run it side by side.
 
 mod leaving;
 mod restart;
 mod verdicts;
 
-use crate::world::{Gateway, Sdk, SdkAgent, World, text_of, until};
+use crate::world::{Desk, Gateway, Sdk, SdkAgent, World, text_of, until};
 use regex::Regex;
 use serde_json::{Value, json};
 use std::future::Future;
+use std::sync::Arc;
 
-const ANN: &str = "ann@example.org";
-
-/// One SDK's world.
-struct Scene {
-    sdk: Sdk,
+/// One gateway for all SDKs, each with an agent of its own: a Python that imports its SDK is the dear part already.
+struct Stage {
     world: World,
-    token: String,
     ann: String,
 }
 
-impl Scene {
-    /// An agent, a reviewer, and this in `[hold]`.
-    async fn new(sdk: Sdk, hold: &str) -> Scene {
-        let world = World::with_demo_server(&format!("[hold]\n{hold}\n"));
-        let (token, ann) = (world.agent("support-bot").await, world.reviewer(ANN).await);
-        Scene { sdk, world, token, ann }
-    }
+/// One SDK on the stage, and what is its own there.
+struct Player {
+    sdk: Sdk,
+    name: String,
+    token: String,
+    stage: Arc<Stage>,
+}
 
-    /// The agent, connected. It has seen the tools: from now on its SDK checks every result of `send_dm` against the outputSchema.
+/// The players; how long their requests stay open is a matter of each agent.
+async fn stage(sdks: &[Sdk], keep_open: fn(Sdk) -> &'static str) -> (Arc<Stage>, Vec<Player>) {
+    let world = World::with_demo_server("");
+    let ann = world.reviewer("ann@example.org").await;
+    let stage = Arc::new(Stage { world, ann });
+    let mut players = Vec::new();
+    for sdk in sdks {
+        let name = format!("{sdk:?}").to_lowercase();
+        let token = stage.world.told(&["agent", "add", &name, "--keep-open", keep_open(*sdk)]).await;
+        players.push(Player { sdk: *sdk, name, token, stage: stage.clone() });
+    }
+    (stage, players)
+}
+
+/// Lets all do their parts at once, and names those that failed.
+async fn all<T: Send + 'static, F: Future<Output = T> + Send + 'static>(parts: impl Iterator<Item = (Sdk, F)>) -> Vec<T> {
+    let running: Vec<_> = parts.map(|(sdk, part)| (sdk, tokio::spawn(part))).collect();
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    for (sdk, run) in running {
+        match run.await {
+            Ok(result) => done.push(result),
+            Err(_) => failed.push(sdk),
+        }
+    }
+    assert!(failed.is_empty(), "not so for {failed:?}; what went wrong stands above");
+    done
+}
+
+/// A whole scenario before one gateway.
+async fn play<F>(sdks: &[Sdk], keep_open: fn(Sdk) -> &'static str, scenario: fn(Player, Arc<Gateway>) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (stage, players) = stage(sdks, keep_open).await;
+    let gateway = Arc::new(stage.world.serve().await);
+    all(players.into_iter().map(|player| (player.sdk, scenario(player, gateway.clone())))).await;
+}
+
+impl Player {
+    /// Its agent, connected. It has seen the tools: from now on its SDK checks every result of `send_dm` against the outputSchema.
     async fn agent(&self, gateway: &Gateway) -> SdkAgent {
         let mut agent = SdkAgent::connect(self.sdk, &gateway.mcp("demo"), Some(&self.token)).await;
         assert!(agent.tools().await.contains(&"send_dm".to_owned()), "{:?}", self.sdk);
         agent
     }
-}
 
-/// Runs the scenario for all of them at once and names those it failed for.
-async fn every<F: Future<Output = ()> + Send + 'static>(sdks: &[Sdk], scenario: fn(Sdk) -> F) {
-    let running: Vec<_> = sdks.iter().map(|sdk| (*sdk, tokio::spawn(scenario(*sdk)))).collect();
-    let mut failed = Vec::new();
-    for (sdk, run) in running {
-        if run.await.is_err() {
-            failed.push(sdk);
-        }
+    /// A text that no other player's message has.
+    fn text(&self, text: &str) -> String {
+        format!("{text} ({})", self.name)
     }
-    assert!(failed.is_empty(), "not so for {failed:?}; what went wrong stands above");
+
+    /// This agent's held calls.
+    async fn held(&self, desk: &Desk) -> usize {
+        desk.calls("held").await.iter().filter(|call| call["agent"] == self.name).count()
+    }
+
+    /// How often this text was sent.
+    fn sent(&self, text: &str) -> usize {
+        self.stage.world.sent().get(text).copied().unwrap_or(0)
+    }
 }
 
 fn dm(to: &str, text: &str) -> Value {
@@ -57,7 +96,7 @@ fn id_of(call: &Value) -> &str {
 }
 
 /// Waits until the reviewer sees this presence.
-async fn presence(desk: &crate::world::Desk, id: &str, word: &str) {
+async fn presence(desk: &Desk, id: &str, word: &str) {
     until(&format!("{id} is {word}"), || async { (desk.call(id).await["presence"] == word).then_some(()) }).await;
 }
 

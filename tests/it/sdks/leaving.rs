@@ -1,50 +1,49 @@
 //! The agent leaves: its own timeout is shorter than the wait, its user presses stop, or its process is killed.
 
-use super::{Scene, dm, every, id_of, pending, presence, sent, sent_earlier};
-use crate::world::Sdk;
+use super::{Player, dm, id_of, pending, play, presence, sent, sent_earlier};
+use crate::world::{Gateway, Sdk};
+use std::sync::Arc;
 
 /// Shorter than any wait here.
 const OWN_TIMEOUT: u64 = 1;
 
-async fn own_timeout_then_the_same_call(sdk: Sdk) {
-    let scene = Scene::new(sdk, "keep_open = \"2s\"").await;
-    let gateway = scene.world.serve().await;
-    let desk = gateway.desk(&scene.ann);
-    let mut agent = scene.agent(&gateway).await;
-    let message = || dm("@bob", "Too slow for me");
+async fn own_timeout_then_the_same_call(player: Player, gateway: Arc<Gateway>) {
+    let (sdk, desk) = (player.sdk, gateway.desk(&player.stage.ann));
+    let text = player.text("Too slow for me");
+    let message = || dm("@bob", &text);
+    let mut agent = player.agent(&gateway).await;
 
     agent.begin_call_for(OWN_TIMEOUT, "send_dm", message()).await;
-    let held = desk.held("Too slow for me").await;
+    let held = desk.held(&text).await;
     let gave_up = agent.answer().await;
     assert!(gave_up.get("error").is_some(), "{sdk:?} waited longer than it was told to: {gave_up}");
     pending(&agent.call("send_dm", message()).await, id_of(&held));
-    assert_eq!(desk.calls("held").await.len(), 1, "the identical call attaches");
+    assert_eq!(player.held(&desk).await, 1, "the identical call attaches");
 
     // The last request ended by the pending answer and not by a cancel: approving sends.
     presence(&desk, id_of(&held), "gone").await;
     desk.approve(&held).await;
     desk.settled(id_of(&held), &["answered"]).await;
-    assert_eq!(scene.world.sent(), [("Too slow for me".to_owned(), 1)].into());
+    assert_eq!(player.sent(&text), 1);
     sent_earlier(&agent.call("send_dm", message()).await, "@bob");
-    assert_eq!(scene.world.sent(), [("Too slow for me".to_owned(), 1)].into());
+    assert_eq!(player.sent(&text), 1);
 }
 
 /// An SDK that tells has cancelled, both times: the approval is a permit. One that does not tell has merely gone, when the
 /// request it left open has had its pending answer: the approval sends.
-async fn approved_after_it_stopped_waiting(sdk: Sdk) {
-    let (keep_open, left, on_approval) = if sdk.tells_when_it_stops() { ("50s", "cancelled", "permit") } else { ("2s", "gone", "send") };
-    let scene = Scene::new(sdk, &format!("keep_open = {keep_open:?}")).await;
-    let gateway = scene.world.serve().await;
-    let desk = gateway.desk(&scene.ann);
-    let mut agent = scene.agent(&gateway).await;
-    let (late, stopped) = (("@bob", "My own time was up"), ("@carol", "My user pressed stop"));
+async fn approved_after_it_stopped_waiting(player: Player, gateway: Arc<Gateway>) {
+    let (sdk, desk) = (player.sdk, gateway.desk(&player.stage.ann));
+    let tells = sdk.tells_when_it_stops();
+    let (left, on_approval, state, times) = if tells { ("cancelled", "permit", "approved", 0) } else { ("gone", "send", "answered", 1) };
+    let (late, stopped) = (("@bob", player.text("My own time was up")), ("@carol", player.text("My user pressed stop")));
+    let mut agent = player.agent(&gateway).await;
 
-    agent.begin_call_for(OWN_TIMEOUT, "send_dm", dm(late.0, late.1)).await;
-    let mut held = vec![desk.held(late.1).await];
+    agent.begin_call_for(OWN_TIMEOUT, "send_dm", dm(late.0, &late.1)).await;
+    let mut held = vec![desk.held(&late.1).await];
     let error = agent.answer().await;
     assert!(error.get("error").is_some(), "{sdk:?}: {error}");
-    agent.begin_stoppable_call("send_dm", dm(stopped.0, stopped.1)).await;
-    held.push(desk.held(stopped.1).await);
+    agent.begin_stoppable_call("send_dm", dm(stopped.0, &stopped.1)).await;
+    held.push(desk.held(&stopped.1).await);
     let error = agent.stop().await;
     assert!(error.get("error").is_some(), "{sdk:?}: {error}");
     for call in &held {
@@ -55,56 +54,58 @@ async fn approved_after_it_stopped_waiting(sdk: Sdk) {
     }
 
     // A call of somebody who waits goes all the way: what must not be sent had its chance.
-    agent.begin_call("send_dm", dm("@alice", "Meanwhile")).await;
-    let meanwhile = desk.held("Meanwhile").await;
-    desk.approve(&meanwhile).await;
+    let meanwhile = player.text("Meanwhile");
+    agent.begin_call("send_dm", dm("@alice", &meanwhile)).await;
+    desk.approve(&desk.held(&meanwhile).await).await;
     sent(&agent.result().await, "@alice");
-    let (state, times) = if sdk.tells_when_it_stops() { ("approved", None) } else { ("answered", Some(1)) };
-    for (call, (_, text)) in held.iter().zip([late, stopped]) {
+    for (call, (_, text)) in held.iter().zip([&late, &stopped]) {
         desk.settled(id_of(call), &[state]).await;
-        assert_eq!(scene.world.sent().get(text).copied(), times, "{sdk:?}: {text}");
+        assert_eq!(player.sent(text), times, "{text}");
     }
 
-    for (to, text) in [late, stopped] {
+    for (to, text) in [&late, &stopped] {
         let outcome = agent.call("send_dm", dm(to, text)).await;
-        if sdk.tells_when_it_stops() { sent(&outcome, to) } else { sent_earlier(&outcome, to) }
+        if tells {
+            sent(&outcome, to)
+        } else {
+            sent_earlier(&outcome, to)
+        }
+        assert_eq!(player.sent(text), 1, "{text}");
     }
-    assert_eq!(scene.world.sent(), [("Meanwhile".to_owned(), 1), (late.1.to_owned(), 1), (stopped.1.to_owned(), 1)].into());
 }
 
 /// No word of goodbye: the call stays, and what a person approves is sent.
-async fn killed_while_it_waited(sdk: Sdk) {
-    let scene = Scene::new(sdk, "").await;
-    let gateway = scene.world.serve().await;
-    let desk = gateway.desk(&scene.ann);
-    let mut agent = scene.agent(&gateway).await;
-    agent.begin_call("send_dm", dm("@bob", "My last words")).await;
-    let held = desk.held("My last words").await;
+async fn killed_while_it_waited(player: Player, gateway: Arc<Gateway>) {
+    let desk = gateway.desk(&player.stage.ann);
+    let text = player.text("My last words");
+    let mut agent = player.agent(&gateway).await;
+    agent.begin_call("send_dm", dm("@bob", &text)).await;
+    let held = desk.held(&text).await;
     agent.kill().await;
     presence(&desk, id_of(&held), "gone").await;
     let call = desk.call(id_of(&held)).await;
     assert_eq!(call["on_approval"], "send", "{call}");
     desk.approve(&call).await;
     desk.settled(id_of(&held), &["answered"]).await;
-    assert_eq!(scene.world.sent(), [("My last words".to_owned(), 1)].into());
+    assert_eq!(player.sent(&text), 1);
 
-    let mut agent = scene.agent(&gateway).await;
-    sent_earlier(&agent.call("send_dm", dm("@bob", "My last words")).await, "@bob");
-    assert!(desk.calls("held").await.is_empty(), "the identical call gets the outcome and is no new call");
-    assert_eq!(scene.world.sent(), [("My last words".to_owned(), 1)].into());
+    let mut agent = player.agent(&gateway).await;
+    sent_earlier(&agent.call("send_dm", dm("@bob", &text)).await, "@bob");
+    assert_eq!(player.held(&desk).await, 0, "the identical call gets the outcome and is no new call");
+    assert_eq!(player.sent(&text), 1);
 }
 
 #[tokio::test]
 async fn the_user_of_every_sdk_may_call_again_when_its_own_timeout_was_shorter() {
-    every(&Sdk::ALL, own_timeout_then_the_same_call).await;
+    play(&Sdk::ALL, |_| "2s", own_timeout_then_the_same_call).await;
 }
 
 #[tokio::test]
 async fn what_the_user_of_an_sdk_stopped_is_sent_only_when_asked_again() {
-    every(&Sdk::ALL, approved_after_it_stopped_waiting).await;
+    play(&Sdk::ALL, |sdk| if sdk.tells_when_it_stops() { "50s" } else { "2s" }, approved_after_it_stopped_waiting).await;
 }
 
 #[tokio::test]
 async fn what_a_killed_agent_asked_for_is_sent_once_and_the_next_one_is_told_so() {
-    every(&Sdk::ALL, killed_while_it_waited).await;
+    play(&Sdk::ALL, |_| "50s", killed_while_it_waited).await;
 }

@@ -1,9 +1,10 @@
 //! The gateway goes while the agent waits: asked to stop, or killed. It comes back on the same address, so that an SDK that
 //! resumes by itself can; what must hold does so for one that resumes and for one that has to connect anew.
 
-use super::{Scene, dm, every, id_of, pending, presence, sent, servers_result};
-use crate::world::{Gateway, Sdk, until};
-use serde_json::Value;
+use super::{Player, all, dm, id_of, pending, presence, sent, servers_result, stage};
+use crate::world::{Gateway, Sdk, SdkAgent, until};
+use serde_json::{Value, json};
+use std::sync::Arc;
 use tokio::net::TcpSocket;
 
 /// A port that is free whenever the gateway is not there: as long as this socket is bound to it and does not listen, the
@@ -23,69 +24,83 @@ impl Address {
     }
 }
 
-/// A new connection makes the identical call: it attaches, and when it is approved it is sent once.
-async fn attaches_anew(scene: &Scene, gateway: &Gateway, held: &Value, to: &str, text: &str) {
-    let desk = gateway.desk(&scene.ann);
-    until("nobody waits", || async { (desk.call(id_of(held)).await["agent_waiting"] == false).then_some(()) }).await;
-    let mut agent = scene.agent(gateway).await;
-    agent.begin_call("send_dm", dm(to, text)).await;
-    presence(&desk, id_of(held), "waiting").await;
-    assert_eq!(desk.calls("held").await.len(), 1, "the identical call attaches");
-    assert!(scene.world.sent().is_empty(), "it was sent before anybody approved it");
-    desk.approve(&desk.call(id_of(held)).await).await;
-    sent(&agent.result().await, to);
-    assert_eq!(scene.world.sent(), [(text.to_owned(), 1)].into());
+/// One that waits while its gateway goes.
+struct Waiting {
+    player: Player,
+    agent: SdkAgent,
+    text: String,
+    held: Value,
 }
 
-async fn stopped_while_it_waited(sdk: Sdk) {
-    let (scene, address) = (Scene::new(sdk, "").await, Address::keep());
-    let gateway = scene.world.serve_on(&address.name).await;
-    let mut agent = scene.agent(&gateway).await;
-    agent.begin_call("send_dm", dm("@bob", "Until you are back")).await;
-    let held = gateway.desk(&scene.ann).held("Until you are back").await;
-    assert!(gateway.stop().await, "{sdk:?}: the gateway did not end well");
-    pending(&agent.result().await, id_of(&held));
-    agent.kill().await;
+/// All of them wait; `own_timeout` in seconds.
+async fn waiting(players: Vec<Player>, gateway: &Arc<Gateway>, own_timeout: u64) -> Vec<Waiting> {
+    let begin = |player: Player, gateway: Arc<Gateway>| async move {
+        let text = player.text("Through thick and thin");
+        let mut agent = player.agent(&gateway).await;
+        agent.begin_call_for(own_timeout, "send_dm", dm("@bob", &text)).await;
+        let held = gateway.desk(&player.stage.ann).held(&text).await;
+        Waiting { player, agent, text, held }
+    };
+    all(players.into_iter().map(|player| (player.sdk, begin(player, gateway.clone())))).await
+}
 
-    let gateway = scene.world.serve_on(&address.name).await;
-    attaches_anew(&scene, &gateway, &held, "@bob", "Until you are back").await;
+/// A new connection makes the identical call: it attaches, and when it is approved it is sent once.
+async fn attaches_anew(waited: Waiting, gateway: &Gateway) {
+    let Waiting { player, mut agent, text, held } = waited;
+    let desk = gateway.desk(&player.stage.ann);
+    agent.fine(json!({"do": "connect anew"})).await;
+    agent.tools().await;
+    until("nobody waits", || async { (desk.call(id_of(&held)).await["agent_waiting"] == false).then_some(()) }).await;
+    agent.begin_call("send_dm", dm("@bob", &text)).await;
+    presence(&desk, id_of(&held), "waiting").await;
+    assert_eq!(player.held(&desk).await, 1, "the identical call attaches");
+    assert_eq!(player.sent(&text), 0, "it was sent before anybody approved it");
+    desk.approve(&desk.call(id_of(&held)).await).await;
+    sent(&agent.result().await, "@bob");
+    assert_eq!(player.sent(&text), 1);
+}
+
+async fn after_a_stop(mut waited: Waiting, gateway: Arc<Gateway>) {
+    pending(&waited.agent.result().await, id_of(&waited.held));
+    attaches_anew(waited, &gateway).await;
 }
 
 /// The SDK's user sees a request that comes to nothing, at the latest when the SDK's own time is up; or the SDK resumes, and
 /// its user sees nothing of all this.
-async fn killed_while_it_waited(sdk: Sdk) {
-    let (scene, address) = (Scene::new(sdk, "").await, Address::keep());
-    let gateway = scene.world.serve_on(&address.name).await;
-    let mut agent = scene.agent(&gateway).await;
-    agent.begin_call_for(8, "send_dm", dm("@bob", "Through thick and thin")).await;
-    let held = gateway.desk(&scene.ann).held("Through thick and thin").await;
-    gateway.kill().await;
-
-    let gateway = scene.world.serve_on(&address.name).await;
-    let desk = gateway.desk(&scene.ann);
+async fn after_a_kill(mut waited: Waiting, gateway: Arc<Gateway>) {
+    let desk = gateway.desk(&waited.player.stage.ann);
     let resumed = tokio::select! {
-        () = presence(&desk, id_of(&held), "waiting") => true,
-        answer = agent.answer() => {
-            assert!(answer.get("error").is_some(), "{sdk:?} has an answer that nobody gave: {answer}");
+        () = presence(&desk, id_of(&waited.held), "waiting") => true,
+        answer = waited.agent.answer() => {
+            assert!(answer.get("error").is_some(), "{:?} has an answer that nobody gave: {answer}", waited.player.sdk);
             false
         }
     };
     if resumed {
-        desk.approve(&desk.call(id_of(&held)).await).await;
-        servers_result(&agent.result().await, "@bob");
-        assert_eq!(scene.world.sent(), [("Through thick and thin".to_owned(), 1)].into());
+        desk.approve(&desk.call(id_of(&waited.held)).await).await;
+        servers_result(&waited.agent.result().await, "@bob");
+        assert_eq!(waited.player.sent(&waited.text), 1);
     } else {
-        agent.kill().await;
-        attaches_anew(&scene, &gateway, &held, "@bob", "Through thick and thin").await;
+        attaches_anew(waited, &gateway).await;
     }
 }
 
 #[tokio::test]
 async fn a_gateway_that_is_stopped_tells_every_sdk_that_its_call_is_still_held() {
-    every(&Sdk::ALL, stopped_while_it_waited).await;
+    let (address, (stage, players)) = (Address::keep(), stage(&Sdk::ALL, |_| "50s").await);
+    let gateway = Arc::new(stage.world.serve_on(&address.name).await);
+    let waited = waiting(players, &gateway, 60).await;
+    assert!(Arc::into_inner(gateway).expect("nobody else has it").stop().await, "the gateway did not end well");
+    let gateway = Arc::new(stage.world.serve_on(&address.name).await);
+    all(waited.into_iter().map(|one| (one.player.sdk, after_a_stop(one, gateway.clone())))).await;
 }
 
 #[tokio::test]
 async fn a_gateway_that_is_killed_keeps_the_call_of_every_sdk_for_the_next_connection() {
-    every(&Sdk::ALL, killed_while_it_waited).await;
+    let (address, (stage, players)) = (Address::keep(), stage(&Sdk::ALL, |_| "50s").await);
+    let gateway = Arc::new(stage.world.serve_on(&address.name).await);
+    let waited = waiting(players, &gateway, 8).await;
+    Arc::into_inner(gateway).expect("nobody else has it").kill().await;
+    let gateway = Arc::new(stage.world.serve_on(&address.name).await);
+    all(waited.into_iter().map(|one| (one.player.sdk, after_a_kill(one, gateway.clone())))).await;
 }

@@ -1,14 +1,14 @@
 //! The agent stays: held then approved, held then refused, and waiting by calling again.
 
-use super::{Scene, dm, every, id_of, pending, sent, sent_earlier, told};
-use crate::world::{Sdk, text_of};
+use super::{Player, dm, id_of, pending, play, sent, sent_earlier, told};
+use crate::world::{Gateway, Sdk, text_of};
 use serde_json::json;
+use std::sync::Arc;
 
-async fn every_verdict(sdk: Sdk) {
-    let scene = Scene::new(sdk, "").await;
-    let gateway = scene.world.serve().await;
-    let desk = gateway.desk(&scene.ann);
-    let mut agent = scene.agent(&gateway).await;
+async fn every_verdict(player: Player, gateway: Arc<Gateway>) {
+    let desk = gateway.desk(&player.stage.ann);
+    let (friday, rude) = (player.text("Friday works"), player.text("You owe me"));
+    let mut agent = player.agent(&gateway).await;
     assert_eq!(agent.ready["server"]["name"], "paraph-demo-server", "the upstream's name comes through");
     assert_eq!(agent.ready["revision"], "2025-11-25", "whichever revision the SDK asks for first");
     agent.fine(json!({"do": "ping"})).await;
@@ -32,56 +32,55 @@ async fn every_verdict(sdk: Sdk) {
     assert_eq!(denied["_meta"]["paraph/call"]["rule"], "accounts-stay");
 
     // Held, approved meanwhile: the request that waited gets the upstream's result, structured content and all.
-    agent.begin_call("send_dm", dm("@bob", "Friday works")).await;
-    let held = desk.held("Friday works").await;
+    agent.begin_call("send_dm", dm("@bob", &friday)).await;
+    let held = desk.held(&friday).await;
     assert_eq!(held["agent_waiting"], true, "{held}");
-    assert!(scene.world.sent().is_empty(), "it was sent before anybody approved it");
+    assert_eq!(player.sent(&friday), 0, "it was sent before anybody approved it");
     desk.approve(&held).await;
     sent(&agent.result().await, "@bob");
 
     // Held, refused: send_dm has an outputSchema, and the SDK must not raise. Asked again: the same, and nobody is asked.
-    agent.begin_call("send_dm", dm("@bob", "You owe me")).await;
-    let held = desk.held("You owe me").await;
+    agent.begin_call("send_dm", dm("@bob", &rude)).await;
+    let held = desk.held(&rude).await;
     desk.reject(&held, "Too sharp in tone.").await;
     let refused = agent.result().await;
     let sentence = "NOT SENT. A person refused: \u{201c}Too sharp in tone\u{201d}. Do not resend it, also not reworded, unless the user asks.";
     told(&refused, "rejected", sentence);
     assert_eq!(refused["_meta"]["paraph/call"]["reason"], "Too sharp in tone.");
-    assert_eq!(agent.call("send_dm", dm("@bob", "You owe me")).await, refused);
-    assert!(desk.calls("held").await.is_empty());
-    assert_eq!(scene.world.sent(), [("Friday works".to_owned(), 1)].into());
+    assert_eq!(agent.call("send_dm", dm("@bob", &rude)).await, refused);
+    assert_eq!(player.held(&desk).await, 0);
+    assert_eq!((player.sent(&friday), player.sent(&rude)), (1, 0));
 }
 
 /// A keep_open shorter than the reviewer: the pending answer, then the identical call.
-async fn waiting_by_calling_again(sdk: Sdk) {
-    let scene = Scene::new(sdk, "keep_open = \"1s\"").await;
-    let gateway = scene.world.serve().await;
-    let desk = gateway.desk(&scene.ann);
-    let mut agent = scene.agent(&gateway).await;
-    let message = || dm("@bob", "See you there");
+async fn waiting_by_calling_again(player: Player, gateway: Arc<Gateway>) {
+    let desk = gateway.desk(&player.stage.ann);
+    let text = player.text("See you there");
+    let message = || dm("@bob", &text);
+    let mut agent = player.agent(&gateway).await;
 
     let first = agent.call("send_dm", message()).await;
-    let held = desk.held("See you there").await;
+    let held = desk.held(&text).await;
     pending(&first, id_of(&held));
     pending(&agent.call("send_dm", message()).await, id_of(&held));
     let third = agent.call("send_dm", message()).await;
     told(&third, "held", "STILL WAITING. Stop calling. Tell the user it awaits approval and go on with other work.");
-    assert_eq!(desk.calls("held").await.len(), 1, "the identical call attaches");
+    assert_eq!(player.held(&desk).await, 1, "the identical call attaches");
 
     desk.approve(&held).await;
     desk.settled(id_of(&held), &["answered"]).await;
     sent_earlier(&agent.call("send_dm", message()).await, "@bob");
-    assert_eq!(scene.world.sent(), [("See you there".to_owned(), 1)].into());
+    assert_eq!(player.sent(&text), 1);
 }
 
 /// Version 2 of the TypeScript SDK comes asking for `initialize` first; here it is also told to ask for the newest revision.
 #[tokio::test]
 async fn the_user_of_every_sdk_sees_every_verdict_as_a_result() {
     let [one, two, three, four] = Sdk::ALL;
-    every(&[one, two, three, four, Sdk::TypeScript2Auto], every_verdict).await;
+    play(&[one, two, three, four, Sdk::TypeScript2Auto], |_| "50s", every_verdict).await;
 }
 
 #[tokio::test]
 async fn the_user_of_every_sdk_waits_by_calling_again() {
-    every(&Sdk::ALL, waiting_by_calling_again).await;
+    play(&Sdk::ALL, |_| "1s", waiting_by_calling_again).await;
 }
