@@ -11,32 +11,26 @@ use serde_json::{Value, json};
 use std::future::Future;
 use std::sync::Arc;
 
-/// One gateway for all SDKs, each with an agent of its own: a Python that imports its SDK is the dear part already.
-struct Stage {
-    world: World,
-    ann: String,
-}
-
-/// One SDK on the stage, and what is its own there.
-struct Player {
+/// One SDK, with an agent of its own at a gateway that all of them share: a Python that imports its SDK is dear enough.
+struct Case {
     sdk: Sdk,
-    name: String,
+    agent: String,
     token: String,
-    stage: Arc<Stage>,
+    ann: String,
+    world: Arc<World>,
 }
 
-/// The players; how long their requests stay open is a matter of each agent.
-async fn stage(sdks: &[Sdk], keep_open: fn(Sdk) -> &'static str) -> (Arc<Stage>, Vec<Player>) {
-    let world = World::with_demo_server("");
+/// A world with an agent for every SDK; how long its requests stay open is a matter of each agent.
+async fn cases(sdks: &[Sdk], keep_open: fn(Sdk) -> &'static str) -> (Arc<World>, Vec<Case>) {
+    let world = Arc::new(World::with_demo_server(""));
     let ann = world.reviewer("ann@example.org").await;
-    let stage = Arc::new(Stage { world, ann });
-    let mut players = Vec::new();
-    for sdk in sdks {
-        let name = format!("{sdk:?}").to_lowercase();
-        let token = stage.world.told(&["agent", "add", &name, "--keep-open", keep_open(*sdk)]).await;
-        players.push(Player { sdk: *sdk, name, token, stage: stage.clone() });
+    let mut cases = Vec::new();
+    for &sdk in sdks {
+        let agent = format!("{sdk:?}").to_lowercase();
+        let token = world.told(&["agent", "add", &agent, "--keep-open", keep_open(sdk)]).await;
+        cases.push(Case { sdk, agent, token, ann: ann.clone(), world: world.clone() });
     }
-    (stage, players)
+    (world, cases)
 }
 
 /// Lets all do their parts at once, and names those that failed.
@@ -54,36 +48,40 @@ async fn all<T: Send + 'static, F: Future<Output = T> + Send + 'static>(parts: i
 }
 
 /// A whole scenario before one gateway.
-async fn play<F>(sdks: &[Sdk], keep_open: fn(Sdk) -> &'static str, scenario: fn(Player, Arc<Gateway>) -> F)
+async fn every<F>(sdks: &[Sdk], keep_open: fn(Sdk) -> &'static str, scenario: fn(Case, Arc<Gateway>) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let (stage, players) = stage(sdks, keep_open).await;
-    let gateway = Arc::new(stage.world.serve().await);
-    all(players.into_iter().map(|player| (player.sdk, scenario(player, gateway.clone())))).await;
+    let (world, cases) = cases(sdks, keep_open).await;
+    let gateway = Arc::new(world.serve().await);
+    all(cases.into_iter().map(|case| (case.sdk, scenario(case, gateway.clone())))).await;
 }
 
-impl Player {
+impl Case {
     /// Its agent, connected. It has seen the tools: from now on its SDK checks every result of `send_dm` against the outputSchema.
-    async fn agent(&self, gateway: &Gateway) -> SdkAgent {
+    async fn connect(&self, gateway: &Gateway) -> SdkAgent {
         let mut agent = SdkAgent::connect(self.sdk, &gateway.mcp("demo"), Some(&self.token)).await;
         assert!(agent.tools().await.contains(&"send_dm".to_owned()), "{:?}", self.sdk);
         agent
     }
 
-    /// A text that no other player's message has.
+    fn desk(&self, gateway: &Gateway) -> Desk {
+        gateway.desk(&self.ann)
+    }
+
+    /// A text that no other SDK's message has.
     fn text(&self, text: &str) -> String {
-        format!("{text} ({})", self.name)
+        format!("{text} ({})", self.agent)
     }
 
     /// This agent's held calls.
     async fn held(&self, desk: &Desk) -> usize {
-        desk.calls("held").await.iter().filter(|call| call["agent"] == self.name).count()
+        desk.calls("held").await.iter().filter(|call| call["agent"] == self.agent).count()
     }
 
     /// How often this text was sent.
     fn sent(&self, text: &str) -> usize {
-        self.stage.world.sent().get(text).copied().unwrap_or(0)
+        self.world.sent().get(text).copied().unwrap_or(0)
     }
 }
 

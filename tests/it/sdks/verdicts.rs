@@ -1,14 +1,14 @@
 //! The agent stays: held then approved, held then refused, and waiting by calling again.
 
-use super::{Player, dm, id_of, pending, play, sent, sent_earlier, told};
+use super::{Case, dm, every, id_of, pending, sent, sent_earlier, told};
 use crate::world::{Gateway, Sdk, text_of};
 use serde_json::json;
 use std::sync::Arc;
 
-async fn every_verdict(player: Player, gateway: Arc<Gateway>) {
-    let desk = gateway.desk(&player.stage.ann);
-    let (friday, rude) = (player.text("Friday works"), player.text("You owe me"));
-    let mut agent = player.agent(&gateway).await;
+async fn every_verdict(case: Case, gateway: Arc<Gateway>) {
+    let desk = case.desk(&gateway);
+    let (friday, rude) = (case.text("Friday works"), case.text("You owe me"));
+    let mut agent = case.connect(&gateway).await;
     assert_eq!(agent.ready["server"]["name"], "paraph-demo-server", "the upstream's name comes through");
     assert_eq!(agent.ready["revision"], "2025-11-25", "whichever revision the SDK asks for first");
     agent.fine(json!({"do": "ping"})).await;
@@ -35,7 +35,7 @@ async fn every_verdict(player: Player, gateway: Arc<Gateway>) {
     agent.begin_call("send_dm", dm("@bob", &friday)).await;
     let held = desk.held(&friday).await;
     assert_eq!(held["agent_waiting"], true, "{held}");
-    assert_eq!(player.sent(&friday), 0, "it was sent before anybody approved it");
+    assert_eq!(case.sent(&friday), 0, "it was sent before anybody approved it");
     desk.approve(&held).await;
     sent(&agent.result().await, "@bob");
 
@@ -48,16 +48,16 @@ async fn every_verdict(player: Player, gateway: Arc<Gateway>) {
     told(&refused, "rejected", sentence);
     assert_eq!(refused["_meta"]["paraph/call"]["reason"], "Too sharp in tone.");
     assert_eq!(agent.call("send_dm", dm("@bob", &rude)).await, refused);
-    assert_eq!(player.held(&desk).await, 0);
-    assert_eq!((player.sent(&friday), player.sent(&rude)), (1, 0));
+    assert_eq!(case.held(&desk).await, 0);
+    assert_eq!((case.sent(&friday), case.sent(&rude)), (1, 0));
 }
 
 /// A keep_open shorter than the reviewer: the pending answer, then the identical call.
-async fn waiting_by_calling_again(player: Player, gateway: Arc<Gateway>) {
-    let desk = gateway.desk(&player.stage.ann);
-    let text = player.text("See you there");
+async fn waiting_by_calling_again(case: Case, gateway: Arc<Gateway>) {
+    let desk = case.desk(&gateway);
+    let text = case.text("See you there");
     let message = || dm("@bob", &text);
-    let mut agent = player.agent(&gateway).await;
+    let mut agent = case.connect(&gateway).await;
 
     let first = agent.call("send_dm", message()).await;
     let held = desk.held(&text).await;
@@ -65,22 +65,22 @@ async fn waiting_by_calling_again(player: Player, gateway: Arc<Gateway>) {
     pending(&agent.call("send_dm", message()).await, id_of(&held));
     let third = agent.call("send_dm", message()).await;
     told(&third, "held", "STILL WAITING. Stop calling. Tell the user it awaits approval and go on with other work.");
-    assert_eq!(player.held(&desk).await, 1, "the identical call attaches");
+    assert_eq!(case.held(&desk).await, 1, "the identical call attaches");
 
     desk.approve(&held).await;
     desk.settled(id_of(&held), &["answered"]).await;
     sent_earlier(&agent.call("send_dm", message()).await, "@bob");
-    assert_eq!(player.sent(&text), 1);
+    assert_eq!(case.sent(&text), 1);
 }
 
 /// Version 2 of the TypeScript SDK comes asking for `initialize` first; here it is also told to ask for the newest revision.
 #[tokio::test]
 async fn the_user_of_every_sdk_sees_every_verdict_as_a_result() {
-    let [one, two, three, four] = Sdk::ALL;
-    play(&[one, two, three, four, Sdk::TypeScript2Auto], |_| "50s", every_verdict).await;
+    let sdks: Vec<Sdk> = Sdk::ALL.into_iter().chain([Sdk::TypeScript2Auto]).collect();
+    every(&sdks, |_| "50s", every_verdict).await;
 }
 
 #[tokio::test]
 async fn the_user_of_every_sdk_waits_by_calling_again() {
-    play(&Sdk::ALL, |_| "1s", waiting_by_calling_again).await;
+    every(&Sdk::ALL, |_| "1s", waiting_by_calling_again).await;
 }
