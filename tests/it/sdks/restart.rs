@@ -28,79 +28,97 @@ impl Address {
 struct Waiting {
     case: Case,
     agent: SdkAgent,
+    calls: Vec<Asked>,
+}
+
+/// A call and what the reviewer saw of it before the gateway went.
+struct Asked {
+    to: &'static str,
     text: String,
     held: Value,
 }
 
-/// All of them wait; `own_timeout` in seconds.
-async fn waiting(cases: Vec<Case>, gateway: &Arc<Gateway>, own_timeout: u64) -> Vec<Waiting> {
+/// Every SDK makes a call for each of these timeouts of its own, in seconds; it is still at the last one when this returns.
+async fn waiting(cases: Vec<Case>, gateway: &Arc<Gateway>, own_timeouts: &'static [u64]) -> Vec<Waiting> {
     let begin = |case: Case, gateway: Arc<Gateway>| async move {
-        let text = case.text("Through thick and thin");
         let mut agent = case.connect(&gateway).await;
-        agent.begin_call_for(own_timeout, "send_dm", dm("@bob", &text)).await;
-        let held = case.desk(&gateway).held(&text).await;
-        Waiting { case, agent, text, held }
+        let mut calls: Vec<Asked> = Vec::new();
+        for (seconds, to) in own_timeouts.iter().zip(["@bob", "@carol"]) {
+            if !calls.is_empty() {
+                let answer = agent.answer().await;
+                assert!(answer.get("error").is_some(), "{answer}");
+            }
+            let text = case.text(&format!("Through thick and thin, {to}"));
+            agent.begin_call_for(*seconds, "send_dm", dm(to, &text)).await;
+            let held = case.desk(&gateway).held(&text).await;
+            calls.push(Asked { to, text, held });
+        }
+        Waiting { case, agent, calls }
     };
     all(cases.into_iter().map(|case| (case.sdk, begin(case, gateway.clone())))).await
 }
 
-/// A new connection makes the identical call: it attaches, and when it is approved it is sent once.
-async fn attaches_anew(waited: Waiting, gateway: &Gateway) {
-    let Waiting { case, mut agent, text, held } = waited;
+/// A new connection makes the identical calls: they attach, and are sent once when they are approved.
+async fn attach_anew(case: &Case, agent: &mut SdkAgent, calls: &[Asked], gateway: &Gateway) {
     let desk = case.desk(gateway);
     agent.fine(json!({"do": "connect anew"})).await;
     agent.tools().await;
-    until("nobody waits", || async { (desk.call(id_of(&held)).await["agent_waiting"] == false).then_some(()) }).await;
-    agent.begin_call("send_dm", dm("@bob", &text)).await;
-    presence(&desk, id_of(&held), "waiting").await;
-    assert_eq!(case.held(&desk).await, 1, "the identical call attaches");
-    assert_eq!(case.sent(&text), 0, "it was sent before anybody approved it");
-    desk.approve(&desk.call(id_of(&held)).await).await;
-    sent(&agent.result().await, "@bob");
-    assert_eq!(case.sent(&text), 1);
+    for Asked { to, text, held } in calls {
+        let before = case.held(&desk).await;
+        until("nobody waits", || async { (desk.call(id_of(held)).await["agent_waiting"] == false).then_some(()) }).await;
+        agent.begin_call("send_dm", dm(to, text)).await;
+        presence(&desk, id_of(held), "waiting").await;
+        assert_eq!(case.held(&desk).await, before, "the identical call attaches");
+        assert_eq!(case.sent(text), 0, "it was sent before anybody approved it");
+        desk.approve(&desk.call(id_of(held)).await).await;
+        sent(&agent.result().await, to);
+        assert_eq!(case.sent(text), 1);
+    }
 }
 
-async fn after_a_stop(mut waited: Waiting, gateway: Arc<Gateway>) {
-    pending(&waited.agent.result().await, id_of(&waited.held));
-    attaches_anew(waited, &gateway).await;
+async fn after_a_stop(waited: Waiting, gateway: Arc<Gateway>) {
+    let Waiting { case, mut agent, calls } = waited;
+    pending(&agent.result().await, id_of(&calls[0].held));
+    attach_anew(&case, &mut agent, &calls, &gateway).await;
 }
 
-/// The SDK's user sees a request that comes to nothing, at the latest when the SDK's own time is up; or the SDK resumes, and
-/// its user sees nothing of all this.
-async fn after_a_kill(mut waited: Waiting, gateway: Arc<Gateway>) {
-    let desk = waited.case.desk(&gateway);
+/// The first call was given up before the kill. At the second one the SDK's user sees a request that comes to nothing, at the
+/// latest when the SDK's own time is up; or the SDK resumes, and its user sees nothing of all this.
+async fn after_a_kill(waited: Waiting, gateway: Arc<Gateway>) {
+    let Waiting { case, mut agent, calls } = waited;
+    let (desk, [_, last]) = (case.desk(&gateway), &calls[..]) else { panic!("two calls") };
     let resumed = tokio::select! {
-        () = presence(&desk, id_of(&waited.held), "waiting") => true,
-        answer = waited.agent.answer() => {
-            assert!(answer.get("error").is_some(), "{:?} has an answer that nobody gave: {answer}", waited.case.sdk);
+        () = presence(&desk, id_of(&last.held), "waiting") => true,
+        answer = agent.answer() => {
+            assert!(answer.get("error").is_some(), "{:?} has an answer that nobody gave: {answer}", case.sdk);
             false
         }
     };
     if resumed {
-        desk.approve(&desk.call(id_of(&waited.held)).await).await;
-        servers_result(&waited.agent.result().await, "@bob");
-        assert_eq!(waited.case.sent(&waited.text), 1);
-    } else {
-        attaches_anew(waited, &gateway).await;
+        desk.approve(&desk.call(id_of(&last.held)).await).await;
+        servers_result(&agent.result().await, last.to);
+        assert_eq!(case.sent(&last.text), 1);
     }
+    let left = if resumed { &calls[..1] } else { &calls[..] };
+    attach_anew(&case, &mut agent, left, &gateway).await;
 }
 
 #[tokio::test]
 async fn a_gateway_that_is_stopped_tells_every_sdk_that_its_call_is_still_held() {
     let (address, (world, cases)) = (Address::keep(), cases(&Sdk::ALL, |_| "50s").await);
-    let gateway = Arc::new(world.serve_on(&address.name).await);
-    let waited = waiting(cases, &gateway, 60).await;
+    let gateway = Arc::new(world.serve_at(&address.name).await);
+    let waited = waiting(cases, &gateway, &[60]).await;
     assert!(Arc::into_inner(gateway).expect("nobody else has it").stop().await, "the gateway did not end well");
-    let gateway = Arc::new(world.serve_on(&address.name).await);
+    let gateway = Arc::new(world.serve_at(&address.name).await);
     all(waited.into_iter().map(|one| (one.case.sdk, after_a_stop(one, gateway.clone())))).await;
 }
 
 #[tokio::test]
 async fn a_gateway_that_is_killed_keeps_the_call_of_every_sdk_for_the_next_connection() {
     let (address, (world, cases)) = (Address::keep(), cases(&Sdk::ALL, |_| "50s").await);
-    let gateway = Arc::new(world.serve_on(&address.name).await);
-    let waited = waiting(cases, &gateway, 10).await;
+    let gateway = Arc::new(world.serve_at(&address.name).await);
+    let waited = waiting(cases, &gateway, &[1, 10]).await;
     Arc::into_inner(gateway).expect("nobody else has it").kill().await;
-    let gateway = Arc::new(world.serve_on(&address.name).await);
+    let gateway = Arc::new(world.serve_at(&address.name).await);
     all(waited.into_iter().map(|one| (one.case.sdk, after_a_kill(one, gateway.clone())))).await;
 }

@@ -76,11 +76,11 @@ impl World {
 
     /// Starts the gateway and waits until it says that it is ready.
     pub async fn serve(&self) -> Gateway {
-        self.serve_on("127.0.0.1:0").await
+        self.serve_at("127.0.0.1:0").await
     }
 
-    /// The same on this address.
-    pub async fn serve_on(&self, address: &str) -> Gateway {
+    /// The same at this address.
+    pub async fn serve_at(&self, address: &str) -> Gateway {
         let log = self.path("gateway.log");
         let kept = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log");
         let mut child = Command::new(PARAPH)
