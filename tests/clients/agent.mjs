@@ -1,25 +1,37 @@
 // An agent on the official TypeScript SDK. One step (a JSON object) per line of standard input, one answer per line of
 // standard output: {"ok": what the SDK's user sees} or {"error": {name, code, message}}. The first line is {"ready": …}.
-// Usage: PARAPH_TEST_CLIENTS=DIR agent.mjs URL, the agent's token in AGENT_TOKEN (absent for a direct run).
+// Usage: PARAPH_TEST_CLIENTS=DIR agent.mjs SDK URL, where SDK is 1, 2, or "2 auto" (2 asking for the newest revision first);
+// the agent's token in AGENT_TOKEN (absent for a direct run).
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 
+const [sdk, url] = process.argv.slice(2);
+const [major, mode] = sdk.split(" ");
 const packages = createRequire(`${process.env.PARAPH_TEST_CLIENTS}/`);
-const { Client } = packages("@modelcontextprotocol/sdk/client/index.js");
-const { StreamableHTTPClientTransport } = packages("@modelcontextprotocol/sdk/client/streamableHttp.js");
+const { Client, StreamableHTTPClientTransport } =
+  major === "1"
+    ? { ...packages("@modelcontextprotocol/sdk/client/index.js"), ...packages("@modelcontextprotocol/sdk/client/streamableHttp.js") }
+    : packages("@modelcontextprotocol/client");
 
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 const told = (error) => ({ error: { name: error.name ?? "Error", code: error.code ?? null, message: String(error.message ?? error) } });
 
 const token = process.env.AGENT_TOKEN;
 const headers = token ? { Authorization: `Bearer ${token}` } : {};
-const transport = new StreamableHTTPClientTransport(new URL(process.argv[2]), { requestInit: { headers } });
-const client = new Client({ name: "typescript-agent", version: "1.0.0" }, { capabilities: {} });
+let client, transport;
+async function connect() {
+  transport = new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } });
+  client = new Client({ name: "typescript-agent", version: "1.0.0" }, { capabilities: {}, ...(mode && { versionNegotiation: { mode } }) });
+  await client.connect(transport);
+  return { server: client.getServerVersion(), capabilities: client.getServerCapabilities(), revision: transport.protocolVersion };
+}
+const callTool = (call, options) => (major === "1" ? client.callTool(call, undefined, options) : client.callTool(call, options));
 
-async function step({ do: what, name, arguments: args, uri, progress }) {
-  const reports = [];
-  const options = progress ? { onprogress: (report) => reports.push(report), resetTimeoutOnProgress: true } : {};
+async function step({ do: what, name, arguments: args, uri, progress, seconds, stoppable }) {
   switch (what) {
+    case "connect anew":
+      await client.close();
+      return connect();
     case "ping":
       return client.ping();
     case "tools":
@@ -33,14 +45,16 @@ async function step({ do: what, name, arguments: args, uri, progress }) {
     case "resource":
       return client.readResource({ uri });
     case "call": {
-      const result = await client.callTool({ name, arguments: args }, undefined, options);
+      const reports = [];
+      const options = progress ? { onprogress: (report) => reports.push(report), resetTimeoutOnProgress: true } : {};
+      if (seconds) options.timeout = seconds * 1000; // the SDK's own, 60 s unless said otherwise
+      if (stoppable) {
+        const leaving = new AbortController();
+        options.signal = leaving.signal;
+        reading.once("line", () => leaving.abort("the user pressed stop"));
+      }
+      const result = await callTool({ name, arguments: args }, options);
       return progress ? { ...result, reports } : result;
-    }
-    case "cancelled call": {
-      const leaving = new AbortController();
-      const calling = client.callTool({ name, arguments: args }, undefined, { signal: leaving.signal });
-      reading.once("line", () => leaving.abort("the user pressed stop"));
-      return calling;
     }
     default:
       throw new Error(`unknown step ${what}`);
@@ -50,8 +64,7 @@ async function step({ do: what, name, arguments: args, uri, progress }) {
 const reading = createInterface({ input: process.stdin });
 const lines = reading[Symbol.asyncIterator](); // from the start: lines that come while connecting are kept
 try {
-  await client.connect(transport);
-  say({ ready: { server: client.getServerVersion(), capabilities: client.getServerCapabilities(), revision: transport.protocolVersion } });
+  say({ ready: await connect() });
 } catch (error) {
   say(told(error));
   process.exit(1);

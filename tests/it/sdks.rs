@@ -1,134 +1,143 @@
-//! The official SDKs as agents, before the real program: what the SDK's user sees of every verdict.
+//! The official SDKs as agents, before the real program: what the SDK's user sees of everything that can become of a call.
+//! A test is one sentence that must hold for every SDK; the SDKs run it side by side.
 
-use crate::world::{Sdk, SdkAgent, World, text_of};
+mod leaving;
+mod restart;
+mod verdicts;
+
+use crate::world::{Desk, Gateway, Sdk, SdkAgent, World, text_of, until};
+use regex::Regex;
 use serde_json::{Value, json};
+use std::future::Future;
+use std::sync::Arc;
 
-const ANN: &str = "ann@example.org";
-
-fn dm(text: &str) -> Value {
-    json!({"to": "@bob", "text": text})
+/// One SDK, with an agent of its own at a gateway that all of them share: a Python that imports its SDK is dear enough.
+struct Case {
+    sdk: Sdk,
+    agent: String,
+    token: String,
+    ann: String,
+    world: Arc<World>,
 }
 
-/// What the SDK's user sees of a refusal: an error result that names the call, not an exception.
-fn verdict(result: &Value) -> &Value {
+/// A world with an agent for every SDK; how long its requests stay open is a matter of each agent.
+async fn cases(sdks: &[Sdk], keep_open: fn(Sdk) -> &'static str) -> (Arc<World>, Vec<Case>) {
+    let world = Arc::new(World::with_demo_server(""));
+    let ann = world.reviewer("ann@example.org").await;
+    let mut cases = Vec::new();
+    for &sdk in sdks {
+        let agent = format!("{sdk:?}").to_lowercase();
+        let token = world.told(&["agent", "add", &agent, "--keep-open", keep_open(sdk)]).await;
+        cases.push(Case { sdk, agent, token, ann: ann.clone(), world: world.clone() });
+    }
+    (world, cases)
+}
+
+/// Lets all do their parts at once, and names those that failed.
+async fn all<T: Send + 'static, F: Future<Output = T> + Send + 'static>(parts: impl Iterator<Item = (Sdk, F)>) -> Vec<T> {
+    let running: Vec<_> = parts.map(|(sdk, part)| (sdk, tokio::spawn(part))).collect();
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    for (sdk, run) in running {
+        match run.await {
+            Ok(result) => done.push(result),
+            Err(_) => failed.push(sdk),
+        }
+    }
+    assert!(failed.is_empty(), "not so for {failed:?}; what went wrong stands above");
+    done
+}
+
+/// A whole scenario before one gateway.
+async fn every<F>(sdks: &[Sdk], keep_open: fn(Sdk) -> &'static str, scenario: fn(Case, Arc<Gateway>) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (world, cases) = cases(sdks, keep_open).await;
+    let gateway = Arc::new(world.serve().await);
+    all(cases.into_iter().map(|case| (case.sdk, scenario(case, gateway.clone())))).await;
+}
+
+impl Case {
+    /// Its agent, connected. It has seen the tools: from now on its SDK checks every result of `send_dm` against the outputSchema.
+    async fn connect(&self, gateway: &Gateway) -> SdkAgent {
+        let mut agent = SdkAgent::connect(self.sdk, &gateway.mcp("demo"), Some(&self.token)).await;
+        assert!(agent.tools().await.contains(&"send_dm".to_owned()), "{:?}", self.sdk);
+        agent
+    }
+
+    fn desk(&self, gateway: &Gateway) -> Desk {
+        gateway.desk(&self.ann)
+    }
+
+    /// A text that no other SDK's message has.
+    fn text(&self, text: &str) -> String {
+        format!("{text} ({})", self.agent)
+    }
+
+    /// This agent's held calls.
+    async fn held(&self, desk: &Desk) -> usize {
+        desk.calls("held").await.iter().filter(|call| call["agent"] == self.agent).count()
+    }
+
+    /// How often this text was sent.
+    fn sent(&self, text: &str) -> usize {
+        self.world.sent().get(text).copied().unwrap_or(0)
+    }
+}
+
+fn dm(to: &str, text: &str) -> Value {
+    json!({"to": to, "text": text})
+}
+
+fn id_of(call: &Value) -> &str {
+    call["id"].as_str().expect("an id")
+}
+
+/// Waits until the reviewer sees this presence.
+async fn presence(desk: &Desk, id: &str, word: &str) {
+    until(&format!("{id} is {word}"), || async { (desk.call(id).await["presence"] == word).then_some(()) }).await;
+}
+
+/// Our answer, not the server's: an error result that names the call, in the state, with the sentence.
+fn told(result: &Value, state: &str, sentence: &str) {
     assert_eq!(result["isError"], true, "{result}");
     assert!(result.get("structuredContent").is_none(), "{result}");
-    &result["_meta"]["paraph/call"]
+    assert_eq!(result["_meta"]["paraph/call"]["state"], state, "{result}");
+    assert_eq!(text_of(result), sentence, "{result}");
+    assert_eq!(result["content"].as_array().map(Vec::len), Some(1), "{result}");
 }
 
-async fn sees_every_verdict(sdk: Sdk) {
-    let world = World::with_demo_server("");
-    let (token, ann) = (world.agent("support-bot").await, world.reviewer(ANN).await);
-    let gateway = world.serve().await;
-    let desk = gateway.desk(&ann);
-    let mut agent = SdkAgent::connect(sdk, &gateway.mcp("demo"), Some(&token)).await;
-    assert_eq!(agent.ready["server"]["name"], "paraph-demo-server", "the upstream's name comes through");
-    agent.fine(json!({"do": "ping"})).await;
-
-    // Hidden: absent from the list, unknown when called.
-    let tools = agent.tools().await;
-    assert!(tools.contains(&"send_dm".to_owned()) && tools.contains(&"read_inbox".to_owned()), "{tools:?}");
-    assert!(!tools.contains(&"list_contacts".to_owned()), "{tools:?}");
-    let hidden = agent.step(json!({"do": "call", "name": "list_contacts", "arguments": {}})).await;
-    assert_eq!(hidden["error"]["code"], -32602, "{hidden}");
-    assert!(hidden["error"]["message"].as_str().is_some_and(|said| said.ends_with("Unknown tool: list_contacts")), "{hidden}");
-
-    // Allowed: the upstream's own result.
-    let inbox = agent.call("read_inbox", json!({"limit": 1})).await;
-    assert_eq!(text_of(&inbox), "@bob: Are we still on for Friday?");
-    assert_eq!(inbox["structuredContent"]["messages"][0]["from"], "@bob");
-
-    // Denied: a result, a sentence, the rule's reason.
-    let denied = agent.call("delete_account", json!({})).await;
-    assert_eq!(verdict(&denied)["state"], "denied");
-    assert_eq!(verdict(&denied)["rule"], "accounts-stay");
-    assert!(text_of(&denied).contains("Accounts are never deleted by an agent"), "{denied}");
-
-    // Held, approved meanwhile: the request that waited gets the upstream's result, structured content and all.
-    agent.begin_call("send_dm", dm("Friday works")).await;
-    let held = desk.held("Friday works").await;
-    assert_eq!(held["agent_waiting"], true, "{held}");
-    desk.approve(&held).await;
-    let sent = agent.result().await;
-    assert_eq!(text_of(&sent), "Sent to @bob.");
-    assert_eq!(sent["structuredContent"]["to"], "@bob");
-
-    // Held, rejected: send_dm has an outputSchema, and the SDK must not raise.
-    agent.begin_call("send_dm", dm("You owe me")).await;
-    let held = desk.held("You owe me").await;
-    desk.reject(&held, "Too sharp in tone.").await;
-    let refused = agent.result().await;
-    assert_eq!(verdict(&refused)["state"], "rejected");
-    assert!(text_of(&refused).starts_with("NOT SENT.") && text_of(&refused).contains("Too sharp in tone"), "{refused}");
-    assert_eq!(world.sent(), [("Friday works".to_owned(), 1)].into());
+/// The pending answer for this call.
+fn pending(result: &Value, id: &str) {
+    told(
+        result,
+        "held",
+        &format!(
+            "NOT SENT YET. A person must approve this ({id}). It is sent when they do, even if you do not ask again. Do not reword it or send it another way. To wait, call again with exactly the same arguments."
+        ),
+    );
+    assert_eq!(result["_meta"]["paraph/call"]["id"], id, "{result}");
 }
 
-/// A keep_open shorter than the reviewer: the pending answer, then the identical call.
-async fn waits_by_calling_again(sdk: Sdk) {
-    let world = World::with_demo_server("[hold]\nkeep_open = \"1s\"\n");
-    let (token, ann) = (world.agent("support-bot").await, world.reviewer(ANN).await);
-    let gateway = world.serve().await;
-    let desk = gateway.desk(&ann);
-    let mut agent = SdkAgent::connect(sdk, &gateway.mcp("demo"), Some(&token)).await;
-
-    let pending = agent.call("send_dm", dm("See you there")).await;
-    assert_eq!(verdict(&pending)["state"], "held");
-    assert!(text_of(&pending).starts_with("NOT SENT YET."), "{pending}");
-    let again = agent.call("send_dm", dm("See you there")).await;
-    assert_eq!(verdict(&again)["id"], verdict(&pending)["id"], "the identical call attaches");
-    assert_eq!(desk.calls("held").await.len(), 1);
-
-    let held = desk.held("See you there").await;
-    desk.approve(&held).await;
-    desk.settled(held["id"].as_str().unwrap(), &["answered"]).await;
-    let outcome = agent.call("send_dm", dm("See you there")).await;
-    assert_eq!(text_of(&outcome), "Sent to @bob.", "the identical call gets the outcome");
-    assert_eq!(world.sent(), [("See you there".to_owned(), 1)].into());
+/// The server's own result and nothing else.
+fn sent(result: &Value, to: &str) {
+    assert_eq!(result["content"].as_array().map(Vec::len), Some(1), "{result}");
+    servers_result(result, to);
 }
 
-#[tokio::test]
-async fn the_typescript_sdk_sees_every_verdict_as_a_result() {
-    sees_every_verdict(Sdk::TypeScript).await;
+/// The server's result, and that it is of an earlier call.
+fn sent_earlier(result: &Value, to: &str) {
+    servers_result(result, to);
+    assert_eq!(result["content"].as_array().map(Vec::len), Some(2), "{result}");
+    let block = result["content"][1]["text"].as_str().unwrap_or_default();
+    let sentence = Regex::new(r"^Sent at \d{4}-\d\d-\d\dT\S+Z for your earlier call; nothing was sent now\.$").unwrap();
+    assert!(sentence.is_match(block), "{result}");
 }
 
-#[tokio::test]
-async fn the_python_sdk_sees_every_verdict_as_a_result() {
-    sees_every_verdict(Sdk::Python).await;
-}
-
-#[tokio::test]
-async fn the_typescript_sdk_waits_by_calling_again() {
-    waits_by_calling_again(Sdk::TypeScript).await;
-}
-
-#[tokio::test]
-async fn the_python_sdk_waits_by_calling_again() {
-    waits_by_calling_again(Sdk::Python).await;
-}
-
-/// The TypeScript SDK's own cancel: the approval that comes later is a permit and sends nothing by itself.
-#[tokio::test]
-async fn a_call_the_typescript_user_stops_is_sent_only_when_asked_again() {
-    let world = World::with_demo_server("");
-    let (token, ann) = (world.agent("support-bot").await, world.reviewer(ANN).await);
-    let gateway = world.serve().await;
-    let desk = gateway.desk(&ann);
-    let mut agent = SdkAgent::connect(Sdk::TypeScript, &gateway.mcp("demo"), Some(&token)).await;
-
-    agent.begin(&json!({"do": "cancelled call", "name": "send_dm", "arguments": dm("On second thoughts")})).await;
-    let held = desk.held("On second thoughts").await;
-    let id = held["id"].as_str().unwrap();
-    agent.begin(&json!("stop")).await;
-    let stopped = agent.answer().await;
-    assert!(stopped.get("error").is_some(), "{stopped}");
-    crate::world::until("the call counts as cancelled", || async { (desk.call(id).await["presence"] == "cancelled").then_some(()) }).await;
-    desk.approve(&desk.call(id).await).await;
-    assert_eq!(desk.call(id).await["state"], "approved");
-    assert!(world.sent().is_empty(), "an approval sent what the agent had cancelled");
-
-    let sent = agent.call("send_dm", dm("On second thoughts")).await;
-    assert_eq!(text_of(&sent), "Sent to @bob.");
-    assert_eq!(world.sent(), [("On second thoughts".to_owned(), 1)].into());
+fn servers_result(result: &Value, to: &str) {
+    assert_ne!(result["isError"], true, "{result}");
+    assert_eq!(text_of(result), format!("Sent to {to}."), "{result}");
+    assert_eq!(result["structuredContent"]["to"], to, "{result}");
 }
 
 /// The SDK reconnects by itself with the last event id it saw; its user notices nothing.

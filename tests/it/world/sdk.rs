@@ -1,5 +1,5 @@
 //! An agent on an official SDK: one of the scripts of tests/clients as a process. A step goes in as a line of JSON, what the
-//! SDK's user sees comes out as a line of JSON.
+//! SDK's user sees comes out as a line of JSON. Made by the tests `sdks` and `upstream_servers`.
 
 use super::SOON;
 use super::real_parts::{clients_folder, node, part, script};
@@ -9,17 +9,57 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 /// Which SDK.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sdk {
-    /// `@modelcontextprotocol/sdk` on Node.
+    /// `@modelcontextprotocol/sdk`, version 1, on Node.
     TypeScript,
-    /// `mcp` on Python.
+    /// `@modelcontextprotocol/client`, version 2, as it comes: it begins with `initialize`.
+    TypeScript2,
+    /// The same, asking for the newest revision first.
+    TypeScript2Auto,
+    /// `mcp`, version 1, on Python.
     Python,
+    /// `mcp`, version 2, as it comes: it asks for the newest revision first.
+    Python2,
+}
+
+impl Sdk {
+    /// Every SDK as it comes.
+    pub const ALL: [Sdk; 4] = [Sdk::TypeScript, Sdk::TypeScript2, Sdk::Python, Sdk::Python2];
+
+    /// Whether it tells the server when its user stops a call or its own time for one is up. Python's version 1 says nothing
+    /// and leaves the request open, so the server may answer into the void.
+    pub fn tells_when_it_stops(self) -> bool {
+        match self {
+            Sdk::TypeScript | Sdk::TypeScript2 | Sdk::TypeScript2Auto | Sdk::Python2 => true,
+            Sdk::Python => false,
+        }
+    }
+
+    fn command(self) -> Command {
+        let node_with = |version: &str| {
+            let mut command = Command::new(node());
+            command.arg(script("agent.mjs")).arg(version).env("PARAPH_TEST_CLIENTS", clients_folder());
+            command
+        };
+        let python = |variable: &str| {
+            let mut command = Command::new(part(variable));
+            command.arg(script("agent.py"));
+            command
+        };
+        match self {
+            Sdk::TypeScript => node_with("1"),
+            Sdk::TypeScript2 => node_with("2"),
+            Sdk::TypeScript2Auto => node_with("2 auto"),
+            Sdk::Python => python("PARAPH_TEST_PYTHON"),
+            Sdk::Python2 => python("PARAPH_TEST_PYTHON_2"),
+        }
+    }
 }
 
 /// A connected agent.
 pub struct SdkAgent {
-    _child: Child,
+    child: Child,
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
     /// What `initialize` told it: `server`, `capabilities`, `revision`.
@@ -29,25 +69,14 @@ pub struct SdkAgent {
 impl SdkAgent {
     /// Starts the script and waits until it is connected. No token: a run without the gateway.
     pub async fn connect(sdk: Sdk, url: &str, token: Option<&str>) -> SdkAgent {
-        let mut command = match sdk {
-            Sdk::TypeScript => {
-                let mut command = Command::new(node());
-                command.arg(script("agent.mjs")).env("PARAPH_TEST_CLIENTS", clients_folder());
-                command
-            }
-            Sdk::Python => {
-                let mut command = Command::new(part("PARAPH_TEST_PYTHON"));
-                command.arg(script("agent.py"));
-                command
-            }
-        };
+        let mut command = sdk.command();
         if let Some(token) = token {
             command.env("AGENT_TOKEN", token);
         }
         let mut child = command.arg(url).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("the SDK's script starts");
         let input = child.stdin.take().expect("standard input");
         let output = BufReader::new(child.stdout.take().expect("standard output")).lines();
-        let mut agent = SdkAgent { _child: child, input, output, ready: Value::Null };
+        let mut agent = SdkAgent { child, input, output, ready: Value::Null };
         let hello = agent.answer().await;
         assert!(hello["ready"].is_object(), "{sdk:?} could not connect: {hello}");
         agent.ready = hello["ready"].clone();
@@ -86,6 +115,28 @@ impl SdkAgent {
     /// A tool call whose result the SDK hands to its user.
     pub async fn call(&mut self, tool: &str, arguments: Value) -> Value {
         self.fine(json!({"do": "call", "name": tool, "arguments": arguments})).await
+    }
+
+    /// Begins a tool call that [`SdkAgent::stop`] can end.
+    pub async fn begin_stoppable_call(&mut self, tool: &str, arguments: Value) {
+        self.begin(&json!({"do": "call", "name": tool, "arguments": arguments, "stoppable": true})).await;
+    }
+
+    /// Its user stops the call begun before, by the SDK's own means; what the user sees then.
+    pub async fn stop(&mut self) -> Value {
+        self.begin(&json!("stop")).await;
+        self.answer().await
+    }
+
+    /// Begins a tool call that the SDK gives up by itself after so many seconds.
+    pub async fn begin_call_for(&mut self, seconds: u64, tool: &str, arguments: Value) {
+        self.begin(&json!({"do": "call", "name": tool, "arguments": arguments, "seconds": seconds})).await;
+    }
+
+    /// `kill -9`, the moment it is called.
+    pub async fn kill(mut self) {
+        self.child.start_kill().expect("a signal to the SDK's script");
+        self.child.wait().await.expect("the script's end");
     }
 
     /// The result of a call begun before.
