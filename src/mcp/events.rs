@@ -42,11 +42,6 @@ pub(super) fn open() -> (Writer, Response) {
     (Writer { events }, response(Body::from_stream(body)))
 }
 
-/// A stream that ends at once.
-pub(super) fn nothing() -> Response {
-    response(Body::empty())
-}
-
 fn response(body: Body) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();

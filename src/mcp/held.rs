@@ -114,6 +114,10 @@ async fn hand_over(seat: Seat, entry: Entry, id: &Id, delivery: &Delivery, write
         return Ok(());
     }
     drop(entry);
+    if !seat.waits() {
+        // It only listened; the request that asked again has its own answer.
+        return Ok(());
+    }
     let Some(closed) = terms.closed else { return seat.delivered().await };
     let grace = seat.delivered_over(closed).await?;
     drop((seat, writer));

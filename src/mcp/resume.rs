@@ -4,7 +4,6 @@
 //! Called by `http` for GET, and by `held` for the ids.
 
 use super::error::Refusal;
-use super::events;
 use super::held::{self, Waiting};
 use super::http::Caller;
 use super::message::Id;
@@ -67,7 +66,9 @@ impl Caller {
         EventId::read(text.to_str().ok()?)
     }
 
-    /// The rest of the stream: what the request waits for, or nothing after its answer. Whether a call of somebody
+    /// The rest of the stream: what the request waits for. After its answer, and for a request that was taken back,
+    /// there is none: nobody would read it, and what it took would count as delivered. 405 is how this revision says
+    /// "no stream", and clients stop trying. Whether a call of somebody
     /// else is there is not said.
     pub(super) async fn resume(&self, session: &Arc<Session>, from: EventId) -> Result<Response, Refusal> {
         let (gate, agent) = (&self.state.gate, &self.agent.name);
@@ -75,7 +76,10 @@ impl Caller {
         let unknown = || Refusal::new(StatusCode::NOT_FOUND, -32600, "There is no stream of this agent at this server with such a Last-Event-ID.");
         if from.answer {
             let own = gate.has_call(agent, &self.server, &from.call).await.map_err(failed)?;
-            return if own { Ok(events::nothing()) } else { Err(unknown()) };
+            return Err(if own { nothing() } else { unknown() });
+        }
+        if session.took_back(&from.request) {
+            return Err(nothing());
         }
         // It sits before the old connection's place is given up: to a reviewer the agent never left.
         let seat = gate.resume(agent, &self.server, &from.call).await.map_err(failed)?.ok_or_else(unknown)?;
@@ -85,6 +89,10 @@ impl Caller {
         };
         Ok(held::answer(self, Waiting { seat, entry, id: from.request, progress: None }))
     }
+}
+
+fn nothing() -> Refusal {
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, -32600, "Nothing comes after this event.")
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 const IDLE: Duration = Duration::from_secs(3600);
 /// Held requests whose connection closed, remembered for a cancel that comes after.
 const MAX_LEFT: usize = 64;
+/// Requests that were taken back, remembered for a client that resumes their streams.
+const MAX_TAKEN_BACK: usize = 256;
 /// Requests of the server that wait for this session's answer.
 const MAX_ASKED: usize = 64;
 /// Requests under way in one session.
@@ -65,6 +67,7 @@ struct State {
     turns: u64,
     under_way: HashMap<String, UnderWay>,
     left: VecDeque<(String, CallId)>,
+    taken_back: VecDeque<String>,
     asked: HashMap<String, Box<RawValue>>,
 }
 
@@ -171,7 +174,8 @@ impl All {
 
 impl Session {
     fn new(id: String, agent: &str, server: &str, revision: Revision) -> Session {
-        let state = State { used: Instant::now(), turns: 0, under_way: HashMap::new(), left: VecDeque::new(), asked: HashMap::new() };
+        let state =
+            State { used: Instant::now(), turns: 0, under_way: HashMap::new(), left: VecDeque::new(), taken_back: VecDeque::new(), asked: HashMap::new() };
         Session {
             id,
             agent: agent.to_owned(),
@@ -201,6 +205,8 @@ impl Session {
         if state.under_way.len() >= MAX_UNDER_WAY || state.under_way.contains_key(&id.key) {
             return None;
         }
+        // A new request under an old id.
+        state.taken_back.retain(|key| *key != id.key);
         Some(self.enter(&mut state, id, CancellationToken::new(), None))
     }
 
@@ -228,9 +234,20 @@ impl Session {
         Entry { session: self.clone(), key: id.key.clone(), turn, cancel, superseded }
     }
 
+    /// Whether the agent took this request back: some clients resume its stream all the same, and nobody reads it.
+    pub(super) fn took_back(&self, id: &Id) -> bool {
+        self.lock().taken_back.contains(&id.key)
+    }
+
     /// The agent takes a request back.
     pub(super) fn cancel(&self, id: &Id) -> Cancelled {
         let mut state = self.lock();
+        if !state.taken_back.contains(&id.key) {
+            if state.taken_back.len() >= MAX_TAKEN_BACK {
+                state.taken_back.pop_front();
+            }
+            state.taken_back.push_back(id.key.clone());
+        }
         if let Some(request) = state.under_way.get(&id.key) {
             request.cancel.cancel();
             return Cancelled::UnderWay;
