@@ -204,6 +204,7 @@ async fn a_request_that_was_taken_back_is_not_resumed_also_when_the_agent_asked_
     world.until(&ann, Presence::Gone).await;
     assert_eq!(resume(&world, &first(&held.id, SEVEN)).await.status(), 405);
     decide(&ann, &held, Verdict::Approve, None).await;
+    crate::world::until("it is sent", || async { ann.look(&held.id).await.unwrap().call.state.settled_at() }).await;
     let outcome = world.post(call(9, "send_dm", DM)).await;
     assert!(outcome.text.contains("nothing was sent now."), "{}", outcome.text);
     assert_eq!(world.behind.of("tools/call").len(), 1);
