@@ -4,6 +4,7 @@
 use super::{Desk, SOON, until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use tempfile::TempDir;
@@ -76,11 +77,17 @@ impl World {
 
     /// Starts the gateway and waits until it says that it is ready.
     pub async fn serve(&self) -> Gateway {
+        self.serve_with(&[]).await
+    }
+
+    /// The same with further environment variables.
+    pub async fn serve_with(&self, env: &[(&str, &OsStr)]) -> Gateway {
         let log = self.path("gateway.log");
         let kept = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log");
         let mut child = Command::new(PARAPH)
             .args(["serve", "--listen", "127.0.0.1:0", "--config"])
             .arg(self.path("config.toml"))
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(kept)
@@ -160,6 +167,11 @@ impl Gateway {
     pub async fn stop(mut self) -> bool {
         kill_process(self.pid(), Signal::TERM).expect("a signal to the gateway");
         tokio::time::timeout(SOON, self.child.wait()).await.expect("the gateway ends when asked").expect("the gateway's end").success()
+    }
+
+    /// Waits until it ends by itself; its exit code.
+    pub async fn ended(mut self) -> Option<i32> {
+        tokio::time::timeout(SOON, self.child.wait()).await.expect("the gateway ends by itself").expect("the gateway's end").code()
     }
 
     fn pid(&self) -> Pid {

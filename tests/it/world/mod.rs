@@ -5,6 +5,7 @@
 mod agent;
 mod browser;
 mod desk;
+mod disk;
 mod gateway;
 mod real_parts;
 mod sdk;
@@ -12,6 +13,7 @@ mod sdk;
 pub use agent::{Agent, text_of};
 pub use browser::Browser;
 pub use desk::Desk;
+pub use disk::Disk;
 pub use gateway::{Gateway, World, all_gone};
 pub use real_parts::{EverythingServer, axe, time_server_python};
 pub use sdk::{Sdk, SdkAgent};
