@@ -332,7 +332,7 @@ fn text_is_sent(answer: &Value) -> bool {
 async fn review(api: Api, ledger: Arc<Mutex<Ledger>>, mut dice: Dice) {
     let mut left = BTreeSet::new();
     loop {
-        let Some((200, page)) = api.get("/calls?state=held&limit=12").await else { return };
+        let Some((200, page)) = api.get("/calls?state=held&limit=6").await else { return };
         for call in page["calls"].as_array().into_iter().flatten() {
             ledger.lock().unwrap().saw(call);
         }
