@@ -99,7 +99,7 @@ async fn a_hundred_kills_under_load_lose_nothing_and_send_nothing_twice() {
         let gateway = world.serve().await;
         assert_eq!(last.missing(&gateway, &staff).await, [""; 0], "lost by kill {round}");
         all.absorb(std::mem::take(&mut last));
-        let load = Load::begin(&gateway, &staff, &format!("k{round}"), &mut dice).await;
+        let load = Load::begin(&gateway, &staff, &format!("k{round}"), all.next_entry(), &mut dice).await;
         tokio::time::sleep(Duration::from_micros(dice.below(150_000))).await;
         gateway.kill().await;
         last = load.end();

@@ -16,6 +16,8 @@ const ANN: &str = "ann@example.org";
 const AGENTS: [&str; 3] = ["bot-a", "bot-b", "bot-c"];
 /// Calls of one agent that wait at the same time.
 const WAITING: usize = 4;
+/// Audit entries in one answer; a small one is likelier to be whole when the gateway is killed.
+const TOGETHER: u64 = 25;
 /// How long an agent waits before it gives up on one call; the call stays.
 const PATIENCE: Duration = Duration::from_millis(400);
 
@@ -114,6 +116,11 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// The number of the first audit entry that was not seen yet.
+    pub fn next_entry(&self) -> u64 {
+        self.entries.keys().next_back().map_or(1, |last| last + 1)
+    }
+
     /// How much was acknowledged: calls, decisions, answers and audit entries.
     pub fn size(&self) -> usize {
         self.calls.values().map(|seen| 1 + usize::from(seen.state != "held")).sum::<usize>() + self.told.len() + self.entries.len()
@@ -148,8 +155,13 @@ impl Ledger {
 
     /// What of it a gateway on the same data does not know; empty when nothing was lost.
     pub async fn missing(&self, gateway: &Gateway, staff: &Staff) -> Vec<String> {
+        self.compare(gateway, staff).await.0
+    }
+
+    /// The same, and every call's state.
+    async fn compare(&self, gateway: &Gateway, staff: &Staff) -> (Vec<String>, BTreeMap<&str, String>) {
         let api = Api::of(gateway, staff);
-        let mut missing = Vec::new();
+        let (mut missing, mut states) = (Vec::new(), BTreeMap::new());
         for (id, seen) in &self.calls {
             let Some((200, call)) = api.get(&format!("/calls/{id}")).await else {
                 missing.push(format!("{id} is not there; it was {}", seen.state));
@@ -157,18 +169,22 @@ impl Ledger {
             };
             let text = call["arguments"]["text"].as_str().unwrap_or_default();
             let state = call["state"].as_str().unwrap_or_default();
-            if call["digest"] != seen.digest.as_str() || Digest::of_call("demo", "send_dm", &call["arguments"]).as_str() != seen.digest || tag_of(text) != seen.tag {
+            if call["digest"] != seen.digest.as_str()
+                || Digest::of_call("demo", "send_dm", &call["arguments"]).as_str() != seen.digest
+                || tag_of(text) != seen.tag
+            {
                 missing.push(format!("{id} has another text"));
             }
+            states.insert(id.as_str(), state.to_owned());
             if !seen.may_be(state) {
                 missing.push(format!("{id} was {} and is {state}; asked was {:?}", seen.state, seen.tried));
             }
         }
-        if let Some(first) = self.entries.keys().next() {
-            let entries = api.entries(*first).await.unwrap_or_default();
+        if let (Some(first), Some(last)) = (self.entries.keys().next(), self.entries.keys().next_back()) {
+            let entries = api.entries(*first, last - first + 1).await.unwrap_or_default();
             missing.extend(self.entries.iter().filter(|(seq, entry)| entries.get(seq) != Some(entry)).map(|(seq, _)| format!("entry {seq} is not there")));
         }
-        missing
+        (missing, states)
     }
 
     /// Everything at the end: all of the above, and of every message whether it may have left, how often, and whether the
@@ -180,7 +196,8 @@ impl Ledger {
             (status == 200 && page["calls"].as_array()?.is_empty()).then_some(())
         })
         .await;
-        assert_eq!(self.missing(gateway, staff).await, [""; 0], "acknowledged and lost");
+        let (missing, states) = self.compare(gateway, staff).await;
+        assert_eq!(missing, [""; 0], "acknowledged and lost");
         let sent = sent(world);
         for (tag, times) in &sent {
             assert_eq!(*times, 1, "{tag} was sent more than once");
@@ -189,17 +206,18 @@ impl Ledger {
         for (id, seen) in &self.calls {
             by_tag.insert(seen.tag.as_str(), seen);
             let times = sent.get(&seen.tag).copied().unwrap_or(0);
-            let state = api.get(&format!("/calls/{id}")).await.expect("the API answers").1["state"].clone();
-            let may = match state.as_str() {
-                Some("answered") => 1..=1,
-                Some("unconfirmed") => 0..=1,
+            let state = states[id.as_str()].as_str();
+            let may = match state {
+                "answered" => 1..=1,
+                "unconfirmed" => 0..=1,
                 _ => 0..=0,
             };
             assert!(may.contains(&times), "{id} is {state} and was sent {times} times");
         }
         let export = world.audit_is_whole().await;
         let entries: Vec<Value> = export.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
-        let digests: BTreeSet<&str> = entries.iter().filter(|entry| entry["kind"] == "call.allowed").filter_map(|entry| entry["data"]["digest"].as_str()).collect();
+        let digests: BTreeSet<&str> =
+            entries.iter().filter(|entry| entry["kind"] == "call.allowed").filter_map(|entry| entry["data"]["digest"].as_str()).collect();
         for tag in sent.keys() {
             match (self.notes.get(tag), by_tag.get(tag.as_str())) {
                 (Some(digest), _) => assert!(digests.contains(digest.as_str()), "{tag} was sent and the audit does not say so"),
@@ -250,8 +268,9 @@ pub struct Load {
 }
 
 impl Load {
-    /// Begins; returns as soon as the gateway has acknowledged something. `name` makes the texts unlike any other load's.
-    pub async fn begin(gateway: &Gateway, staff: &Staff, name: &str, dice: &mut Dice) -> Load {
+    /// Begins; returns as soon as the gateway has acknowledged something. `name` makes the texts unlike any other load's;
+    /// the auditor reads on from entry `from`.
+    pub async fn begin(gateway: &Gateway, staff: &Staff, name: &str, from: u64, dice: &mut Dice) -> Load {
         let ledger: Arc<Mutex<Ledger>> = Arc::default();
         let mut work = JoinSet::new();
         let url = gateway.mcp("demo");
@@ -261,7 +280,7 @@ impl Load {
             work.spawn(note_and_read(agent, format!("{name}-{number}n"), ledger.clone(), dice.another()));
         }
         work.spawn(review(Api::of(gateway, staff), ledger.clone(), dice.another()));
-        work.spawn(audit(Api::of(gateway, staff), ledger.clone()));
+        work.spawn(audit(Api::of(gateway, staff), from, ledger.clone()));
         let load = Load { ledger, _work: work };
         until("the gateway acknowledges something", || async { (load.size() > 0).then_some(()) }).await;
         load
@@ -363,10 +382,9 @@ async fn review(api: Api, ledger: Arc<Mutex<Ledger>>, mut dice: Dice) {
 }
 
 /// Reads the audit as it grows.
-async fn audit(api: Api, ledger: Arc<Mutex<Ledger>>) {
-    let mut from = 1;
+async fn audit(api: Api, mut from: u64, ledger: Arc<Mutex<Ledger>>) {
     loop {
-        let Some(entries) = api.entries(from).await else { return };
+        let Some(entries) = api.entries(from, TOGETHER).await else { return };
         from = entries.keys().next_back().map_or(from, |last| last + 1);
         ledger.lock().unwrap().entries.extend(entries);
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -394,8 +412,8 @@ impl Api {
         read(asked.header("content-type", "application/json").body(body.to_string())).await
     }
 
-    async fn entries(&self, from: u64) -> Option<BTreeMap<u64, Value>> {
-        let asked = self.http.get(format!("{}/audit?from={from}", self.url)).bearer_auth(&self.token);
+    async fn entries(&self, from: u64, most: u64) -> Option<BTreeMap<u64, Value>> {
+        let asked = self.http.get(format!("{}/audit?from={from}&limit={most}", self.url)).bearer_auth(&self.token);
         let answer = asked.send().await.ok().filter(|answer| answer.status() == 200)?.text().await.ok()?;
         let entry = |line: &str| {
             let entry: Value = serde_json::from_str(line).expect("a whole answer has whole lines");

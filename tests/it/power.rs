@@ -7,8 +7,8 @@ use crate::world::{Disk, Gateway, World, until};
 const HOLD: &str = "[hold]\nmax_held_per_agent = 10000\nmax_held = 100000\n";
 
 /// Works until something is acknowledged beyond the first, a random moment more, and kills it.
-async fn cut_under_load(gateway: Gateway, staff: &Staff, disk: &Disk, round: usize, dice: &mut Dice) -> Ledger {
-    let load = Load::begin(&gateway, staff, &format!("p{round}"), dice).await;
+async fn cut_under_load(gateway: Gateway, staff: &Staff, disk: &Disk, round: usize, from: u64, dice: &mut Dice) -> Ledger {
+    let load = Load::begin(&gateway, staff, &format!("p{round}"), from, dice).await;
     let enough = 100 + usize::try_from(dice.below(300)).unwrap();
     until("enough is acknowledged", || async { (load.size() >= enough).then_some(()) }).await;
     gateway.kill().await;
@@ -29,7 +29,7 @@ async fn nothing_that_was_acknowledged_is_lost_in_a_power_cut() {
         let gateway = world.serve_with(&disk.mount()).await;
         assert_eq!(last.missing(&gateway, &staff).await, [""; 0], "lost by cut {round}");
         all.absorb(std::mem::take(&mut last));
-        last = cut_under_load(gateway, &staff, &disk, round, &mut dice).await;
+        last = cut_under_load(gateway, &staff, &disk, round, all.next_entry(), &mut dice).await;
     }
     all.absorb(last);
     assert!(world.path("data/bodies").read_dir().unwrap().next().is_some(), "the load has texts that are files of their own");
@@ -49,7 +49,7 @@ async fn the_model_of_the_disk_sees_a_missing_sync() {
     // A periodic sync may fall between the last acknowledgement and the kill, but not every time.
     for round in 0..20 {
         let gateway = world.serve_with(&disk.mount()).await;
-        let ledger = cut_under_load(gateway, &staff, &disk, round, &mut dice).await;
+        let ledger = cut_under_load(gateway, &staff, &disk, round, 1, &mut dice).await;
         let gateway = world.serve().await;
         let missing = ledger.missing(&gateway, &staff).await;
         gateway.kill().await;
