@@ -66,7 +66,7 @@ impl Where {
 /// What commands about data need when there is no file.
 fn defaults(data: PathBuf) -> Config {
     let (listen, hold, bounds) = (Listen::default(), HoldSettings::default(), Bounds::default());
-    Config { file: None, listen, store: StoreConfig { path: data }, hold, bounds, mail: Mail::Off, servers: BTreeMap::new() }
+    Config { file: None, listen, store: StoreConfig::at(data), hold, bounds, mail: Mail::Off, servers: BTreeMap::new() }
 }
 
 fn told(mistakes: &[Mistake]) -> Fault {

@@ -67,6 +67,17 @@ pub struct Listen {
 pub struct StoreConfig {
     /// The data folder.
     pub path: PathBuf,
+    /// Free bytes below which new work is refused; 0 = none (semantics.md 30).
+    pub min_free: u64,
+    /// Bytes of the file that gives way when the disk is full at a start; 0 = none.
+    pub ballast: u64,
+}
+
+impl StoreConfig {
+    /// A data folder, everything else as usual.
+    pub fn at(path: PathBuf) -> StoreConfig {
+        StoreConfig { path, min_free: 256 << 20, ballast: 16 << 20 }
+    }
 }
 
 /// `[bounds]` (semantics.md 34).

@@ -89,13 +89,18 @@ fn check_exposure(listen: &Listen, source: &mut Source<'_>) {
 }
 
 pub(super) fn store(file: &mut Section<'_>, source: &mut Source<'_>) -> StoreConfig {
-    let mut store = StoreConfig { path: source.resolve("data") };
+    let mut store = StoreConfig::at(source.resolve("data"));
     let Some(mut section) = file.take(source, "store").and_then(|node| node.section(source, TABLE)) else { return store };
     if let Some(node) = section.take(source, "engine") {
         node.choice(source, "an engine", &[("sled", ())], &["postgres"]);
     }
     if let Some(node) = section.take(source, "path") {
         set(&mut store.path, folder(&node, source));
+    }
+    for (name, place) in [("min_free", &mut store.min_free), ("ballast", &mut store.ballast)] {
+        if let Some(node) = section.take(source, name) {
+            set(place, node.room(source));
+        }
     }
     section.later(source, "url");
     section.later(source, "keep_text");

@@ -14,6 +14,10 @@ use crate::domain::people::Agent;
 use crate::domain::policy::{Action, Asked, Judgement};
 use crate::store::{Change, CommitError};
 use serde_json::{Value, json};
+use std::time::Duration;
+
+/// When an agent may ask again whether there is room on the disk.
+const ROOM_AGAIN: Duration = Duration::from_secs(60);
 
 /// One `tools/call` as it was parsed: once, strictly.
 #[derive(Debug, Clone)]
@@ -58,12 +62,14 @@ impl Gate {
             }
             let judgement = self.judge(&ask);
             match judgement.action {
+                Action::Allow if !self.only_reads(&ask.server, &ask.tool) && self.inner.store.space().is_low() => return self.no_room(&ask, &digest).await,
                 Action::Allow => return Ok(Admission::Allowed(Box::new(Pass::new(self.clone(), ask, digest, judgement.rule)))),
                 Action::Deny => return self.deny(&ask, &digest, judgement).await,
                 Action::Hide => {
                     self.record(self.verdict_fact("call.denied", &ask, &digest, &judgement.rule)).await?;
                     return Ok(Admission::Unknown);
                 }
+                Action::RequireApproval if self.inner.store.space().is_low() => return self.no_room(&ask, &digest).await,
                 Action::RequireApproval => match self.hold(&ask, &digest, judgement, newest.map(|call| call.id)).await? {
                     Held::Seated(seat) => return Ok(Admission::Waiting(seat)),
                     Held::Full(notice) => return Ok(Admission::Refused(notice)),
@@ -131,6 +137,18 @@ impl Gate {
         self.record(self.verdict_fact("call.denied", ask, digest, &judgement.rule)).await?;
         let notice = notice::denied(self.wording(&ask.server, &ask.tool), &judgement.rule, judgement.reason.as_deref(), digest);
         Ok(Admission::Refused(notice))
+    }
+
+    /// Below the floor of free space nothing is taken that would be kept, so that decisions still can be.
+    async fn no_room(&self, ask: &Ask, digest: &Digest) -> Result<Admission, Failure> {
+        self.record(self.verdict_fact("call.limited", ask, digest, "min_free")).await?;
+        let (wording, now) = (self.wording(&ask.server, &ask.tool), self.inner.clock.now());
+        Ok(Admission::Refused(notice::limited(wording, "the gateway's disk is nearly full", now, ROOM_AGAIN)))
+    }
+
+    /// Whether an operator declared that the tool changes nothing.
+    pub(super) fn only_reads(&self, server: &str, tool: &str) -> bool {
+        self.inner.settings.servers.get(server).is_some_and(|settings| settings.policy.reads(tool))
     }
 
     pub(super) fn wording(&self, server: &str, tool: &str) -> Wording {

@@ -29,8 +29,7 @@ impl Pass {
         // A stop waits for it: its end is still to be written.
         let _under_way = gate.inner.lives.sends.token();
         let fact = gate.verdict_fact("call.allowed", &ask, &digest, &rule);
-        let reads = gate.inner.settings.servers.get(&ask.server).is_some_and(|settings| settings.policy.reads(&ask.tool));
-        if reads {
+        if gate.only_reads(&ask.server, &ask.tool) {
             gate.inner.behind.push(fact).await;
         } else {
             gate.record(fact).await?;

@@ -10,10 +10,11 @@ mod marker;
 mod open;
 mod plan;
 mod reads;
+mod space;
 
 pub use open::OpenError;
 
-use super::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Store, StoreError, Views};
+use super::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Views};
 use crate::domain::audit::{Entry, Head};
 use crate::domain::call::{AskKey, Call, CallId};
 use async_trait::async_trait;
@@ -21,6 +22,7 @@ use committer::{Committer, Job};
 use disk::{Disk, Durable};
 use jiff::Timestamp;
 use open::Opened;
+use space::Meter;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -40,11 +42,15 @@ pub struct Settings {
     pub queue: usize,
     /// Hints that wait for a slow reader before it misses some.
     pub hints: usize,
+    /// Free bytes below which new work is refused; 0 = none.
+    pub min_free: u64,
+    /// Bytes of the file that is deleted when opening fails for lack of space; 0 = none is made.
+    pub ballast: u64,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { cache_bytes: 64 * 1024 * 1024, flush_every_ms: 200, queue: 1024, hints: 1024 }
+        Settings { cache_bytes: 64 * 1024 * 1024, flush_every_ms: 200, queue: 1024, hints: 1024, min_free: 0, ballast: 0 }
     }
 }
 
@@ -67,6 +73,9 @@ struct Inner {
     running: Mutex<Option<Running>>,
     reads: Arc<Semaphore>,
     hints: broadcast::Sender<Hint>,
+    space: Arc<Meter>,
+    /// Ends the measuring when it is dropped.
+    _measuring: std::sync::mpsc::SyncSender<()>,
     poisoned: watch::Receiver<Option<String>>,
 }
 
@@ -85,14 +94,17 @@ impl OnSled {
     fn start(opened: Opened, path: &Path, settings: &Settings) -> Result<OnSled, OpenError> {
         let Opened { disk, head, held, sync } = opened;
         let disk = Arc::new(disk);
+        let meter = Arc::new(Meter::new(path, settings.min_free));
+        let measuring = space::watch(Arc::clone(&meter), settings.ballast).map_err(|cause| OpenError::io(path, cause))?;
         let hints = broadcast::Sender::new(settings.hints.max(1));
         let (poison, poisoned) = watch::channel(None);
         let (jobs, queue) = mpsc::channel(settings.queue.max(1));
         let committer = Committer { disk: Arc::clone(&disk), head, held, sync, poisoned: poison, hints: hints.clone() };
         let thread = std::thread::Builder::new().name("store-committer".to_owned()).spawn(move || committer.run(queue));
-        let thread = thread.map_err(|cause| OpenError::Io { path: path.to_owned(), cause })?;
+        let thread = thread.map_err(|cause| OpenError::io(path, cause))?;
         let reads = Arc::new(Semaphore::new(READS as usize));
-        Ok(OnSled { inner: Arc::new(Inner { disk, running: Mutex::new(Some(Running { jobs, thread })), reads, hints, poisoned }) })
+        let running = Mutex::new(Some(Running { jobs, thread }));
+        Ok(OnSled { inner: Arc::new(Inner { disk, running, reads, hints, space: meter, _measuring: measuring, poisoned }) })
     }
 
     /// `Some(why)` as soon as the store takes nothing more: the gateway then ends with exit code 70.
@@ -220,6 +232,10 @@ impl Views for OnSled {
 
     async fn held(&self) -> Result<usize, StoreError> {
         self.read(|_, durable| Ok(durable.held)).await
+    }
+
+    fn space(&self) -> Space {
+        self.inner.space.space()
     }
 }
 
