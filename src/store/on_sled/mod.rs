@@ -121,6 +121,12 @@ impl OnSled {
         let _ = self.inner.reads.acquire_many(READS).await;
     }
 
+    /// Reads the trees, unless they hold what may not be durable.
+    async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Disk) -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
+        let unsure = || Err(StoreError::Poisoned("the last change may not be durable".to_owned()));
+        self.read(move |disk, durable| if durable.unsure { unsure() } else { look(disk) }).await
+    }
+
     async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Disk, &Durable) -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
         let Ok(turn) = Arc::clone(&self.inner.reads).acquire_owned().await else {
             return Err(StoreError::Busy);
@@ -195,35 +201,35 @@ impl Store for OnSled {
 impl Views for OnSled {
     async fn call(&self, id: &CallId) -> Result<Option<Call>, StoreError> {
         let id = id.clone();
-        self.read(move |disk, _| reads::call(disk, &id)).await
+        self.look(move |disk| reads::call(disk, &id)).await
     }
 
     async fn newest(&self, key: &AskKey) -> Result<Option<Call>, StoreError> {
         let key = key.clone();
-        self.read(move |disk, _| reads::newest(disk, &key)).await
+        self.look(move |disk| reads::newest(disk, &key)).await
     }
 
     async fn calls(&self, query: &Query) -> Result<Page, StoreError> {
         let query = query.clone();
-        self.read(move |disk, _| reads::calls(disk, &query)).await
+        self.look(move |disk| reads::calls(disk, &query)).await
     }
 
     async fn due(&self, until: Timestamp, most: usize) -> Result<Due, StoreError> {
-        self.read(move |disk, _| reads::due(disk, until, most)).await
+        self.look(move |disk| reads::due(disk, until, most)).await
     }
 
     async fn row(&self, kind: Kind, key: &str) -> Result<Option<Row>, StoreError> {
         let key = key.to_owned();
-        self.read(move |disk, _| reads::row(disk, kind, &key)).await
+        self.look(move |disk| reads::row(disk, kind, &key)).await
     }
 
     async fn rows(&self, kind: Kind, after: Option<&str>, most: usize) -> Result<Vec<Row>, StoreError> {
         let after = after.map(str::to_owned);
-        self.read(move |disk, _| reads::rows(disk, kind, after.as_deref(), most)).await
+        self.look(move |disk| reads::rows(disk, kind, after.as_deref(), most)).await
     }
 
     async fn entries(&self, from: u64, most: usize) -> Result<Vec<Entry>, StoreError> {
-        self.read(move |disk, _| reads::entries(disk, from, most)).await
+        self.look(move |disk| reads::entries(disk, from, most)).await
     }
 
     async fn head(&self) -> Result<Head, StoreError> {
@@ -272,6 +278,7 @@ mod tests {
         store.poisoned().wait_for(Option::is_some).await.unwrap();
         assert_eq!(syncs.load(Ordering::SeqCst), 2, "a failed sync is never tried again");
         assert_eq!(store.head().await.unwrap().seq, 1, "what was not synced is not shown as durable");
+        assert!(matches!(store.entries(1, 10).await, Err(StoreError::Poisoned(_))), "and nobody reads it");
     }
 
     #[tokio::test]

@@ -91,11 +91,12 @@ pub(super) fn is_full(cause: &io::Error) -> bool {
     matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// Makes the ballast when it leaves the floor free. Without one the gateway works all the same.
+/// Makes the ballast when it leaves the floor free, and as much again: else it would take back at once what it gave.
+/// Without one the gateway works all the same.
 fn keep_ballast(meter: &Meter, bytes: u64) {
     let path = meter.folder.join(BALLAST);
     let there = fs::metadata(&path).map_or(0, |found| found.len());
-    let fits = meter.space().free.is_some_and(|free| free.saturating_add(there) >= meter.floor.saturating_add(bytes));
+    let fits = meter.space().free.is_some_and(|free| free.saturating_add(there) >= meter.floor.saturating_add(bytes.saturating_mul(2)));
     if bytes == 0 || there == bytes || !fits {
         return;
     }

@@ -144,6 +144,11 @@ impl Gateway {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// The file of the log, for after its end.
+    pub fn log_path(&self) -> PathBuf {
+        self.log.clone()
+    }
+
     /// Every process below the gateway.
     pub fn children(&self) -> Vec<i32> {
         let root = self.pid().as_raw_nonzero().get();
