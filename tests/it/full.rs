@@ -69,9 +69,9 @@ async fn ended_by_the_disk(gateway: Gateway, staff: &Staff, disk: &Disk, orders:
     let load = Load::begin(&gateway, staff, "f", 1, &mut Dice::roll()).await;
     until("the load is on", || async { (load.size() >= 60).then_some(()) }).await;
     let (ready, log) = (format!("{}/readyz", gateway.url), gateway.log_path());
+    let http = http();
+    let mut seen = vec![http.get(&ready).send().await.expect("an answer").status().as_u16()];
     let probe = tokio::spawn(async move {
-        let http = http();
-        let mut seen = Vec::new();
         while let Ok(answer) = http.get(&ready).send().await {
             seen.push(answer.status().as_u16());
         }
