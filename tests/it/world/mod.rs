@@ -1,6 +1,6 @@
 //! The world around the real program: the gateway as a process, agents, reviewers and a browser, each on its real
 //! protocol. Nothing here reaches into the crate: what a test can do, an operator, an agent or a reviewer can do too.
-//! Used by the tests of whole processes (`kill`, `sdks`, `upstream_servers`, `browser`).
+//! Used by the tests of whole processes (`kill`, `power`, `full`, `sdks`, `upstream_servers`, `browser`).
 
 mod agent;
 mod browser;
