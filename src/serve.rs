@@ -220,8 +220,13 @@ impl Running {
         }
         self.tasks.shutdown().await;
         self.upstreams.shutdown().await;
-        let head = self.gate.audit_head().await;
         let poisoned = self.store.poisoned().borrow().is_some();
+        if !poisoned {
+            // Again: a letter or a request that ended only now may have written after the gate closed. A failure is in
+            // the log; the next start then says "unclean".
+            let _ = self.gate.close_books().await;
+        }
+        let head = self.gate.audit_head().await;
         close_store(self.store).await;
         if let Ok(head) = head {
             tracing::info!(seq = head.seq, hash = head.hash, "stopped; this is the head of the audit chain");

@@ -41,8 +41,9 @@ impl Gate {
         }
     }
 
-    /// Writes down that everything is written; the next start can tell it from a crash.
-    pub(super) async fn close_books(&self) -> Result<(), Failure> {
+    /// Writes down that everything is written; the next start can tell it from a crash. Writes nothing when that is the
+    /// last entry already.
+    pub async fn close_books(&self) -> Result<(), Failure> {
         let head = self.audit_head().await?;
         if head.seq == 0 || self.is_closed(head.seq).await? {
             return Ok(());

@@ -227,7 +227,9 @@ impl Ledger {
         for tag in &self.told {
             assert_eq!(sent.get(tag), Some(&1), "an agent was told that {tag} is sent");
         }
-        assert_eq!(entries.iter().filter(|entry| entry["kind"] == "unclean_start").count(), kills, "every unclean start is in the audit");
+        // With what came before: an entry behind `closed` would make a clean stop look unclean.
+        let unclean: Vec<_> = entries.windows(2).filter(|two| two[1]["kind"] == "unclean_start").map(|two| &two[0]["kind"]).collect();
+        assert_eq!(unclean.len(), kills, "every unclean start is in the audit, and no other; before them: {unclean:?}");
     }
 }
 
