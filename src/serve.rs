@@ -2,7 +2,7 @@
 //! stops in order. A task that ends early ends the process with an error instead of leaving it limping.
 //! Called by `cli/serve.rs`, `cli/demo`, and by the commands that work on a store nobody serves.
 
-use crate::config::{Config, Mail};
+use crate::config::{Config, Mail, StoreConfig};
 use crate::control;
 use crate::domain::door::Door;
 use crate::domain::export::Attestor;
@@ -96,7 +96,7 @@ pub async fn start(config: Config, guard_program: PathBuf) -> Result<Running, St
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let readiness = Readiness::default();
     let data = config.store.path.clone();
-    let store = open_store(&data).await?;
+    let store = open_store(&config.store, config.store.ballast).await?;
     let attestor = Arc::new(open_key(&data, clock.as_ref())?);
     let session_key = open_session_key(&data, clock.as_ref())?;
     let listener = TcpListener::bind(&config.listen.address).await;
@@ -155,7 +155,8 @@ pub async fn start(config: Config, guard_program: PathBuf) -> Result<Running, St
 /// Opens the store and a gate for one command.
 pub async fn open_offline(config: &Config) -> Result<Offline, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = open_store(&config.store.path).await?;
+    // A ballast is for the gateway to make; a command only passes by.
+    let store = open_store(&config.store, 0).await?;
     let attestor = Arc::new(open_key(&config.store.path, clock.as_ref())?);
     let upstreams = Arc::new(Upstreams::new(BTreeMap::new(), &config.bounds, PathBuf::new()));
     let gate = Gate::open(Arc::new(store.clone()) as Arc<dyn Store>, upstreams, clock, settings_of(config));
@@ -221,9 +222,12 @@ impl Running {
         }
         self.tasks.shutdown().await;
         self.upstreams.shutdown().await;
-        self.gate.close_books().await;
-        let head = self.gate.audit_head().await;
         let poisoned = self.store.poisoned().borrow().is_some();
+        if !poisoned {
+            // Last of all: a delivery or a letter that ended only now wrote too.
+            self.gate.close_books().await;
+        }
+        let head = self.gate.audit_head().await;
         close_store(self.store).await;
         if let Ok(head) = head {
             tracing::info!(seq = head.seq, hash = head.hash, "stopped; this is the head of the audit chain");
@@ -232,9 +236,9 @@ impl Running {
     }
 }
 
-async fn open_store(data: &std::path::Path) -> Result<OnSled, StartError> {
-    let data = data.to_owned();
-    let opened = tokio::task::spawn_blocking(move || OnSled::open(&data, &on_sled::Settings::default())).await;
+async fn open_store(config: &StoreConfig, ballast: u64) -> Result<OnSled, StartError> {
+    let (data, settings) = (config.path.clone(), on_sled::Settings { min_free: config.min_free, ballast, ..on_sled::Settings::default() });
+    let opened = tokio::task::spawn_blocking(move || OnSled::open(&data, &settings)).await;
     match opened {
         Ok(opened) => Ok(opened?),
         Err(cause) => Err(StartError::File { what: "the store".into(), cause: std::io::Error::other(cause) }),

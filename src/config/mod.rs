@@ -69,12 +69,16 @@ pub struct StoreConfig {
     pub path: PathBuf,
     /// How long after its end a call keeps its texts.
     pub keep_text: Duration,
+    /// Free bytes below which new work is refused; 0 = none (semantics.md 30).
+    pub min_free: u64,
+    /// Bytes of the file that gives way when the disk is full at a start; 0 = none.
+    pub ballast: u64,
 }
 
 impl StoreConfig {
     /// A data folder, everything else as it is without a config.
     pub fn at(path: PathBuf) -> StoreConfig {
-        StoreConfig { path, keep_text: sections::KEEP_TEXT }
+        StoreConfig { path, keep_text: sections::KEEP_TEXT, min_free: 256 << 20, ballast: 16 << 20 }
     }
 }
 

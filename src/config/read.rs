@@ -167,12 +167,21 @@ impl<'t> Node<'t> {
     /// Bytes from 1 to `most`, as `"4MiB"` or as a whole number.
     pub(super) fn bytes(&self, source: &mut Source<'_>, most: u64) -> Option<u64> {
         let mend = "Write a size such as \"64KiB\" or \"4MiB\", or a number of bytes, from 1 byte to 1GiB.";
+        self.size(source, 1, most, mend)
+    }
+
+    /// Room on a disk; 0 is none.
+    pub(super) fn room(&self, source: &mut Source<'_>) -> Option<u64> {
+        self.size(source, 0, 1 << 40, "Write a size such as \"16MiB\" or \"1GiB\", at most \"1024GiB\", or 0 for none.")
+    }
+
+    fn size(&self, source: &mut Source<'_>, least: u64, most: u64, mend: &str) -> Option<u64> {
         let bytes = match self.value {
             DeValue::Integer(number) => integer(number),
             DeValue::String(text) => quantity::size(text).map(i128::from),
             _ => return self.wrong(source, "a size", mend),
         };
-        let bytes = self.within(source, bytes, 1, i128::from(most), mend)?;
+        let bytes = self.within(source, bytes, i128::from(least), i128::from(most), mend)?;
         u64::try_from(bytes).ok()
     }
 

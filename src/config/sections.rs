@@ -102,6 +102,11 @@ pub(super) fn store(file: &mut Section<'_>, source: &mut Source<'_>) -> StoreCon
     if let Some(node) = section.take(source, "keep_text") {
         set(&mut store.keep_text, node.time(source, HOUR, LONGEST * 20));
     }
+    for (name, place) in [("min_free", &mut store.min_free), ("ballast", &mut store.ballast)] {
+        if let Some(node) = section.take(source, name) {
+            set(place, node.room(source));
+        }
+    }
     section.later(source, "url");
     section.finish(source);
     store

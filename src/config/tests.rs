@@ -52,6 +52,7 @@ fn the_example_file_loads_without_mistakes_or_warnings() {
     let config = loaded.config;
     let defaults = loaded_without_sections();
     assert_eq!(format!("{:?}{:?}", config.hold, config.bounds), format!("{:?}{:?}", defaults.hold, defaults.bounds));
+    assert_eq!((config.store.min_free, config.store.ballast), (defaults.store.min_free, defaults.store.ballast));
     assert_eq!(config.listen.address, defaults.listen.address);
     let policy = &config.servers["demo"].policy;
     let verdict = |tool, text: &str| policy.judge(&Asked { agent: "bot", tool, arguments: &json!({"to": "@bob", "text": text}) }).action;
@@ -71,6 +72,7 @@ fn what_is_left_out_has_its_default() {
     let config = loaded_without_sections();
     assert_eq!(config.listen.address, "127.0.0.1:8420");
     assert_eq!(config.store.path, Path::new("/etc/paraph/data"));
+    assert_eq!((config.store.min_free, config.store.ballast), (256 << 20, 16 << 20));
     assert!(matches!(config.mail, Mail::Off));
     let server = &config.servers["demo"];
     assert_eq!((server.timeout, server.start_timeout), (Duration::from_secs(120), Duration::from_secs(30)));
@@ -81,7 +83,7 @@ fn what_is_left_out_has_its_default() {
 fn what_is_written_is_what_is_read() {
     let config = loaded(
         "[listen]\naddress = \"0.0.0.0:0\"\npublic_url = \"https://Paraph.example.org/\"\nhosts = [\"Inside:8420\"]\ntrusted_proxies = []\n\
-         [store]\nengine = \"sled\"\npath = \"/var/paraph\"\n\
+         [store]\nengine = \"sled\"\npath = \"/var/paraph\"\nmin_free = \"2GiB\"\nballast = 0\n\
          [hold]\nkeep_open = \"500ms\"\nundo = \"1h\"\nmax_held = 7\n\
          [bounds]\nbody = 1000\narguments = \"64KiB\"\noutbox = 5\n\
          [mail]\ntransport = \"file\"\npath = \"mail\"\nfrom = \"Desk <desk@example.org>\"\n\
@@ -94,6 +96,7 @@ fn what_is_written_is_what_is_read() {
     assert_eq!(config.listen.public_url.as_deref(), Some("https://paraph.example.org"));
     assert_eq!(config.listen.hosts, ["inside:8420"]);
     assert_eq!(config.store.path, Path::new("/var/paraph"));
+    assert_eq!((config.store.min_free, config.store.ballast), (2 << 30, 0));
     assert_eq!((config.hold.keep_open, config.hold.undo, config.hold.max_held), (Duration::from_millis(500), Duration::from_secs(3600), 7));
     assert_eq!((config.bounds.body, config.bounds.arguments, config.bounds.outbox), (1000, 65_536, 5));
     assert!(matches!(&config.mail, Mail::File { path, from } if path == Path::new("/etc/paraph/mail") && from == "Desk <desk@example.org>"));

@@ -17,6 +17,10 @@ use crate::domain::policy::{Action, Asked, Judgement};
 use crate::domain::recipient::RecipientKey;
 use crate::store::{Change, CommitError, Seen};
 use serde_json::{Value, json};
+use std::time::Duration;
+
+/// When an agent may ask again whether there is room on the disk.
+const ROOM_AGAIN: Duration = Duration::from_secs(60);
 
 /// One `tools/call` as it was parsed: once, strictly.
 #[derive(Debug, Clone)]
@@ -79,6 +83,8 @@ impl Gate {
                 }
             }
             match judgement.action {
+                Action::Allow if !reads && self.inner.store.space().is_low() => return self.no_room(&ask, &digest).await,
+                Action::RequireApproval if self.inner.store.space().is_low() => return self.no_room(&ask, &digest).await,
                 Action::Allow => match Pass::new(self.clone(), ask.clone(), digest.clone(), judgement.rule, reads, seen).await? {
                     Some(pass) => return Ok(Admission::Allowed(Box::new(pass))),
                     None => continue,
@@ -168,6 +174,16 @@ impl Gate {
         self.record(self.verdict_fact("call.denied", ask, digest, &judgement.rule)).await?;
         let notice = notice::denied(self.wording(&ask.server, &ask.tool), &judgement.rule, judgement.reason.as_deref(), digest);
         Ok(Admission::Refused(notice))
+    }
+
+    /// Below the floor of free space nothing is taken that would be kept, so that decisions still can be.
+    async fn no_room(&self, ask: &Ask, digest: &Digest) -> Result<Admission, Failure> {
+        // An agent that hammers the door must not fill the rest of the disk with refusals.
+        if self.inner.store.space().has_half_left() {
+            self.record(self.verdict_fact("call.limited", ask, digest, "min_free")).await?;
+        }
+        let (wording, now) = (self.wording(&ask.server, &ask.tool), self.inner.clock.now());
+        Ok(Admission::Refused(notice::limited(wording, "the gateway's disk is nearly full", now, ROOM_AGAIN)))
     }
 
     pub(super) fn wording(&self, server: &str, tool: &str) -> Wording {

@@ -3,7 +3,7 @@
 //! mutex, so a plain one serves.
 
 use super::rules::{self, Cursor, Ledger, Start};
-use super::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Store, StoreError, Views};
+use super::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Views};
 use crate::domain::audit::{Entry, Head};
 use crate::domain::call::{AskKey, Call, CallId};
 use async_trait::async_trait;
@@ -20,6 +20,7 @@ const HINTS: usize = 1024;
 #[derive(Debug)]
 pub struct InMemory {
     books: Mutex<Books>,
+    space: Mutex<Space>,
     hints: broadcast::Sender<Hint>,
 }
 
@@ -36,7 +37,7 @@ struct Books {
 
 impl Default for InMemory {
     fn default() -> InMemory {
-        InMemory { books: Mutex::default(), hints: broadcast::Sender::new(HINTS) }
+        InMemory { books: Mutex::default(), space: Mutex::default(), hints: broadcast::Sender::new(HINTS) }
     }
 }
 
@@ -44,6 +45,11 @@ impl InMemory {
     /// An empty store.
     pub fn new() -> InMemory {
         InMemory::default()
+    }
+
+    /// What a test wants the disk to be like.
+    pub fn set_space(&self, space: Space) {
+        *self.space.lock().unwrap_or_else(PoisonError::into_inner) = space;
     }
 
     /// A change is checked whole before its first write, so what a panicking holder left behind is whole.
@@ -205,5 +211,9 @@ impl Views for InMemory {
 
     async fn held(&self) -> Result<usize, StoreError> {
         Ok(self.books().held_of("").0)
+    }
+
+    fn space(&self) -> Space {
+        *self.space.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

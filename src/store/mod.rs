@@ -61,6 +61,30 @@ pub trait Views: Send + Sync + 'static {
 
     /// How many calls are `Held`.
     async fn held(&self) -> Result<usize, StoreError>;
+
+    /// Room on the disk as it was measured last; at most a second old, and never waits.
+    fn space(&self) -> Space;
+}
+
+/// Room on the disk below the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Space {
+    /// Bytes; `None` when they cannot be told, or there is no disk.
+    pub free: Option<u64>,
+    /// With less the store takes no new work; 0 = no floor.
+    pub floor: u64,
+}
+
+impl Space {
+    /// Whether new work has to be refused.
+    pub fn is_low(&self) -> bool {
+        self.free.is_some_and(|free| free < self.floor)
+    }
+
+    /// Whether there is room for more than decisions: half of the floor is left for those alone.
+    pub fn has_half_left(&self) -> bool {
+        self.free.is_none_or(|free| free >= self.floor / 2)
+    }
 }
 
 /// One atomic change.

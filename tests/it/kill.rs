@@ -1,7 +1,9 @@
 //! `kill -9` of the real program: nothing acknowledged is lost, nothing is sent twice, no process is left over.
 
+use crate::load::{Dice, Ledger, Load, RULES, Staff, rounds};
 use crate::world::{Agent, World, all_gone, text_of};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const ANN: &str = "ann@example.org";
 
@@ -86,55 +88,25 @@ async fn an_approval_outlives_a_kill_in_its_undo_window() {
     world.audit_is_whole().await;
 }
 
-/// Kills at a different moment of the same work every time; `PARAPH_ROUNDS` raises the number.
+/// Several agents hold and send, a reviewer decides, an auditor reads; the kill falls anywhere into that. `PARAPH_ROUNDS`
+/// raises the number of kills.
 #[tokio::test]
-async fn a_hundred_kills_lose_nothing_and_send_nothing_twice() {
-    let rounds: usize = std::env::var("PARAPH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(100);
-    let world = World::with_demo_server("[hold]\nkeep_open = \"50s\"\nmax_held_per_agent = 10000\n");
-    let (token, ann) = (world.agent("support-bot").await, world.reviewer(ANN).await);
-    let mut acknowledged: Vec<(String, String)> = Vec::new();
-    let mut approved: Vec<(String, String)> = Vec::new();
+async fn a_hundred_kills_under_load_lose_nothing_and_send_nothing_twice() {
+    let world = World::new(&format!("[hold]\nmax_held_per_agent = 100000\nmax_held = 1000000\n{RULES}"));
+    let (staff, mut dice, rounds) = (Staff::of(&world).await, Dice::roll(), rounds(100));
+    let (mut all, mut last) = (Ledger::default(), Ledger::default());
     for round in 0..rounds {
         let gateway = world.serve().await;
-        let desk = gateway.desk(&ann);
-        for (id, text) in &acknowledged {
-            let call = desk.call(id).await;
-            assert_eq!((&call["state"], &call["arguments"]["text"]), (&json!("held"), &json!(text)), "round {round} lost {id}:\n{}", gateway.log());
-        }
-        let agent = Agent::connect(&gateway.mcp("demo"), &token).await;
-        let text = format!("message of round {round}");
-        let _waiting = agent.begin("send_dm", dm(&text));
-        // What the API has shown is acknowledged, whatever happens now.
-        let held = desk.held(&text).await;
-        let (id, so_far) = (id_of(&held).to_owned(), (round % 10) as u64);
-        if round % 2 == 0 {
-            acknowledged.push((id, text));
-        } else {
-            // The kill falls somewhere between the decision's arrival and the upstream's answer.
-            let deciding = tokio::spawn(async move { desk.decide(&held, "approve", None).await.0 });
-            tokio::time::sleep(std::time::Duration::from_millis(so_far * 2)).await;
-            approved.push((id, text));
-            gateway.kill().await;
-            deciding.abort();
-            continue;
-        }
+        assert_eq!(last.missing(&gateway, &staff).await, [""; 0], "lost by kill {round}");
+        all.absorb(std::mem::take(&mut last));
+        let load = Load::begin(&gateway, &staff, &format!("k{round}"), all.next_entry(), &mut dice).await;
+        tokio::time::sleep(Duration::from_micros(dice.below(150_000))).await;
         gateway.kill().await;
+        last = load.end();
     }
-
+    all.absorb(last);
     let gateway = world.serve().await;
-    let desk = gateway.desk(&ann);
-    for (id, text) in &approved {
-        let call = desk.settled(id, &["held", "answered", "unconfirmed"]).await;
-        let sent = world.sent().get(text).copied().unwrap_or(0);
-        let allowed = match call["state"].as_str() {
-            Some("held") => 0..=0,
-            Some("answered") => 1..=1,
-            _ => 0..=1,
-        };
-        assert!(allowed.contains(&sent), "{id} is {} and was sent {sent} times", call["state"]);
-    }
-    for (_, text) in &acknowledged {
-        assert_eq!(world.sent().get(text), None, "nobody approved {text:?}");
-    }
-    world.audit_is_whole().await;
+    all.settle(&world, &gateway, &staff, rounds).await;
+    assert!(gateway.stop().await);
+    eprintln!("{rounds} kills; acknowledged (calls, sent, audit entries, reads): {:?}", all.sizes());
 }

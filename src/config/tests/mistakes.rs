@@ -51,6 +51,8 @@ fn every_kind_of_mistake_outside_of_servers_is_found_at_its_key() {
         ("[hold]\nmax_held_per_agent = 99999999999999999999", "hold.max_held_per_agent"),
         ("[hold]\nkeep_opne = \"1s\"", "hold.keep_opne"),
         ("[bounds]\nbody = \"4MB\"", "bounds.body"),
+        ("[store]\nmin_free = \"2TB\"", "store.min_free"),
+        ("[store]\nballast = -1", "store.ballast"),
         ("[bounds]\nbody = 0", "bounds.body"),
         ("[bounds]\nresult = \"2GiB\"", "bounds.result"),
         ("[bounds]\narguments = true", "bounds.arguments"),

@@ -147,10 +147,12 @@ impl Committer {
         }
         {
             let mut durable = disk.writing();
+            // Stays when this fails or panics: readers would take what is in the trees for durable.
+            durable.unsure = true;
             self.transact(disk, &batch).map_err(|cause| Failed::Unknown(format!("writing failed: {cause}")))?;
             disk.db.flush().map_err(|cause| Failed::Unknown(format!("flushing failed: {cause}")))?;
             (self.sync)().map_err(|cause| Failed::Unknown(format!("syncing failed: {cause}")))?;
-            *durable = Durable { head: batch.head.clone(), held: batch.held.total };
+            *durable = Durable { head: batch.head.clone(), held: batch.held.total, unsure: false };
         }
         for apart in &batch.dropped {
             disk.drop_body(apart);

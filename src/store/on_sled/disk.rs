@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -25,8 +26,23 @@ pub(super) struct Disk {
     /// The data folder.
     pub(super) folder: PathBuf,
     durable: RwLock<Durable>,
-    /// Held as long as the store is open; let go of after `db`, because fields drop in order.
+    /// Let go of after `db` and `trees`, because fields drop in order.
+    _last: LastHandle,
+    /// Held as long as the store is open.
     pub(super) _lock: File,
+}
+
+/// sled syncs when its last handle goes, and panics when that fails. The store is poisoned by then and the process
+/// on its way out with the exit code that says so; a panic would take its place.
+struct LastHandle(Option<sled::Db>);
+
+impl Drop for LastHandle {
+    fn drop(&mut self) {
+        let db = self.0.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(db))).is_err() {
+            tracing::error!("the database could not be synced when it was closed; what was acknowledged before does not depend on it");
+        }
+    }
 }
 
 /// What the last durable change left.
@@ -34,12 +50,15 @@ pub(super) struct Disk {
 pub(super) struct Durable {
     pub(super) head: Head,
     pub(super) held: usize,
+    /// The trees hold a change whose sync has not returned, and now never will: they may not be shown any more.
+    pub(super) unsure: bool,
 }
 
 impl Disk {
     pub(super) fn new(db: sled::Db, folder: &Path, lock: File) -> sled::Result<Disk> {
         let trees = TREES.iter().map(|(_, name)| db.open_tree(name)).collect::<sled::Result<_>>()?;
-        Ok(Disk { db, trees, folder: folder.to_owned(), durable: RwLock::default(), _lock: lock })
+        let _last = LastHandle(Some(db.clone()));
+        Ok(Disk { db, trees, _last, folder: folder.to_owned(), durable: RwLock::default(), _lock: lock })
     }
 
     pub(super) fn tree(&self, tree: Tree) -> &sled::Tree {

@@ -10,10 +10,11 @@ mod marker;
 mod open;
 mod plan;
 mod reads;
+mod space;
 
 pub use open::OpenError;
 
-use super::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Store, StoreError, Views};
+use super::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Views};
 use crate::domain::audit::{Entry, Head};
 use crate::domain::call::{AskKey, Call, CallId};
 use async_trait::async_trait;
@@ -21,6 +22,7 @@ use committer::{Committer, Job};
 use disk::{Disk, Durable};
 use jiff::Timestamp;
 use open::Opened;
+use space::Meter;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -40,11 +42,15 @@ pub struct Settings {
     pub queue: usize,
     /// Hints that wait for a slow reader before it misses some.
     pub hints: usize,
+    /// Free bytes below which new work is refused; 0 = none.
+    pub min_free: u64,
+    /// Bytes of the file that is deleted when opening fails for lack of space; 0 = none is made.
+    pub ballast: u64,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { cache_bytes: 64 * 1024 * 1024, flush_every_ms: 200, queue: 1024, hints: 1024 }
+        Settings { cache_bytes: 64 * 1024 * 1024, flush_every_ms: 200, queue: 1024, hints: 1024, min_free: 0, ballast: 0 }
     }
 }
 
@@ -67,6 +73,9 @@ struct Inner {
     running: Mutex<Option<Running>>,
     reads: Arc<Semaphore>,
     hints: broadcast::Sender<Hint>,
+    space: Arc<Meter>,
+    /// Ends the measuring when it is dropped.
+    _measuring: std::sync::mpsc::SyncSender<()>,
     poisoned: watch::Receiver<Option<String>>,
 }
 
@@ -85,14 +94,17 @@ impl OnSled {
     fn start(opened: Opened, path: &Path, settings: &Settings) -> Result<OnSled, OpenError> {
         let Opened { disk, head, held, sync } = opened;
         let disk = Arc::new(disk);
+        let meter = Arc::new(Meter::new(path, settings.min_free));
+        let measuring = space::watch(Arc::clone(&meter), settings.ballast).map_err(|cause| OpenError::io(path, cause))?;
         let hints = broadcast::Sender::new(settings.hints.max(1));
         let (poison, poisoned) = watch::channel(None);
         let (jobs, queue) = mpsc::channel(settings.queue.max(1));
         let committer = Committer { disk: Arc::clone(&disk), head, held, sync, poisoned: poison, hints: hints.clone() };
         let thread = std::thread::Builder::new().name("store-committer".to_owned()).spawn(move || committer.run(queue));
-        let thread = thread.map_err(|cause| OpenError::Io { path: path.to_owned(), cause })?;
+        let thread = thread.map_err(|cause| OpenError::io(path, cause))?;
         let reads = Arc::new(Semaphore::new(READS as usize));
-        Ok(OnSled { inner: Arc::new(Inner { disk, running: Mutex::new(Some(Running { jobs, thread })), reads, hints, poisoned }) })
+        let running = Mutex::new(Some(Running { jobs, thread }));
+        Ok(OnSled { inner: Arc::new(Inner { disk, running, reads, hints, space: meter, _measuring: measuring, poisoned }) })
     }
 
     /// `Some(why)` as soon as the store takes nothing more: the gateway then ends with exit code 70.
@@ -107,6 +119,12 @@ impl OnSled {
         // An error says that the closing itself panicked; there is nothing left to close.
         let _ = tokio::task::spawn_blocking(move || inner.end()).await;
         let _ = self.inner.reads.acquire_many(READS).await;
+    }
+
+    /// Reads the trees, unless they hold what may not be durable.
+    async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Disk) -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
+        let unsure = || Err(StoreError::Poisoned("the last change may not be durable".to_owned()));
+        self.read(move |disk, durable| if durable.unsure { unsure() } else { look(disk) }).await
     }
 
     async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Disk, &Durable) -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
@@ -183,21 +201,21 @@ impl Store for OnSled {
 impl Views for OnSled {
     async fn call(&self, id: &CallId) -> Result<Option<Call>, StoreError> {
         let id = id.clone();
-        self.read(move |disk, _| reads::call(disk, &id)).await
+        self.look(move |disk| reads::call(disk, &id)).await
     }
 
     async fn newest(&self, key: &AskKey) -> Result<Option<Call>, StoreError> {
         let key = key.clone();
-        self.read(move |disk, _| reads::newest(disk, &key)).await
+        self.look(move |disk| reads::newest(disk, &key)).await
     }
 
     async fn calls(&self, query: &Query) -> Result<Page, StoreError> {
         let query = query.clone();
-        self.read(move |disk, _| reads::calls(disk, &query)).await
+        self.look(move |disk| reads::calls(disk, &query)).await
     }
 
     async fn due(&self, until: Timestamp, most: usize) -> Result<Due, StoreError> {
-        self.read(move |disk, _| reads::due(disk, until, most)).await
+        self.look(move |disk| reads::due(disk, until, most)).await
     }
 
     async fn over(&self, until: Timestamp, most: usize) -> Result<Vec<CallId>, StoreError> {
@@ -206,16 +224,16 @@ impl Views for OnSled {
 
     async fn row(&self, kind: Kind, key: &str) -> Result<Option<Row>, StoreError> {
         let key = key.to_owned();
-        self.read(move |disk, _| reads::row(disk, kind, &key)).await
+        self.look(move |disk| reads::row(disk, kind, &key)).await
     }
 
     async fn rows(&self, kind: Kind, after: Option<&str>, most: usize) -> Result<Vec<Row>, StoreError> {
         let after = after.map(str::to_owned);
-        self.read(move |disk, _| reads::rows(disk, kind, after.as_deref(), most)).await
+        self.look(move |disk| reads::rows(disk, kind, after.as_deref(), most)).await
     }
 
     async fn entries(&self, from: u64, most: usize) -> Result<Vec<Entry>, StoreError> {
-        self.read(move |disk, _| reads::entries(disk, from, most)).await
+        self.look(move |disk| reads::entries(disk, from, most)).await
     }
 
     async fn head(&self) -> Result<Head, StoreError> {
@@ -224,6 +242,10 @@ impl Views for OnSled {
 
     async fn held(&self) -> Result<usize, StoreError> {
         self.read(|_, durable| Ok(durable.held)).await
+    }
+
+    fn space(&self) -> Space {
+        self.inner.space.space()
     }
 }
 
@@ -260,6 +282,7 @@ mod tests {
         store.poisoned().wait_for(Option::is_some).await.unwrap();
         assert_eq!(syncs.load(Ordering::SeqCst), 2, "a failed sync is never tried again");
         assert_eq!(store.head().await.unwrap().seq, 1, "what was not synced is not shown as durable");
+        assert!(matches!(store.entries(1, 10).await, Err(StoreError::Poisoned(_))), "and nobody reads it");
     }
 
     #[tokio::test]

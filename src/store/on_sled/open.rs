@@ -8,8 +8,10 @@ use super::disk::{BODIES, Disk};
 use super::layout::Tree;
 use super::marker;
 use super::plan::Held;
+use super::space;
 use crate::domain::audit::{Entry, Head};
 use crate::store::StoreError;
+use std::any::Any;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -22,6 +24,8 @@ const FORMAT: u32 = 1;
 /// A process that is just ending, or a child between fork and exec, holds a lock for a moment longer.
 const LOCK_PATIENCE: Duration = Duration::from_millis(1_500);
 const LOCK_PAUSE: Duration = Duration::from_millis(25);
+/// Bytes for what opening writes: a snapshot of sled's, a new segment, the marker and the first audit entry.
+const OPENING_NEEDS: u64 = 1 << 20;
 
 /// Why a store did not open.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +59,9 @@ pub enum OpenError {
         /// What was seen.
         why: String,
     },
+    /// No room on the disk, and no ballast to give way.
+    #[error("the disk of the data folder {0} is full, and the store needs 1 MiB to open: make room there and start again; nothing is damaged")]
+    Full(PathBuf),
     /// The file system refused.
     #[error("the data folder {path} cannot be opened: {cause}")]
     Io {
@@ -65,6 +72,12 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    pub(super) fn io(path: &Path, cause: io::Error) -> OpenError {
+        if space::is_full(&cause) { OpenError::Full(path.to_owned()) } else { OpenError::Io { path: path.to_owned(), cause } }
+    }
+}
+
 /// An open store and what the committer needs to begin.
 pub(super) struct Opened {
     pub(super) disk: Disk,
@@ -73,14 +86,24 @@ pub(super) struct Opened {
     pub(super) sync: Sync,
 }
 
-/// Opens or creates the store of a data folder.
+/// Opens or creates the store of a data folder. A disk that is full gets one chance: the ballast.
 pub(super) fn open(path: &Path, settings: &Settings) -> Result<Opened, OpenError> {
+    match attempt(path, settings) {
+        Err(OpenError::Full(_)) if space::drop_ballast(path) => attempt(path, settings),
+        done => done,
+    }
+}
+
+fn attempt(path: &Path, settings: &Settings) -> Result<Opened, OpenError> {
     let at = |path: &Path| {
         let path = path.to_owned();
-        move |cause| OpenError::Io { path, cause }
+        move |cause| OpenError::io(&path, cause)
     };
     private_folder(path)?;
     let lock = lock(path)?;
+    if space::free(path).is_some_and(|free| free < OPENING_NEEDS) {
+        return Err(OpenError::Full(path.to_owned()));
+    }
     let store = path.join("store");
     private_folder(&path.join(BODIES))?;
     let damaged = |why: String| OpenError::Damaged { path: path.to_owned(), why };
@@ -97,14 +120,19 @@ pub(super) fn open(path: &Path, settings: &Settings) -> Result<Opened, OpenError
         Ok(Ok(disk)) => disk,
         Ok(Err(Early::Refused(why))) => return Err(why),
         Ok(Err(Early::Sled(sled::Error::Io(cause)))) if !matches!(cause.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) => {
-            return Err(OpenError::Io { path: store, cause });
+            return Err(OpenError::io(&store, cause));
         }
         Ok(Err(Early::Sled(cause))) => return Err(damaged(cause.to_string())),
+        // Where it has no error to give, sled panics for lack of space too.
+        Err(panic) if is_for_space(panic.as_ref()) => return Err(OpenError::Full(path.to_owned())),
         Err(_) => return Err(damaged("its pages make no sense".to_owned())),
     };
     let database = File::open(store.join("db")).map_err(at(&store))?;
     // sled syncs neither the folders nor, before the first commit, the format number.
-    disk.db.flush().map_err(|cause| damaged(cause.to_string()))?;
+    disk.db.flush().map_err(|cause| match cause {
+        sled::Error::Io(cause) => OpenError::io(&store, cause),
+        other => damaged(other.to_string()),
+    })?;
     database.sync_data().and_then(|()| File::open(&store)?.sync_all()).map_err(at(&store))?;
     File::open(path).and_then(|folder| folder.sync_all()).map_err(at(path))?;
     let read = catch_unwind(AssertUnwindSafe(|| {
@@ -137,8 +165,12 @@ impl From<sled::Error> for Early {
     }
 }
 
+fn is_for_space(panic: &(dyn Any + Send)) -> bool {
+    panic.downcast_ref::<String>().is_some_and(|text| text.contains("StorageFull") || text.contains("QuotaExceeded"))
+}
+
 fn private_folder(path: &Path) -> Result<(), OpenError> {
-    let at = |cause| OpenError::Io { path: path.to_owned(), cause };
+    let at = |cause| OpenError::io(path, cause);
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at)?;
     let mode = fs::metadata(path).map_err(at)?.permissions().mode() & 0o777;
     if mode & 0o077 == 0 { Ok(()) } else { Err(OpenError::TooOpen { path: path.to_owned(), mode }) }
@@ -147,7 +179,7 @@ fn private_folder(path: &Path) -> Result<(), OpenError> {
 /// A lock of our own, because sled's says "in use" only in prose, and because the bodies need it too.
 fn lock(path: &Path) -> Result<File, OpenError> {
     let name = path.join("lock");
-    let at = |cause| OpenError::Io { path: name.clone(), cause };
+    let at = |cause| OpenError::io(&name, cause);
     let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&name).map_err(at)?;
     match patiently(|| file.try_lock(), |refused| matches!(refused, TryLockError::WouldBlock)) {
         Ok(()) => Ok(file),

@@ -4,6 +4,7 @@
 use super::{Desk, SOON, until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use tempfile::TempDir;
@@ -76,16 +77,26 @@ impl World {
 
     /// Starts the gateway and waits until it says that it is ready.
     pub async fn serve(&self) -> Gateway {
-        self.serve_at("127.0.0.1:0").await
+        self.start("127.0.0.1:0", &[]).await
     }
 
     /// The same at this address.
     pub async fn serve_at(&self, address: &str) -> Gateway {
+        self.start(address, &[]).await
+    }
+
+    /// The same with further environment variables.
+    pub async fn serve_with(&self, env: &[(&str, &OsStr)]) -> Gateway {
+        self.start("127.0.0.1:0", env).await
+    }
+
+    async fn start(&self, address: &str, env: &[(&str, &OsStr)]) -> Gateway {
         let log = self.path("gateway.log");
         let kept = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log");
         let mut child = Command::new(PARAPH)
             .args(["serve", "--listen", address, "--config"])
             .arg(self.path("config.toml"))
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(kept)
@@ -142,6 +153,11 @@ impl Gateway {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// The file of the log, for after its end.
+    pub fn log_path(&self) -> PathBuf {
+        self.log.clone()
+    }
+
     /// Every process below the gateway.
     pub fn children(&self) -> Vec<i32> {
         let root = self.pid().as_raw_nonzero().get();
@@ -170,6 +186,11 @@ impl Gateway {
     pub async fn stop(mut self) -> bool {
         self.signal();
         tokio::time::timeout(SOON, self.child.wait()).await.expect("the gateway ends when asked").expect("the gateway's end").success()
+    }
+
+    /// Waits until it ends by itself; its exit code.
+    pub async fn ended(mut self) -> Option<i32> {
+        tokio::time::timeout(SOON, self.child.wait()).await.expect("the gateway ends by itself").expect("the gateway's end").code()
     }
 
     fn pid(&self) -> Pid {

@@ -1,10 +1,11 @@
 //! The world around the real program: the gateway as a process, agents, reviewers and a browser, each on its real
 //! protocol. Nothing here reaches into the crate: what a test can do, an operator, an agent or a reviewer can do too.
-//! Used by the tests of whole processes (`kill`, `sdks`, `upstream_servers`, `browser`).
+//! Used by the tests of whole processes (`kill`, `power`, `full`, `sdks`, `upstream_servers`, `browser`).
 
 mod agent;
 mod browser;
 mod desk;
+mod disk;
 mod gateway;
 mod real_parts;
 mod sdk;
@@ -12,6 +13,7 @@ mod sdk;
 pub use agent::{Agent, text_of};
 pub use browser::Browser;
 pub use desk::Desk;
+pub use disk::Disk;
 pub use gateway::{Gateway, World, all_gone};
 pub use real_parts::{EverythingServer, axe, time_server_python};
 pub use sdk::{Sdk, SdkAgent};
@@ -34,7 +36,7 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl 
     }
 }
 
-/// A client that speaks to this machine only and follows nothing by itself.
+/// A client that speaks to this machine only and follows nothing by itself. Without TLS, whose certificates are slow to load.
 pub fn http() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().expect("an HTTP client")
+    reqwest::Client::builder().no_proxy().tls_certs_only([]).redirect(reqwest::redirect::Policy::none()).build().expect("an HTTP client")
 }
