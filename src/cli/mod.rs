@@ -9,6 +9,7 @@ mod check;
 mod demo;
 mod fault;
 mod later;
+mod pause;
 mod reviewer;
 mod serve;
 mod settings;
@@ -29,6 +30,7 @@ Examples:
   paraph reviewer add ann@example.org             prints a sign-in link
   paraph agent add support-bot --server demo      prints the agent's token
   paraph calls                                    what waits for a person
+  paraph pause --reason \"Wrong account.\"          nothing is sent until `paraph resume`
 
 Exit codes: 0 done, 1 the thing asked about is not so, 2 wrong use or configuration, 3 the gateway could not be reached.";
 
@@ -69,6 +71,10 @@ enum Command {
     /// Export the audit and verify an export
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Stop everything that would be sent, or say whether it is stopped
+    Pause(pause::Pause),
+    /// Let the gateway send again
+    Resume(pause::Resume),
     #[command(flatten)]
     Later(later::Later),
 }
@@ -110,6 +116,8 @@ async fn run(cli: Cli) -> ExitCode {
         Some(Command::Reviewer(reviewer)) => Box::pin(reviewer.run(&place)).await,
         Some(Command::Calls(calls)) => Box::pin(calls.run(&place)).await,
         Some(Command::Audit(audit)) => Box::pin(audit.run(&place)).await,
+        Some(Command::Pause(pause)) => Box::pin(pause.run(&place)).await,
+        Some(Command::Resume(resume)) => Box::pin(resume.run(&place)).await,
         Some(Command::Later(later)) => Err(later.refuse()),
     };
     done.unwrap_or_else(|fault| fault.told())
