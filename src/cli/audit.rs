@@ -71,13 +71,13 @@ impl Audit {
     pub(super) async fn run(self, place: &Where) -> Result<ExitCode, Fault> {
         match self {
             Audit::Export { from, out } => {
-                let mut line = Box::pin(Line::open(&place.config()?)).await?;
+                let mut line = Box::pin(Line::open(&place.store()?)).await?;
                 let done = export_to(&mut line, from, out.as_deref()).await;
                 line.close().await;
                 done.map(|()| ExitCode::SUCCESS)
             }
             Audit::Verify(verify) => verify.run(),
-            Audit::Key => match Box::pin(ask(&place.config()?, Request::Key {})).await?.answer {
+            Audit::Key => match Box::pin(ask(&place.store()?, Request::Key {})).await?.answer {
                 Answer::Key(key) => {
                     terminal::say(&key);
                     Ok(ExitCode::SUCCESS)

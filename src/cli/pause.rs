@@ -40,7 +40,7 @@ pub(super) struct Pause {
     #[arg(long, conflicts_with = "reason")]
     show: bool,
     /// One JSON object
-    #[arg(long, requires = "show")]
+    #[arg(long, conflicts_with = "reason")]
     json: bool,
 }
 
@@ -60,7 +60,7 @@ impl Pause {
             Some(reason) => Request::Pause { reason },
             None => Request::Paused {},
         };
-        match Box::pin(ask(&place.config()?, request)).await?.answer {
+        match Box::pin(ask(&place.store()?, request)).await?.answer {
             Answer::Done(taken_back) => {
                 terminal::note(&format!("Paused: nothing is sent until `paraph resume`. Approvals taken back to held: {taken_back}."));
                 Ok(ExitCode::SUCCESS)
@@ -76,7 +76,7 @@ impl Pause {
 
 impl Resume {
     pub(super) async fn run(self, place: &Where) -> Result<ExitCode, Fault> {
-        match Box::pin(ask(&place.config()?, Request::Resume {})).await?.answer {
+        match Box::pin(ask(&place.store()?, Request::Resume {})).await?.answer {
             Answer::Done(_) => {
                 terminal::note("Resumed. What the pause took back stays held until a person approves it again.");
                 Ok(ExitCode::SUCCESS)
