@@ -132,4 +132,21 @@ mod tests {
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
+
+    fn without_examples(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+        let path = format!("{path} {}", command.get_name());
+        let explained = command.get_after_help().is_some_and(|help| help.to_string().contains("Examples:\n"));
+        // A group of commands is explained by its members; demo-server is started by the demo's configuration.
+        if !explained && !command.has_subcommands() && command.get_name() != "demo-server" {
+            found.push(path.clone());
+        }
+        command.get_subcommands().filter(|below| !below.is_hide_set()).for_each(|below| without_examples(below, &path, found));
+    }
+
+    #[test]
+    fn no_command_is_without_examples() {
+        let mut found = Vec::new();
+        without_examples(&Cli::command(), "", &mut found);
+        assert_eq!(found, Vec::<String>::new());
+    }
 }

@@ -59,43 +59,79 @@ async fn reads(agent: &Agent) {
 
 #[tokio::test]
 async fn a_pause_takes_back_what_has_not_left_and_outlives_a_kill() {
-    let world = World::with_demo_server("[hold]\nundo = \"10m\"\n");
+    let world = World::with_demo_server("[hold]\nundo = \"0s\"\n");
     let (token, ann) = (world.agent("support-bot").await, world.reviewer("ann@example.org").await);
+    let gateway = world.serve().await;
+    let agent = Agent::connect(&gateway.mcp("demo"), &token).await;
+    let _waiting = agent.begin("send_dm", json!({"to": "@bob", "text": "leaves at once"}));
+    let at_once = id_of(&gateway.desk(&ann).held("leaves at once").await);
+    assert!(gateway.stop().await);
+
+    let config = std::fs::read_to_string(world.path("config.toml")).unwrap();
+    std::fs::write(world.path("config.toml"), config.replace("undo = \"0s\"", "undo = \"10m\"")).unwrap();
     let gateway = world.serve().await;
     let agent = Agent::connect(&gateway.mcp("demo"), &token).await;
     let _waiting = agent.begin("send_dm", json!({"to": "@bob", "text": "approved too early"}));
     let desk = gateway.desk(&ann);
-    let held = desk.held("approved too early").await;
-    desk.approve(&held).await;
-    let id = held["id"].as_str().unwrap().to_owned();
-    assert_eq!(desk.call(&id).await["state"], "approved", "it is in its undo window");
+    let early = desk.held("approved too early").await;
+    desk.approve(&early).await;
+    let early = id_of(&early);
+    assert_eq!(desk.call(&early).await["state"], "approved", "it is in its undo window");
 
     let paused = world.run(&["pause", "--reason", WHY]).await;
     let told = String::from_utf8(paused.stderr).unwrap();
     assert!(paused.status.success() && told.contains("taken back to held: 1"), "{told}");
-    assert_eq!(desk.call(&id).await["state"], "held");
+    assert_eq!(desk.call(&early).await["state"], "held");
     is_refused(&agent, "during the pause").await;
     reads(&agent).await;
     gateway.kill().await;
 
-    let config = std::fs::read_to_string(world.path("config.toml")).unwrap();
-    std::fs::write(world.path("config.toml"), config.replace("undo = \"10m\"", "undo = \"0s\"")).unwrap();
     let gateway = world.serve().await;
     let (agent, desk) = (Agent::connect(&gateway.mcp("demo"), &token).await, gateway.desk(&ann));
     assert!(world.told(&["pause", "--show"]).await.ends_with(&format!("by operator: {WHY}")));
+    assert_eq!(desk.call(&early).await["state"], "held");
     is_refused(&agent, "after the kill").await;
     reads(&agent).await;
-    // Without an undo window nothing but the pause keeps it back.
-    desk.approve(&desk.call(&id).await).await;
-    is_refused(&agent, "after the second approval").await;
-    assert_eq!(desk.call(&id).await["state"], "approved");
+    // It has no undo window: nothing but the pause keeps it here.
+    desk.approve(&desk.call(&at_once).await).await;
+    is_refused(&agent, "after an approval").await;
+    assert_eq!(desk.call(&at_once).await["state"], "approved");
     assert!(world.sent().is_empty(), "something was sent during the pause");
 
     world.told(&["resume"]).await;
-    desk.settled(&id, &["answered"]).await;
+    desk.settled(&at_once, &["answered"]).await;
     let _waiting = agent.begin("send_dm", json!({"to": "@bob", "text": "afterwards"}));
-    desk.approve(&desk.held("afterwards").await).await;
-    crate::world::until("the message after the pause", || async { world.sent().contains_key("afterwards").then_some(()) }).await;
-    assert_eq!(world.sent(), [("approved too early".to_owned(), 1), ("afterwards".to_owned(), 1)].into());
+    desk.held("afterwards").await;
+    assert_eq!(desk.call(&early).await["state"], "held", "what was taken back waits for a new decision");
+    assert_eq!(world.sent(), [("leaves at once".to_owned(), 1)].into());
     world.audit_is_whole().await;
+}
+
+#[tokio::test]
+async fn a_command_on_a_store_that_nobody_serves_sends_nothing_and_takes_nothing_back() {
+    let world = World::with_demo_server("[hold]\nundo = \"1s\"\n");
+    let (token, ann) = (world.agent("support-bot").await, world.reviewer("ann@example.org").await);
+    let gateway = world.serve().await;
+    let _waiting = Agent::connect(&gateway.mcp("demo"), &token).await.begin("send_dm", json!({"to": "@bob", "text": "due"}));
+    let desk = gateway.desk(&ann);
+    let held = desk.held("due").await;
+    desk.approve(&held).await;
+    gateway.kill().await;
+    // Due for the whole of what follows; a command without the configuration knows no server at all.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let (empty, data) = (tempfile::tempdir().unwrap(), world.path("data").display().to_string());
+    for _ in 0..3 {
+        let list = tokio::process::Command::new(super::PROGRAM).args(["agent", "list", "--data", &data]).current_dir(empty.path()).output().await.unwrap();
+        assert!(list.status.success());
+        world.told(&["agent", "list"]).await;
+    }
+    assert!(world.sent().is_empty());
+    let gateway = world.serve().await;
+    gateway.desk(&ann).settled(&id_of(&held), &["answered"]).await;
+    assert_eq!(world.sent(), [("due".to_owned(), 1)].into());
+    assert!(!world.audit_is_whole().await.contains("call.never_left"), "a command tried to send");
+}
+
+fn id_of(call: &Value) -> String {
+    call["id"].as_str().unwrap().to_owned()
 }
