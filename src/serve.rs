@@ -159,7 +159,7 @@ pub async fn open_offline(config: &Config) -> Result<Offline, StartError> {
     let store = open_store(&config.store, 0).await?;
     let attestor = Arc::new(open_key(&config.store.path, clock.as_ref())?);
     let upstreams = Arc::new(Upstreams::new(BTreeMap::new(), &config.bounds, PathBuf::new()));
-    let gate = Gate::open(Arc::new(store.clone()) as Arc<dyn Store>, upstreams, clock, settings_of(config));
+    let gate = Gate::for_one_command(Arc::new(store.clone()) as Arc<dyn Store>, upstreams, clock, settings_of(config));
     gate.recover().await?;
     Ok(Offline { gate, attestor, store })
 }

@@ -2,7 +2,7 @@
 //! can catch it; the gateway keeps only its hash. Called by `cli`.
 
 use super::fault::Fault;
-use super::settings::{Where, millis, time};
+use super::settings::{Where, mail_address, millis, time};
 use super::terminal;
 use crate::control::{AgentView, Answer, Request, ask};
 use clap::Subcommand;
@@ -26,7 +26,7 @@ The token goes into the client's configuration: Authorization: Bearer TOKEN, at 
         #[arg(long = "server", value_name = "S")]
         servers: Vec<String>,
         /// Whose agent it is; the owner never decides on its calls where a rule asks for two
-        #[arg(long, value_name = "EMAIL")]
+        #[arg(long, value_name = "EMAIL", value_parser = mail_address)]
         owner: Option<String>,
         /// How long one request stays open while a person decides [default: hold.keep_open]
         #[arg(long, value_name = "TIME", value_parser = time)]
@@ -63,7 +63,7 @@ impl Agent {
             Agent::Revoke { name } => (Request::RevokeAgent { name }, false),
             Agent::Rotate(_) => return Err(Fault::usage("`paraph agent rotate` is not in this version; add another agent and revoke this one")),
         };
-        let response = Box::pin(ask(&place.config()?, request)).await?;
+        let response = Box::pin(ask(&place.store()?, request)).await?;
         response.notes.iter().for_each(|line| terminal::note(&terminal::visible(line)));
         match response.answer {
             Answer::Secret(token) => {

@@ -6,7 +6,7 @@ use super::fault::Fault;
 use super::settings::Where;
 use super::terminal;
 use crate::control::{Answer, Line, Request, ask};
-use crate::domain::export::{self, Seal, Summary, Verifier};
+use crate::domain::export::{self, Seal, Summary, UncleanStart, Verifier};
 use clap::{Args, Subcommand};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write};
@@ -46,15 +46,17 @@ Examples:
 Examples:
   paraph audit verify audit.ndjson
   paraph audit verify audit.ndjson --key \"$(paraph audit key)\"
-  paraph audit export | paraph audit verify - --head sha256:…
+  paraph audit verify audit.ndjson --head sha256:…   a hash that the gateway logged when it stopped
+  paraph audit export | paraph audit verify -
 
-Exit code 0 when the file is whole, 1 when it is broken (says in which line). Without --key the key in the file
-only shows that the file is one piece: whoever rewrites a file can sign it with a key of their own. Without --head
-an older, shorter export is as good as the newest.")]
+Exit code 0 when the file is whole, 1 when it is broken (says in which line and what is missing). Without --key the
+key in the file only shows that the file is one piece: whoever rewrites a file can sign it with a key of their own.
+Without --head an older, shorter export is as good as the newest: a hash that was kept elsewhere is the way to find
+out that the end was cut off.")]
 pub(super) struct Verify {
     /// The file; - reads standard input
     file: PathBuf,
-    /// The hash that the last entry must have
+    /// A hash that an entry of the file must have; says which one
     #[arg(long, value_name = "HASH")]
     head: Option<String>,
     /// The public key that must have signed
@@ -69,13 +71,13 @@ impl Audit {
     pub(super) async fn run(self, place: &Where) -> Result<ExitCode, Fault> {
         match self {
             Audit::Export { from, out } => {
-                let mut line = Box::pin(Line::open(&place.config()?)).await?;
+                let mut line = Box::pin(Line::open(&place.store()?)).await?;
                 let done = export_to(&mut line, from, out.as_deref()).await;
                 line.close().await;
                 done.map(|()| ExitCode::SUCCESS)
             }
             Audit::Verify(verify) => verify.run(),
-            Audit::Key => match Box::pin(ask(&place.config()?, Request::Key {})).await?.answer {
+            Audit::Key => match Box::pin(ask(&place.store()?, Request::Key {})).await?.answer {
                 Answer::Key(key) => {
                     terminal::say(&key);
                     Ok(ExitCode::SUCCESS)
@@ -93,7 +95,10 @@ async fn export_to(line: &mut Line, from: u64, out: Option<&Path>) -> Result<(),
     }
     let done = match out {
         Some(path) => {
-            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| Fault::file(path, &error))?;
+            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => Fault::usage(format!("{} exists already and is not overwritten: choose another name", path.display())),
+                _ => Fault::file(path, &error),
+            })?;
             let mut writer = BufWriter::new(file);
             write_all(line, from, &seal, &mut writer).await?;
             writer.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| file.sync_all())
@@ -133,7 +138,8 @@ impl Verify {
         if self.key.as_deref().is_some_and(|key| !export::is_public_key(key)) {
             return Err(Fault::usage("--key wants a public key as `paraph audit key` prints it"));
         }
-        let verifier = Verifier::new(self.key.clone(), self.head.clone());
+        let head = self.head.as_deref().map(hash).transpose()?;
+        let verifier = Verifier::new(self.key.clone(), head);
         let checked = if self.file == Path::new("-") {
             read(verifier, io::stdin().lock())
         } else {
@@ -147,7 +153,7 @@ impl Verify {
             }
             Err(mistake) => {
                 if self.json {
-                    terminal::say(&serde_json::json!({ "whole": false, "line": mistake.line, "problem": mistake.problem }).to_string());
+                    terminal::say(&serde_json::json!({ "whole": false, "line": mistake.line, "seq": mistake.seq, "problem": mistake.problem }).to_string());
                 }
                 Err(Fault::new(1, format!("{} is broken: {mistake}", self.file.display())))
             }
@@ -163,11 +169,20 @@ impl Verify {
             terminal::say(&format!("{} {}", summary.seq, summary.hash));
         }
         if summary.first > 1 {
-            terminal::note(&format!("The file starts at entry {}; nothing is known of the entries before it.", summary.first));
+            terminal::note(&format!("The file starts at entry {}; what came before is not in the file.", summary.first));
         }
-        if !summary.unclean_starts.is_empty() {
-            let numbers: Vec<String> = summary.unclean_starts.iter().take(20).map(ToString::to_string).collect();
-            terminal::note(&format!("Starts after an unclean stop: {} (entries {}).", summary.unclean_starts.len(), numbers.join(", ")));
+        if let Some(seq) = summary.head_at {
+            let after = match summary.seq.saturating_sub(seq) {
+                0 => "it is the last entry".to_owned(),
+                1 => "one entry comes after it".to_owned(),
+                more => format!("{more} entries come after it"),
+            };
+            terminal::note(&format!("The hash asked for is that of entry {seq}: {after}."));
+        }
+        for UncleanStart { seq, at, after } in &summary.unclean_starts {
+            terminal::note(&format!(
+                "Entry {seq}: the gateway started at {at} after an unclean stop. After entry {after}, facts of reading tools of at most the last 100 ms before the stop may be missing."
+            ));
         }
         if !summary.key_pinned {
             terminal::note(&format!("Signed by the key {}, which stands in the file itself; compare it with `paraph audit key`, or give --key.", summary.key));
@@ -183,11 +198,22 @@ fn read<R: BufRead>(mut verifier: Verifier, mut from: R) -> io::Result<Result<Su
         if from.by_ref().take(LINE).read_until(b'\n', &mut line)? == 0 {
             return Ok(verifier.finish());
         }
-        let text = line.strip_suffix(b"\n").unwrap_or(&line);
-        if let Err(mistake) = verifier.take(text) {
+        let (text, ended) = line.strip_suffix(b"\n").map_or((&line[..], false), |text| (text, true));
+        if let Err(mistake) = verifier.take(text, ended) {
             return Ok(Err(mistake));
         }
     }
+}
+
+/// A hash as the log, `verify` or an export has it; the prefix may be missing.
+fn hash(text: &str) -> Result<String, Fault> {
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    if digits.len() != 64 || !digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err(Fault::usage("--head wants a hash as the gateway logs it when it stops: sha256: and 64 digits"));
+    }
+    // The head of an audit without an entry is 64 zeros and nothing else.
+    let none_yet = digits.bytes().all(|digit| digit == b'0');
+    Ok(if none_yet { digits.to_owned() } else { format!("sha256:{digits}") })
 }
 
 fn unexpected() -> Fault {

@@ -26,10 +26,6 @@ pub(super) enum Later {
     #[command(hide = true)]
     Mail(Rest),
     #[command(hide = true)]
-    Pause(Rest),
-    #[command(hide = true)]
-    Resume(Rest),
-    #[command(hide = true)]
     Completions(Rest),
 }
 
@@ -43,8 +39,6 @@ impl Later {
             Later::Policy(rest) => ("policy", rest),
             Later::Store(rest) => ("store", rest),
             Later::Mail(rest) => ("mail", rest),
-            Later::Pause(rest) => ("pause", rest),
-            Later::Resume(rest) => ("resume", rest),
             Later::Completions(rest) => ("completions", rest),
         };
         tracing::debug!(command = name, words = rest.rest.len(), "a command of a later version");

@@ -9,6 +9,7 @@ mod check;
 mod demo;
 mod fault;
 mod later;
+mod pause;
 mod reviewer;
 mod serve;
 mod settings;
@@ -29,6 +30,7 @@ Examples:
   paraph reviewer add ann@example.org             prints a sign-in link
   paraph agent add support-bot --server demo      prints the agent's token
   paraph calls                                    what waits for a person
+  paraph pause --reason \"Wrong account.\"          nothing is sent until `paraph resume`
 
 Exit codes: 0 done, 1 the thing asked about is not so, 2 wrong use or configuration, 3 the gateway could not be reached.";
 
@@ -69,6 +71,10 @@ enum Command {
     /// Export the audit and verify an export
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Stop everything that would be sent, or say whether it is stopped
+    Pause(pause::Pause),
+    /// Let the gateway send again
+    Resume(pause::Resume),
     #[command(flatten)]
     Later(later::Later),
 }
@@ -110,6 +116,8 @@ async fn run(cli: Cli) -> ExitCode {
         Some(Command::Reviewer(reviewer)) => Box::pin(reviewer.run(&place)).await,
         Some(Command::Calls(calls)) => Box::pin(calls.run(&place)).await,
         Some(Command::Audit(audit)) => Box::pin(audit.run(&place)).await,
+        Some(Command::Pause(pause)) => Box::pin(pause.run(&place)).await,
+        Some(Command::Resume(resume)) => Box::pin(resume.run(&place)).await,
         Some(Command::Later(later)) => Err(later.refuse()),
     };
     done.unwrap_or_else(|fault| fault.told())
@@ -123,5 +131,22 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    fn without_examples(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+        let path = format!("{path} {}", command.get_name());
+        let explained = command.get_after_help().is_some_and(|help| help.to_string().contains("Examples:\n"));
+        // A group of commands is explained by its members; demo-server is started by the demo's configuration.
+        if !explained && !command.has_subcommands() && command.get_name() != "demo-server" {
+            found.push(path.clone());
+        }
+        command.get_subcommands().filter(|below| !below.is_hide_set()).for_each(|below| without_examples(below, &path, found));
+    }
+
+    #[test]
+    fn no_command_is_without_examples() {
+        let mut found = Vec::new();
+        without_examples(&Cli::command(), "", &mut found);
+        assert_eq!(found, Vec::<String>::new());
     }
 }

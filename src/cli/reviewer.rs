@@ -6,6 +6,7 @@ use super::settings::{Where, millis, time};
 use super::terminal;
 use crate::control::{Answer, Request, ask};
 use crate::domain::people::{Person, Role};
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Subcommand, ValueEnum};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -27,7 +28,7 @@ The link works once, for 15 minutes; `paraph reviewer link` makes another.")]
         #[arg(long)]
         name: Option<String>,
         /// A group that rules name; may be given several times
-        #[arg(long = "group", value_name = "G")]
+        #[arg(long = "group", value_name = "G", value_parser = NonEmptyStringValueParser::new())]
         groups: Vec<String>,
         /// What the person may do
         #[arg(long, value_enum, default_value = "reviewer")]
@@ -103,7 +104,7 @@ impl Reviewer {
                 return Err(Fault::usage("this command is not in this version; `paraph reviewer disable EMAIL` ends everything a person has"));
             }
         };
-        let response = Box::pin(ask(&place.config()?, request)).await?;
+        let response = Box::pin(ask(&place.store()?, request)).await?;
         match response.answer {
             Answer::Secret(token) if is_token => terminal::say(&token),
             Answer::Secret(secret) => {

@@ -53,6 +53,18 @@ impl Where {
         Ok(self.load().map_err(|mistakes| told(&mistakes))?.config)
     }
 
+    /// For commands that open the store. With `--data` it must be there already: a slip of the pen would make a new
+    /// folder beside the real one, and an agent in it. What the configuration names is meant, so the first
+    /// `agent add` may come before the first `serve`.
+    pub(super) fn store(&self) -> Result<Config, Fault> {
+        let config = self.config()?;
+        let known = ["store", "control.sock"].iter().any(|name| config.store.path.join(name).exists());
+        if self.data.is_some() && !known {
+            return Err(Fault::usage(format!("there is no store at {}; `paraph serve` makes one", config.store.path.display())));
+        }
+        Ok(config)
+    }
+
     /// Like [`Where::config`], with the warnings told.
     pub(super) fn config_with_warnings(&self) -> Result<Config, Fault> {
         let loaded = self.load().map_err(|mistakes| told(&mistakes))?;
@@ -81,6 +93,15 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
     match config::time(text).filter(|time| (Duration::from_millis(1)..=LONGEST).contains(time)) {
         Some(time) => Ok(time),
         None => Err("a time is a number and a unit, such as 50s, 10m, 2h or 90d, and at most 3650d".into()),
+    }
+}
+
+/// A mail address, for options that name a person who need not exist yet.
+pub(super) fn mail_address(text: &str) -> Result<String, String> {
+    let plain = text.len() <= 254 && text.chars().all(|letter| letter.is_ascii_graphic());
+    match text.split_once('@') {
+        Some((name, host)) if plain && !name.is_empty() && !host.is_empty() && !host.contains('@') => Ok(text.to_owned()),
+        _ => Err("a person is named by a mail address such as ann@example.org".into()),
     }
 }
 

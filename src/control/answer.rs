@@ -4,15 +4,20 @@
 
 use crate::domain::audit::Entry;
 use crate::domain::export::{Attestor, Seal};
+use crate::domain::pause::Stopped;
 use crate::domain::people::{Agent, Person, Role};
-use crate::gate::Gate;
+use crate::gate::pause::PauseError;
 use crate::gate::people::{NewAgent, PeopleError};
+use crate::gate::{Failure, Gate};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Entries in one answer.
 pub const ENTRIES: usize = 200;
+
+/// Whoever may ask here has the data folder.
+const OPERATOR: &str = "operator";
 
 /// One question. `{}` where nothing is asked besides: a unit variant would accept members it does not know.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -68,6 +73,15 @@ pub enum Request {
         /// How long it counts.
         expires_in_ms: u64,
     },
+    /// Stop everything that would be sent.
+    Pause {
+        /// Told to agents and reviewers.
+        reason: String,
+    },
+    /// Let it go on.
+    Resume {},
+    /// Whether the gateway is paused.
+    Paused {},
     /// Audit entries from a number on, at most [`ENTRIES`].
     Entries {
         /// The first number.
@@ -101,8 +115,10 @@ pub enum Answer {
     Agents(Vec<AgentView>),
     /// People by address.
     People(Vec<Person>),
-    /// It is done; for a revoked agent: so many calls were withdrawn.
+    /// It is done; so many calls were withdrawn (a revoked agent) or taken back to held (a pause).
     Done(usize),
+    /// Since when, by whom and why the gateway is paused, if it is.
+    Paused(Option<Stopped>),
     /// Audit entries in order.
     Entries(Vec<Entry>),
     /// The signed head.
@@ -111,6 +127,8 @@ pub enum Answer {
     Key(String),
     /// Not so, in plain words.
     Refused(String),
+    /// Nobody could do this, in plain words: the command was used wrongly.
+    Misused(String),
     /// The command and the gateway do not speak the same version.
     NotUnderstood,
 }
@@ -161,13 +179,41 @@ impl AgentView {
 pub async fn answer(gate: &Gate, attestor: &Attestor, public_url: &str, request: Request) -> Response {
     let notes = notes(gate, &request);
     let answer = match attempt(gate, attestor, request).await {
-        Ok(answer) => answer,
-        Err(refused) => Answer::Refused(refused.to_string()),
+        Ok(answer) | Err(No(answer)) => answer,
     };
     Response { public_url: public_url.to_owned(), notes, answer }
 }
 
-async fn attempt(gate: &Gate, attestor: &Attestor, request: Request) -> Result<Answer, PeopleError> {
+/// An answer that is a no.
+struct No(Answer);
+
+impl From<PeopleError> for No {
+    fn from(error: PeopleError) -> No {
+        No(match error {
+            PeopleError::BadName(_) => Answer::Misused(error.to_string()),
+            PeopleError::Exists { .. } | PeopleError::Unknown { .. } | PeopleError::LastOperator | PeopleError::Failure(_) => {
+                Answer::Refused(error.to_string())
+            }
+        })
+    }
+}
+
+impl From<PauseError> for No {
+    fn from(error: PauseError) -> No {
+        No(match error {
+            PauseError::Incomplete(_) => Answer::Misused(error.to_string()),
+            PauseError::Already(_) | PauseError::Failure(_) => Answer::Refused(error.to_string()),
+        })
+    }
+}
+
+impl From<Failure> for No {
+    fn from(failure: Failure) -> No {
+        No(Answer::Refused(failure.to_string()))
+    }
+}
+
+async fn attempt(gate: &Gate, attestor: &Attestor, request: Request) -> Result<Answer, No> {
     Ok(match request {
         Request::AddAgent { name, servers, owner, keep_open_ms, expires_in_ms } => {
             let (keep_open, expires_in) = (keep_open_ms.map(Duration::from_millis), expires_in_ms.map(Duration::from_millis));
@@ -189,10 +235,31 @@ async fn attempt(gate: &Gate, attestor: &Attestor, request: Request) -> Result<A
         }
         Request::Link { email } => Answer::Secret(gate.make_link(&email).await?),
         Request::Token { email, expires_in_ms } => Answer::Secret(gate.make_api_token(&email, Duration::from_millis(expires_in_ms)).await?),
+        Request::Pause { reason } => match gate.pause(&reason, OPERATOR).await {
+            Ok(taken_back) => Answer::Done(taken_back),
+            Err(error) => return Err(already(gate, error).await),
+        },
+        Request::Resume {} => {
+            gate.resume_sending(OPERATOR).await?;
+            Answer::Done(0)
+        }
+        Request::Paused {} => Answer::Paused(gate.pause_record().await?.stopped),
         Request::Entries { from } => Answer::Entries(gate.audit_entries(from, ENTRIES).await?),
         Request::Seal {} => Answer::Seal(attestor.seal(gate.audit_head().await?)),
         Request::Key {} => Answer::Key(attestor.public_key()),
     })
+}
+
+/// Who pauses a second time is told of the first: it may be another matter, and another person's.
+async fn already(gate: &Gate, error: PauseError) -> No {
+    let stopped = match &error {
+        PauseError::Already(_) => gate.pause_record().await.ok().and_then(|pause| pause.stopped),
+        PauseError::Incomplete(_) | PauseError::Failure(_) => None,
+    };
+    match stopped {
+        Some(Stopped { at, by, reason }) => No(Answer::Refused(format!("{error}, since {at} by {by}: {reason}"))),
+        None => error.into(),
+    }
 }
 
 /// A name that fits nothing is allowed, because it may come later, but most often it is a slip.

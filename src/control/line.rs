@@ -30,6 +30,9 @@ pub enum LineError {
     /// The answer is a no.
     #[error("{0}")]
     Refused(String),
+    /// Nobody could do this.
+    #[error("{0}")]
+    Misused(String),
 }
 
 impl LineError {
@@ -39,6 +42,7 @@ impl LineError {
             LineError::Unreachable(_) => 3,
             LineError::Start(error) => error.exit_code(),
             LineError::Refused(_) => 1,
+            LineError::Misused(_) => 2,
         }
     }
 }
@@ -94,6 +98,7 @@ impl Line {
         };
         match response.answer {
             Answer::Refused(why) => Err(LineError::Refused(why)),
+            Answer::Misused(why) => Err(LineError::Misused(why)),
             Answer::NotUnderstood => Err(LineError::Unreachable("the running gateway is of another version; restart it".into())),
             _ => Ok(response),
         }

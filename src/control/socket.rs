@@ -22,8 +22,10 @@ use tokio_util::task::TaskTracker;
 const QUESTION: usize = 64 << 10;
 /// Commands talking at once.
 const COMMANDS: usize = 16;
-/// How long a connected command may stay silent.
+/// How long a command may take from one question to the next.
 const SILENCE: Duration = Duration::from_secs(30);
+/// How long it may take to its first one: commands ask at once, and whoever asks nothing keeps others waiting.
+const FIRST_SILENCE: Duration = Duration::from_secs(5);
 
 /// Who answers, and with what.
 struct Ear {
@@ -95,12 +97,14 @@ async fn accept(listener: &UnixListener, room: &Arc<Semaphore>) -> io::Result<(U
 async fn talk(stream: UnixStream, ear: &Ear, draining: &CancellationToken) -> io::Result<()> {
     let (reading, mut writing) = stream.into_split();
     let mut questions = FramedRead::new(reading, LinesCodec::new_with_max_length(QUESTION));
+    let mut patience = FIRST_SILENCE;
     loop {
         let question = tokio::select! {
             () = draining.cancelled() => return Ok(()),
-            question = tokio::time::timeout(SILENCE, questions.next()) => question,
+            question = tokio::time::timeout(patience, questions.next()) => question,
         };
         let Ok(Some(question)) = question else { return Ok(()) };
+        patience = SILENCE;
         let request = question.ok().and_then(|text| serde_json::from_str::<Request>(&text).ok());
         let understood = request.is_some();
         let response = match request {

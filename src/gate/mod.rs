@@ -136,6 +136,13 @@ impl Drop for Alive {
 impl Gate {
     /// Joins the parts and starts the gate's own tasks. Call [`Gate::recover`] before anything is let in.
     pub fn open(store: Arc<dyn Store>, upstream: Arc<dyn Upstream>, clock: Arc<dyn Clock>, settings: Settings) -> Gate {
+        let gate = Gate::for_one_command(store, upstream, clock, settings);
+        gate.keep(gate.clone().keep_deadlines());
+        gate
+    }
+
+    /// A gate that does nothing by itself: a command has no servers to send to, and may not even know their names.
+    pub fn for_one_command(store: Arc<dyn Store>, upstream: Arc<dyn Upstream>, clock: Arc<dyn Clock>, settings: Settings) -> Gate {
         let (draining, broken, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let (behind, writer) = behind::Behind::new(store.clone(), clock.clone(), settings.audit_queue.max(1));
         let sends = release::Sends::new(settings.servers.keys(), settings.in_flight_per_server.max(1));
@@ -153,7 +160,6 @@ impl Gate {
         };
         gate.keep(writer);
         gate.keep(gate.clone().pass_hints());
-        gate.keep(gate.clone().keep_deadlines());
         gate
     }
 

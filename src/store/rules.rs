@@ -134,6 +134,13 @@ pub enum Start {
     Nowhere,
 }
 
+impl Query {
+    /// Whether its cursor, if it has one, can be one of ours; for an edge that wants to say so.
+    pub fn has_a_start(&self) -> bool {
+        start(self) != Start::Nowhere
+    }
+}
+
 /// Where the page of a query starts.
 pub fn start(query: &Query) -> Start {
     match &query.cursor {

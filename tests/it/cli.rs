@@ -1,8 +1,11 @@
 //! The real program, as an operator runs it: what it prints where, and with which exit code.
 
 mod audit;
+mod calls;
 mod data;
 mod demo;
+mod pause;
+mod socket;
 mod usage;
 
 use std::io::{BufRead as _, BufReader};
@@ -70,7 +73,12 @@ impl Place {
     }
 
     fn serve(&self) -> Gateway {
-        let mut child = self.command(&["serve"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        self.serve_logging(Path::new("/dev/null"))
+    }
+
+    fn serve_logging(&self, log: &Path) -> Gateway {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let mut child = self.command(&["serve"]).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let url = line.trim_end().strip_prefix("listening on ").expect("the promised line").to_owned();

@@ -105,6 +105,25 @@ async fn every_command_of_the_readme_does_what_the_readme_says() {
                 run(&world, &command.replace("ID", &id), token, &gateway).await;
                 assert_eq!(gateway.desk(&desk_token).call(&id).await["state"], "rejected");
             }
+            "paraph calls changes ID --reason \"Shorter, please.\"" => {
+                let (id, _) = hold(agent.as_ref().expect("an agent"), &gateway.desk(&desk_token), "at length").await;
+                run(&world, &command.replace("ID", &id), token, &gateway).await;
+                assert_eq!(gateway.desk(&desk_token).call(&id).await["state"], "changes_requested");
+            }
+            // Whether each of the three has something to do is the story of tests/it/cli/calls.rs; here it is known and reaches its call.
+            "paraph calls undo ID" | "paraph calls lift ID" | "paraph calls resolve ID --sent" => {
+                let (id, _) = hold(agent.as_ref().expect("an agent"), &gateway.desk(&desk_token), command).await;
+                let yes = if command.contains("resolve") { " --yes" } else { "" };
+                let line = format!("{}{yes}", command.replace("ID", &id));
+                let Output { status, stderr, .. } = shell(&world, &line, token, &gateway).output().await.expect("a shell");
+                let told = String::from_utf8_lossy(&stderr).into_owned();
+                assert_eq!(status.code(), Some(1), "{line}: {told}");
+                assert!(["no approval to take back", "not closed", "nothing to resolve"].iter().any(|why| told.contains(why)), "{line}: {told}");
+            }
+            "paraph pause --reason \"The account sends nonsense.\"" | "paraph resume" => {
+                run(&world, command, None, &gateway).await;
+            }
+            "paraph pause --show" => assert!(run(&world, command, None, &gateway).await.ends_with("by operator: The account sends nonsense.")),
             "paraph calls watch" => {
                 let mut watching = shell(&world, &format!("exec {command}"), token, &gateway).stdout(Stdio::piped()).spawn().expect("a shell");
                 let mut lines = BufReader::new(watching.stdout.take().expect("standard output")).lines();

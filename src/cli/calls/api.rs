@@ -67,8 +67,35 @@ impl Api {
         self.ask(Method::POST, &path, &[], Some(&body)).await
     }
 
+    /// Says what became of the call that `call` shows.
+    pub(super) async fn resolve(&self, call: &Value, resolution: &Value) -> Result<Value, Fault> {
+        let path = format!("{}/resolution", call_path(call["id"].as_str().unwrap_or_default())?);
+        self.ask(Method::POST, &path, &[], Some(resolution)).await
+    }
+
+    /// Takes an approval back.
+    pub(super) async fn undo(&self, id: &str) -> Result<Value, Fault> {
+        let (status, value) = self.exchange(Method::POST, &format!("{}/undo", call_path(id)?), &[], None).await?;
+        match (status, value["state"].as_str()) {
+            (StatusCode::CONFLICT, Some("held")) => Err(Fault::new(1, "the call is held: there is no approval to take back")),
+            (StatusCode::CONFLICT, Some(state)) => Err(Fault::new(1, format!("too late, nothing was taken back: the call is {}", state.replace('_', " ")))),
+            _ => good(status, value),
+        }
+    }
+
+    /// Opens the way to a call's recipient.
+    pub(super) async fn lift(&self, id: &str) -> Result<Value, Fault> {
+        self.ask(Method::POST, &format!("{}/lift", call_path(id)?), &[], None).await
+    }
+
     /// Asks and reads the JSON of a good answer.
     pub(in crate::cli) async fn ask(&self, method: Method, path: &str, query: &[(&str, &str)], body: Option<&Value>) -> Result<Value, Fault> {
+        let (status, value) = self.exchange(method, path, query, body).await?;
+        good(status, value)
+    }
+
+    /// Asks and reads the JSON of whatever is answered.
+    async fn exchange(&self, method: Method, path: &str, query: &[(&str, &str)], body: Option<&Value>) -> Result<(StatusCode, Value), Fault> {
         let asked = self.send(method, path, query, body);
         let answered = tokio::time::timeout(PATIENCE, async {
             let response = asked.await?;
@@ -76,12 +103,7 @@ impl Api {
             Ok::<_, Fault>((status, response.bytes().await.map_err(|error| unreachable(&error))?))
         });
         let (status, bytes) = answered.await.map_err(|_| Fault::new(3, format!("the gateway did not answer within {} s", PATIENCE.as_secs())))??;
-        let value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        match status.is_success() {
-            true if value.is_null() => Err(Fault::new(3, "what answers at this URL is no Paraph gateway")),
-            true => Ok(value),
-            false => Err(refused(status, &value)),
-        }
+        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
     }
 
     /// Asks and gives the open answer, for streams; a refusal is an error.
@@ -152,6 +174,14 @@ fn plain(error: &reqwest::Error) -> String {
         cause = next;
     }
     cause.to_string()
+}
+
+fn good(status: StatusCode, value: Value) -> Result<Value, Fault> {
+    match status.is_success() {
+        true if value.is_null() => Err(Fault::new(3, "what answers at this URL is no Paraph gateway")),
+        true => Ok(value),
+        false => Err(refused(status, &value)),
+    }
 }
 
 fn refused(status: StatusCode, body: &Value) -> Fault {

@@ -1,4 +1,4 @@
-//! Approve and reject from a terminal. The call is fetched whole, which tells the gateway that this person was
+//! Approve, reject and ask for changes from a terminal. The call is fetched whole, which tells the gateway that this person was
 //! served its text; a digest on the command line must be that of the text as it is now. Called by `calls`.
 
 use super::api::Api;
@@ -11,16 +11,11 @@ use std::process::ExitCode;
 
 /// Shows the whole call, asks unless the digest was named, approves.
 pub(super) async fn approve(api: &Api, id: &str, digest: Option<String>, reason: Option<String>, json: bool) -> Result<ExitCode, Fault> {
-    let can_ask = io::stdin().is_terminal() && io::stderr().is_terminal();
-    if digest.is_none() && !can_ask {
+    if digest.is_none() && !can_ask() {
         return Err(Fault::usage("without a terminal nobody can be asked: name the text you read with --digest; `paraph calls show ID` prints it"));
     }
     let call = api.call(id).await?;
-    if json {
-        terminal::note(&show::text(&call));
-    } else {
-        terminal::say(&show::text(&call));
-    }
+    present(&show::text(&call), json);
     match digest {
         Some(digest) => same(&call, &digest)?,
         None if call["state"] != "held" => return Err(Fault::new(1, format!("the call is already {}", call["state"].as_str().unwrap_or("settled")))),
@@ -34,16 +29,16 @@ pub(super) async fn approve(api: &Api, id: &str, digest: Option<String>, reason:
     Ok(ExitCode::SUCCESS)
 }
 
-/// Rejects with a reason.
-pub(super) async fn reject(api: &Api, id: &str, digest: Option<String>, reason: &str, json: bool) -> Result<ExitCode, Fault> {
+/// Rejects or asks for changes, with a reason.
+pub(super) async fn refuse(api: &Api, id: &str, verdict: &str, digest: Option<String>, reason: &str, json: bool) -> Result<ExitCode, Fault> {
     if reason.trim().is_empty() {
-        return Err(Fault::usage("--reason is empty: the agent is told it, so that it does not try again"));
+        return Err(Fault::usage("--reason is empty: the agent is told it, so that it knows what to do now"));
     }
     let call = api.call(id).await?;
     if let Some(digest) = digest {
         same(&call, &digest)?;
     }
-    tell(&api.decide(&call, "reject", Some(reason)).await?, json);
+    tell(&api.decide(&call, verdict, Some(reason)).await?, json);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -54,7 +49,18 @@ fn same(call: &Value, digest: &str) -> Result<(), Fault> {
     Err(Fault::new(1, "the call's text has another digest than the one you named; read it again with `paraph calls show ID`"))
 }
 
-fn tell(call: &Value, json: bool) {
+/// Whether there is a person to ask.
+pub(super) fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// A call before a question about it; with `--json` standard output is for the answer alone.
+pub(super) fn present(text: &str, json: bool) {
+    if json { terminal::note(text) } else { terminal::say(text) }
+}
+
+/// What became of the call.
+pub(super) fn tell(call: &Value, json: bool) {
     if json {
         terminal::say(&terminal::json(call, true));
     } else {
@@ -63,7 +69,8 @@ fn tell(call: &Value, json: bool) {
     }
 }
 
-async fn ask(question: &str) -> Result<bool, Fault> {
+/// Asks; only a typed yes is one.
+pub(super) async fn ask(question: &str) -> Result<bool, Fault> {
     let _ = write!(io::stderr().lock(), "{question}");
     let answer = tokio::task::spawn_blocking(|| {
         let mut line = String::new();

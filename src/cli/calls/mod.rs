@@ -3,6 +3,9 @@
 
 pub(super) mod api;
 mod decide;
+mod list;
+mod reopen;
+mod resolve;
 mod show;
 mod watch;
 
@@ -10,9 +13,7 @@ use super::fault::Fault;
 use super::settings::Where;
 use super::terminal;
 use api::Api;
-use clap::{Args, Subcommand};
-use reqwest::Method;
-use serde_json::{Value, json};
+use clap::{ArgGroup, Args, Subcommand};
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
@@ -24,8 +25,13 @@ Examples:
   paraph calls approve c_…                        shows it and asks
   paraph calls approve c_… --digest sha256:…      for scripts: approves exactly this text
   paraph calls reject c_… --reason \"Wrong person.\"
+  paraph calls changes c_… --reason \"Shorter, and without the link.\"
+  paraph calls undo c_…                           takes an approval back before the call left
+  paraph calls resolve c_… --sent                 it was left unknown whether it was sent: it was
+  paraph calls lift c_…                           three refusals closed the way: opens it again
   paraph calls watch
 
+Without --state: what waits for a person, that is held calls and those of which nobody knows whether they were sent.
 The gateway is PARAPH_URL or --url, else the one in the configuration; the token is PARAPH_TOKEN or in --token-file.";
 
 /// `paraph calls`.
@@ -34,9 +40,9 @@ The gateway is PARAPH_URL or --url, else the one in the configuration; the token
 pub(super) struct Calls {
     #[command(flatten)]
     gateway: api::Gateway,
-    /// Only calls in this state
-    #[arg(long, value_name = "STATE", default_value = "held", value_parser = STATES)]
-    state: String,
+    /// Only calls in this state [default: held and unconfirmed]
+    #[arg(long, value_name = "STATE", value_parser = list::STATES)]
+    state: Option<String>,
     /// Only calls of this agent
     #[arg(long)]
     agent: Option<String>,
@@ -49,8 +55,6 @@ pub(super) struct Calls {
     #[command(subcommand)]
     command: Option<Command>,
 }
-
-const STATES: [&str; 11] = ["all", "held", "approved", "sending", "answered", "rejected", "changes_requested", "expired", "withdrawn", "lapsed", "unconfirmed"];
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -87,60 +91,88 @@ enum Command {
     /// Print a line for everything that happens, until Ctrl-C
     #[command(after_help = "Examples:\n  paraph calls watch\n  paraph calls watch --json | while read -r event; do …; done")]
     Watch,
-    #[command(hide = true)]
-    Resolve(super::later::Rest),
-    #[command(hide = true)]
-    Undo(super::later::Rest),
+    /// Ask the agent for another text; it is told the reason
+    #[command(after_help = "Examples:\n  paraph calls changes c_… --reason \"Shorter, and without the link.\"")]
+    Changes {
+        /// The call's id
+        id: String,
+        /// What the agent is told to change
+        #[arg(long)]
+        reason: String,
+        /// Only for this text
+        #[arg(long, value_name = "DIGEST")]
+        digest: Option<String>,
+    },
+    /// Take an approval back before the call left
+    #[command(after_help = "\
+Examples:
+  paraph calls --state approved
+  paraph calls undo c_…
+
+The call is held again, for ten minutes at least. Exit code 1 when it is too late.")]
+    Undo {
+        /// The call's id
+        id: String,
+    },
+    /// Say what became of a call of which nobody knows whether it was sent
+    #[command(group = ArgGroup::new("found").required(true), after_help = RESOLVE_EXAMPLES)]
+    Resolve {
+        /// The call's id
+        id: String,
+        /// It was sent
+        #[arg(long, group = "found")]
+        sent: bool,
+        /// It was not sent
+        #[arg(long, group = "found")]
+        not_sent: bool,
+        /// Told to the agent too
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+        /// Do not ask; needed without a terminal
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Let an agent write to a recipient again, after three refusals had closed the way
+    #[command(after_help = "\
+Examples:
+  paraph calls --state rejected
+  paraph calls lift c_…
+
+The id is that of any refused call to this recipient. Exit code 1 when the way was open.")]
+    Lift {
+        /// The call's id
+        id: String,
+    },
 }
+
+const RESOLVE_EXAMPLES: &str = "\
+Examples:
+  paraph calls --state unconfirmed
+  paraph calls resolve c_… --sent
+  paraph calls resolve c_… --not-sent --note \"It is not in the sent folder.\" --yes
+
+Look at the recipient's side first: in the sent folder, in the other system. Until somebody says what happened, the
+identical call is told that it is unknown, and is not sent. After that the agent is told once what you found, and the
+same call may be made anew: saying --not-sent of a message that was sent can send it twice.";
 
 impl Calls {
     pub(super) async fn run(self, place: &Where) -> Result<ExitCode, Fault> {
-        if let Some(Command::Resolve(_) | Command::Undo(_)) = self.command {
-            return Err(Fault::usage("this command is not in this version"));
-        }
-        let api = Api::open(&self.gateway, place)?;
+        let (api, json) = (Api::open(&self.gateway, place)?, self.json);
         match self.command {
-            None => list(&api, &self.state, self.agent.as_deref(), self.server.as_deref(), self.json).await,
+            None => list::run(&api, self.state.as_deref(), self.agent.as_deref(), self.server.as_deref(), json).await,
             Some(Command::Show { id }) => {
                 let call = api.call(&id).await?;
-                terminal::say(&if self.json { terminal::json(&call, true) } else { show::text(&call) });
+                terminal::say(&if json { terminal::json(&call, true) } else { show::text(&call) });
                 Ok(ExitCode::SUCCESS)
             }
-            Some(Command::Approve { id, digest, reason }) => decide::approve(&api, &id, digest, reason, self.json).await,
-            Some(Command::Reject { id, reason, digest }) => decide::reject(&api, &id, digest, &reason, self.json).await,
-            Some(Command::Watch) => watch::run(&api, self.json).await,
-            Some(Command::Resolve(_) | Command::Undo(_)) => Ok(ExitCode::from(2)),
+            Some(Command::Approve { id, digest, reason }) => decide::approve(&api, &id, digest, reason, json).await,
+            Some(Command::Reject { id, reason, digest }) => decide::refuse(&api, &id, "reject", digest, &reason, json).await,
+            Some(Command::Changes { id, reason, digest }) => decide::refuse(&api, &id, "request_changes", digest, &reason, json).await,
+            Some(Command::Undo { id }) => reopen::undo(&api, &id, json).await,
+            // The group lets through exactly one of the two.
+            Some(Command::Resolve { id, sent, not_sent: _, note, yes }) => resolve::run(&api, &id, resolve::Found { sent, note }, yes, json).await,
+            Some(Command::Lift { id }) => reopen::lift(&api, &id, json).await,
+            Some(Command::Watch) => watch::run(&api, json).await,
         }
     }
-}
-
-async fn list(api: &Api, state: &str, agent: Option<&str>, server: Option<&str>, as_json: bool) -> Result<ExitCode, Fault> {
-    let mut calls: Vec<Value> = Vec::new();
-    let mut cursor: Option<String> = None;
-    loop {
-        let filters = [
-            ("state", Some(state).filter(|state| *state != "all")),
-            ("agent", agent),
-            ("server", server),
-            ("limit", Some("200")),
-            ("cursor", cursor.as_deref()),
-        ];
-        let query: Vec<(&str, &str)> = filters.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
-        let mut page = api.ask(Method::GET, "/api/v1/calls", &query, None).await?;
-        let found = page["calls"].as_array_mut().map(std::mem::take).unwrap_or_default();
-        let is_empty = found.is_empty();
-        calls.extend(found);
-        cursor = page["next"].as_str().map(str::to_owned);
-        if cursor.is_none() || is_empty {
-            break;
-        }
-    }
-    if as_json {
-        terminal::say(&terminal::json(&json!({ "calls": calls }), true));
-    } else if calls.is_empty() {
-        terminal::note(if state == "held" { "Nothing waits for a person." } else { "There is no such call." });
-    } else {
-        terminal::say(&terminal::table(&show::rows(&calls)));
-    }
-    Ok(ExitCode::SUCCESS)
 }

@@ -47,6 +47,9 @@ pub async fn list(caller: Caller, State(state): State<WebState>, wanted: Result<
     }
     let some = |text: String| Some(text).filter(|text| !text.is_empty());
     let query = Query { states, server: some(wanted.server), agent: some(wanted.agent), newest_first: true, limit, cursor: wanted.cursor, ..Query::default() };
+    if !query.has_a_start() {
+        return problem::problem(&state, StatusCode::UNPROCESSABLE_ENTITY, "cursor is what the page before had under next, unchanged.");
+    }
     match caller.reviewer.calls(query).await {
         Ok(page) => {
             let calls: Vec<Value> = page.calls.into_iter().map(|call| Listed { presence: state.gate.presence(&call), call }.to_json()).collect();

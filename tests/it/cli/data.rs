@@ -61,11 +61,31 @@ fn agents_and_people(place: &Place, url: &str) {
 
 #[test]
 fn data_alone_is_enough_for_commands_about_data() {
-    let empty = tempfile::tempdir().unwrap();
+    let place = Place::new();
+    assert_eq!(place.run(&["agent", "add", "bot"]).code, 0, "what the configuration names is made, before the first serve too");
+    let (empty, data) = (tempfile::tempdir().unwrap(), place.path().join("data").display().to_string());
     let run = |arguments: &[&str]| Ran::of(Command::new(PROGRAM).args(arguments).current_dir(empty.path()).output().unwrap());
-    assert!(is_secret(run(&["agent", "add", "bot", "--data", "store"]).line(), "pa_"));
-    assert_eq!(run(&["--data", "store", "agent", "list", "--json"]).json()["agents"][0]["name"], "bot");
+    assert!(is_secret(run(&["agent", "add", "other", "--data", &data]).line(), "pa_"));
+    assert_eq!(run(&["--data", &data, "agent", "list", "--json"]).json()["agents"].as_array().unwrap().len(), 2);
     assert_eq!(run(&["agent", "list"]).code, 2, "without both nobody knows which data is meant");
+}
+
+#[test]
+fn a_slip_in_data_makes_no_new_folder() {
+    let place = Place::new();
+    assert_eq!(place.run(&["agent", "add", "bot"]).code, 0);
+    std::fs::create_dir(place.path().join("empty")).unwrap();
+    let commands: [&[&str]; 6] =
+        [&["agent", "add", "x"], &["agent", "list"], &["reviewer", "add", "a@b.c"], &["audit", "export"], &["pause", "--reason", "x"], &["resume"]];
+    for slip in ["dta", "empty"] {
+        for command in commands {
+            let ran = place.run(&[command, &["--data", slip]].concat());
+            assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{command:?}");
+            assert!(ran.err.contains(&format!("there is no store at {slip}")) && ran.err.contains("paraph serve"), "{}", ran.err);
+        }
+    }
+    assert!(!place.path().join("dta").exists());
+    assert_eq!(std::fs::read_dir(place.path().join("empty")).unwrap().count(), 0);
 }
 
 #[test]

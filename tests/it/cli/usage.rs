@@ -23,10 +23,16 @@ fn every_command_explains_itself_with_examples() {
         "calls show",
         "calls approve",
         "calls reject",
+        "calls changes",
+        "calls undo",
+        "calls resolve",
+        "calls lift",
         "calls watch",
         "audit export",
         "audit verify",
         "audit key",
+        "pause",
+        "resume",
     ];
     for command in commands {
         let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
@@ -40,7 +46,8 @@ fn every_command_explains_itself_with_examples() {
 #[test]
 fn wrong_use_is_2_and_says_so_on_standard_error() {
     let place = Place::new();
-    let wrong: [&[&str]; 9] = [
+    let long = "x".repeat(501);
+    let wrong: [&[&str]; 23] = [
         &["no-such-command"],
         &["agent"],
         &["agent", "add"],
@@ -50,6 +57,20 @@ fn wrong_use_is_2_and_says_so_on_standard_error() {
         &["audit", "export", "--from", "0"],
         &["audit", "verify", "no-such-file"],
         &["serve", "--listen", "nowhere"],
+        &["agent", "add", "two words"],
+        &["agent", "add", ""],
+        &["agent", "add", "b", "--owner", "nobody in particular"],
+        &["reviewer", "add", "ann"],
+        &["reviewer", "add", "ann@exa mple.org"],
+        &["pause"],
+        &["pause", "--reason", " "],
+        &["pause", "--reason", &long],
+        &["pause", "--show", "--reason", "x"],
+        &["pause", "--reason", "x", "--json"],
+        &["calls", "resolve", "c_1"],
+        &["calls", "resolve", "c_1", "--sent", "--not-sent"],
+        &["audit", "verify", "config.toml", "--head", "yesterday's"],
+        &["reviewer", "add", "ann@example.org", "--group", ""],
     ];
     for arguments in wrong {
         let ran = place.run(arguments);
@@ -61,7 +82,7 @@ fn wrong_use_is_2_and_says_so_on_standard_error() {
 #[test]
 fn a_command_of_a_later_version_is_known_by_name() {
     let place = Place::new();
-    for command in ["init", "connect", "scan", "policy", "store", "mail", "pause", "resume", "completions"] {
+    for command in ["init", "connect", "scan", "policy", "store", "mail", "completions"] {
         let ran = place.run(&[command, "some", "--thing"]);
         assert_eq!((ran.code, ran.out.as_str()), (2, ""));
         assert!(ran.err.contains("is not in this version"), "{}", ran.err);
@@ -124,7 +145,14 @@ fn calls_without_a_gateway_are_3_and_without_a_token_2() {
         }
         Ran::of(command.output().unwrap())
     };
-    for arguments in [&["calls"][..], &["calls", "show", "c_1"], &["calls", "watch"], &["calls", "reject", "c_1", "--reason", "no"]] {
+    for arguments in [
+        &["calls"][..],
+        &["calls", "show", "c_1"],
+        &["calls", "watch"],
+        &["calls", "reject", "c_1", "--reason", "no"],
+        &["calls", "undo", "c_1"],
+        &["calls", "lift", "c_1"],
+    ] {
         assert_eq!(asked(arguments, Some("pt_x")).code, 3, "{arguments:?}");
         assert_eq!(asked(arguments, None).code, 2, "{arguments:?}");
     }
@@ -132,5 +160,9 @@ fn calls_without_a_gateway_are_3_and_without_a_token_2() {
     assert_eq!(unread.code, 2, "without a terminal nobody can be asked");
     assert!(unread.err.contains("--digest"), "{}", unread.err);
     assert_eq!(asked(&["calls", "reject", "c_1"], Some("pt_x")).code, 2, "a refusal needs a reason");
+    assert_eq!(asked(&["calls", "changes", "c_1"], Some("pt_x")).code, 2, "so does a wish for changes");
+    let unasked = asked(&["calls", "resolve", "c_1", "--sent"], Some("pt_x"));
+    assert_eq!(unasked.code, 2, "without a terminal nobody can be asked");
+    assert!(unasked.err.contains("--yes"), "{}", unasked.err);
     assert_eq!(asked(&["calls", "show", "../agents"], Some("pt_x")).code, 2);
 }

@@ -41,7 +41,7 @@ async fn a_call_has_the_members_of_the_contract_and_a_problem_its_own() {
     let answer = desk.api(&token, Method::GET, "/api/v1/calls/c_none", None).await;
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
     assert_eq!(body(answer).await.as_object().unwrap().keys().collect::<Vec<_>>(), ["type", "title", "status", "detail", "reference"]);
-    for query in ["?state=helt", "?limit=0", "?limit=201", "?limit=x", "?colour=red"] {
+    for query in ["?state=helt", "?limit=0", "?limit=201", "?limit=x", "?colour=red", "?cursor=x", "?cursor=1", "?cursor="] {
         let answer = desk.api(&token, Method::GET, &format!("/api/v1/calls{query}"), None).await;
         assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY, "{query}");
     }
