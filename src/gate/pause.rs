@@ -47,7 +47,12 @@ impl Gate {
             return Err(PauseError::Incomplete("the reason is longer than 500 characters"));
         }
         let stopped = Stopped { at: self.inner.clock.now(), by: actor.to_owned(), reason: reason.to_owned() };
-        self.turn(actor, "paused", "the gateway is paused already", |pause| pause.stopped.is_none().then(|| Some(stopped.clone()))).await?;
+        let turned = self.turn(actor, "paused", "the gateway is paused already", |pause| pause.stopped.is_none().then(|| Some(stopped.clone()))).await;
+        if matches!(turned, Err(PauseError::Already(_))) {
+            // The one before may have been cut short by a fault.
+            self.finish_pause().await?;
+        }
+        turned?;
         tracing::warn!("the gateway is paused: nothing is sent until it is resumed");
         Ok(self.take_back_approved(stopped.at, actor).await?)
     }

@@ -10,6 +10,9 @@ use serde_json::json;
 
 /// The entry that a clean stop leaves as the last one.
 const CLOSED: &str = "closed";
+/// The entry with which a gateway that serves begins: without it, one that was killed before it wrote anything
+/// would look as if it had never run.
+const OPENED: &str = "opened";
 /// Calls looked at in one read.
 const TOGETHER: usize = 100;
 
@@ -44,6 +47,7 @@ impl Gate {
     /// For a gateway that is about to serve, with its config: undo windows run again in full, because nobody could
     /// use them while it was down, and calls of servers that are not there any more are taken back.
     pub async fn resume_work(&self) -> Result<(), Failure> {
+        self.record(Fact { kind: OPENED, call: None, actor: "paraph".into(), data: json!({}) }).await?;
         self.finish_pause().await?;
         let mut query = Query { states: vec!["held".into(), "approved".into()], limit: TOGETHER, ..Query::default() };
         loop {
