@@ -5,6 +5,7 @@
 use super::layout::{self, TREES, Tree};
 use crate::domain::audit::Head;
 use crate::domain::call::CallId;
+use crate::domain::digest::hex;
 use crate::store::StoreError;
 use crate::store::record::{self, Apart, CallHead};
 use serde::de::DeserializeOwned;
@@ -12,7 +13,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The folder of long texts in the data folder.
 pub(super) const BODIES: &str = "bodies";
@@ -25,6 +26,7 @@ pub(super) struct Disk {
     /// The data folder.
     pub(super) folder: PathBuf,
     durable: RwLock<Durable>,
+    needless: Mutex<Needless>,
     /// Held as long as the store is open; let go of after `db`, because fields drop in order.
     pub(super) _lock: File,
 }
@@ -36,10 +38,26 @@ pub(super) struct Durable {
     pub(super) held: usize,
 }
 
+/// Body files that nobody needs any more; they stay while a backup copies the files of its moment.
+#[derive(Debug, Default)]
+struct Needless {
+    copying: bool,
+    bodies: Vec<Apart>,
+}
+
+/// As long as this lives no body file is removed.
+pub(super) struct Copying<'a>(&'a Disk);
+
+impl Drop for Copying<'_> {
+    fn drop(&mut self) {
+        self.0.needless().copying = false;
+    }
+}
+
 impl Disk {
     pub(super) fn new(db: sled::Db, folder: &Path, lock: File) -> sled::Result<Disk> {
         let trees = TREES.iter().map(|(_, name)| db.open_tree(name)).collect::<sled::Result<_>>()?;
-        Ok(Disk { db, trees, folder: folder.to_owned(), durable: RwLock::default(), _lock: lock })
+        Ok(Disk { db, trees, folder: folder.to_owned(), durable: RwLock::default(), needless: Mutex::default(), _lock: lock })
     }
 
     pub(super) fn tree(&self, tree: Tree) -> &sled::Tree {
@@ -54,6 +72,11 @@ impl Disk {
     /// Keeps the readers out.
     pub(super) fn writing(&self) -> RwLockWriteGuard<'_, Durable> {
         self.durable.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes the database and keeps the folder.
+    pub(super) fn close(self) -> File {
+        self._lock
     }
 
     /// A value as it lies in a tree.
@@ -87,7 +110,22 @@ impl Disk {
     }
 
     fn body_path(&self, apart: &Apart) -> PathBuf {
-        self.folder.join(BODIES).join(apart.file_name())
+        self.body_path_of(&apart.sha256)
+    }
+
+    /// The file of a body.
+    pub(super) fn body_path_of(&self, sha256: &[u8; 32]) -> PathBuf {
+        self.folder.join(BODIES).join(hex(sha256))
+    }
+
+    fn needless(&self) -> std::sync::MutexGuard<'_, Needless> {
+        self.needless.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps every body file; `None` while somebody else does.
+    pub(super) fn begin_copying(&self) -> Option<Copying<'_>> {
+        let mut needless = self.needless();
+        (!std::mem::replace(&mut needless.copying, true)).then_some(Copying(self))
     }
 
     /// Writes a body that is not there yet; the caller syncs the folder before it names the file.
@@ -120,12 +158,21 @@ impl Disk {
         Ok(())
     }
 
-    /// Removes a file that a durable change stopped needing. One that stays is swept at the next open.
+    /// Removes a file that a durable change stopped needing. During a backup it stays until the next one that goes,
+    /// or until the next open. Only the committer may call it: between its look and its removal nothing is written.
     pub(super) fn drop_body(&self, apart: &Apart) {
-        if self.is_orphan(&apart.sha256)
-            && let Err(cause) = fs::remove_file(self.body_path(apart))
-        {
-            tracing::warn!(%cause, "a body file that is not needed any more could not be removed");
+        let mut needless = self.needless();
+        needless.bodies.push(apart.clone());
+        if needless.copying {
+            return;
+        }
+        for apart in std::mem::take(&mut needless.bodies) {
+            if self.is_orphan(&apart.sha256)
+                && let Err(cause) = fs::remove_file(self.body_path(&apart))
+                && cause.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(%cause, "a body file that is not needed any more could not be removed");
+            }
         }
     }
 

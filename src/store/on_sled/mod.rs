@@ -3,15 +3,24 @@
 //! state that sled goes back to without a word is noticed (marker.rs). Never use sled's `flush_async`,
 //! `watch_prefix`, merge operators or `generate_id`: they deadlock, block writers or jump. Opened by `serve`.
 
+mod archive;
+mod backup;
 mod committer;
+mod compact;
 mod disk;
+mod fresh;
 mod layout;
 mod marker;
+mod migrate;
 mod open;
 mod plan;
 mod reads;
+mod restore;
 
+pub use backup::draft_of;
+pub use compact::{Compacted, NEW_DATABASE, compact};
 pub use open::OpenError;
+pub use restore::{BackupFile, RestoreError};
 
 use super::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Store, StoreError, Views};
 use crate::domain::audit::{Entry, Head};
