@@ -165,10 +165,14 @@ impl Verify {
         if summary.first > 1 {
             terminal::note(&format!("The file starts at entry {}; nothing is known of the entries before it.", summary.first));
         }
-        if !summary.unclean_starts.is_empty() {
-            let numbers: Vec<String> = summary.unclean_starts.iter().take(20).map(ToString::to_string).collect();
-            terminal::note(&format!("Starts after an unclean stop: {} (entries {}).", summary.unclean_starts.len(), numbers.join(", ")));
-        }
+        let told = |what: &str, entries: &[u64]| {
+            let numbers: Vec<String> = entries.iter().take(20).map(ToString::to_string).collect();
+            if !entries.is_empty() {
+                terminal::note(&format!("{what}: {} (entries {}).", entries.len(), numbers.join(", ")));
+            }
+        };
+        told("Starts after an unclean stop", &summary.unclean_starts);
+        told("Restored from a backup, what came after the backup is not in this chain", &summary.restored);
         if !summary.key_pinned {
             terminal::note(&format!("Signed by the key {}, which stands in the file itself; compare it with `paraph audit key`, or give --key.", summary.key));
         }

@@ -22,8 +22,6 @@ pub(super) enum Later {
     #[command(hide = true)]
     Policy(Rest),
     #[command(hide = true)]
-    Store(Rest),
-    #[command(hide = true)]
     Mail(Rest),
     #[command(hide = true)]
     Pause(Rest),
@@ -41,7 +39,6 @@ impl Later {
             Later::Connect(rest) => ("connect", rest),
             Later::Scan(rest) => ("scan", rest),
             Later::Policy(rest) => ("policy", rest),
-            Later::Store(rest) => ("store", rest),
             Later::Mail(rest) => ("mail", rest),
             Later::Pause(rest) => ("pause", rest),
             Later::Resume(rest) => ("resume", rest),

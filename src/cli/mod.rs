@@ -12,6 +12,7 @@ mod later;
 mod reviewer;
 mod serve;
 mod settings;
+mod store;
 mod terminal;
 
 use clap::{Parser, Subcommand};
@@ -69,6 +70,9 @@ enum Command {
     /// Export the audit and verify an export
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Back up, restore and shrink the store
+    #[command(subcommand)]
+    Store(store::Store),
     #[command(flatten)]
     Later(later::Later),
 }
@@ -110,6 +114,7 @@ async fn run(cli: Cli) -> ExitCode {
         Some(Command::Reviewer(reviewer)) => Box::pin(reviewer.run(&place)).await,
         Some(Command::Calls(calls)) => Box::pin(calls.run(&place)).await,
         Some(Command::Audit(audit)) => Box::pin(audit.run(&place)).await,
+        Some(Command::Store(store)) => Box::pin(store.run(&place)).await,
         Some(Command::Later(later)) => Err(later.refuse()),
     };
     done.unwrap_or_else(|fault| fault.told())

@@ -7,8 +7,10 @@ use crate::domain::export::{Attestor, Seal};
 use crate::domain::people::{Agent, Person, Role};
 use crate::gate::Gate;
 use crate::gate::people::{NewAgent, PeopleError};
+use crate::store::backup::{Backups, Contents};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Entries in one answer.
@@ -77,6 +79,11 @@ pub enum Request {
     Seal {},
     /// The public key.
     Key {},
+    /// Write a backup on the machine that answers.
+    Backup {
+        /// Absolute; nothing may stand there.
+        path: PathBuf,
+    },
 }
 
 /// One answer.
@@ -109,6 +116,8 @@ pub enum Answer {
     Seal(Seal),
     /// The public key.
     Key(String),
+    /// What stands in the backup that was written.
+    Backup(Contents),
     /// Not so, in plain words.
     Refused(String),
     /// The command and the gateway do not speak the same version.
@@ -158,16 +167,16 @@ impl AgentView {
 }
 
 /// Answers one question.
-pub async fn answer(gate: &Gate, attestor: &Attestor, public_url: &str, request: Request) -> Response {
+pub async fn answer(gate: &Gate, attestor: &Attestor, backups: &dyn Backups, public_url: &str, request: Request) -> Response {
     let notes = notes(gate, &request);
-    let answer = match attempt(gate, attestor, request).await {
+    let answer = match attempt(gate, attestor, backups, request).await {
         Ok(answer) => answer,
         Err(refused) => Answer::Refused(refused.to_string()),
     };
     Response { public_url: public_url.to_owned(), notes, answer }
 }
 
-async fn attempt(gate: &Gate, attestor: &Attestor, request: Request) -> Result<Answer, PeopleError> {
+async fn attempt(gate: &Gate, attestor: &Attestor, backups: &dyn Backups, request: Request) -> Result<Answer, PeopleError> {
     Ok(match request {
         Request::AddAgent { name, servers, owner, keep_open_ms, expires_in_ms } => {
             let (keep_open, expires_in) = (keep_open_ms.map(Duration::from_millis), expires_in_ms.map(Duration::from_millis));
@@ -192,7 +201,22 @@ async fn attempt(gate: &Gate, attestor: &Attestor, request: Request) -> Result<A
         Request::Entries { from } => Answer::Entries(gate.audit_entries(from, ENTRIES).await?),
         Request::Seal {} => Answer::Seal(attestor.seal(gate.audit_head().await?)),
         Request::Key {} => Answer::Key(attestor.public_key()),
+        Request::Backup { path } => backup(gate, backups, &path).await,
     })
+}
+
+async fn backup(gate: &Gate, backups: &dyn Backups, path: &Path) -> Answer {
+    // Relative to the gateway it would be another file than the person at the terminal means.
+    if !path.is_absolute() {
+        return Answer::Refused("a backup needs an absolute path".into());
+    }
+    match backups.backup(path, gate.clock().now()).await {
+        Ok(contents) => {
+            tracing::info!(seq = contents.head.seq, bytes = contents.bytes, "a backup was written");
+            Answer::Backup(contents)
+        }
+        Err(refused) => Answer::Refused(refused.to_string()),
+    }
 }
 
 /// A name that fits nothing is allowed, because it may come later, but most often it is a slip.

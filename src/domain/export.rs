@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 /// Entries of this kind tell of a start after an unclean stop (semantics.md 32).
 const UNCLEAN_START: &str = "unclean_start";
+/// Entries of this kind tell of a restore (semantics.md 31): what was written between the backup and them is gone.
+const RESTORED: &str = "restored";
 
 /// The last line of an export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +84,9 @@ pub struct Summary {
     pub entries: u64,
     /// Numbers of the entries that tell of a start after an unclean stop.
     pub unclean_starts: Vec<u64>,
+    /// Numbers of the entries that tell of a restore from a backup; entries that an older export has after the
+    /// backup are not in this file.
+    pub restored: Vec<u64>,
     /// The key that signed the head.
     pub key: String,
     /// Whether that key was the one asked for; otherwise it proves only that the file is one piece.
@@ -98,6 +103,7 @@ pub struct Verifier {
     entries: u64,
     head: Option<Head>,
     unclean_starts: Vec<u64>,
+    restored: Vec<u64>,
     seal: Option<Seal>,
 }
 
@@ -139,8 +145,10 @@ impl Verifier {
             }
         };
         let next = audit::follow(&head, entry).or_else(|broken| self.broken(&broken.to_string()))?;
-        if entry.kind == UNCLEAN_START {
-            self.unclean_starts.push(entry.seq);
+        match entry.kind.as_str() {
+            UNCLEAN_START => self.unclean_starts.push(entry.seq),
+            RESTORED => self.restored.push(entry.seq),
+            _ => {}
         }
         self.entries += 1;
         self.head = Some(next);
@@ -180,6 +188,7 @@ impl Verifier {
             first: self.first,
             entries: self.entries,
             unclean_starts: self.unclean_starts,
+            restored: self.restored,
             key: seal.key,
             key_pinned: self.pinned.is_some(),
         })
@@ -221,7 +230,11 @@ mod tests {
     fn entries(count: u64) -> (Vec<String>, Head) {
         let mut head = Head::default();
         let lines = (1..=count).map(|n| {
-            let kind = if n == 2 { UNCLEAN_START } else { "call.allowed" };
+            let kind = match n {
+                2 => UNCLEAN_START,
+                3 => RESTORED,
+                _ => "call.allowed",
+            };
             let fact = Fact { kind, call: None, actor: "agent:a".into(), data: serde_json::json!({ "n": n }) };
             let entry = Entry::chain(&head, fact, Timestamp::UNIX_EPOCH);
             head = entry.head();
@@ -249,7 +262,7 @@ mod tests {
         let (_, head) = entries(4);
         let summary = verify(&file(4), Some(attestor().public_key()), Some(head.hash.clone())).unwrap();
         assert_eq!((summary.seq, &summary.hash, summary.first, summary.entries), (4, &head.hash, 1, 4));
-        assert_eq!(summary.unclean_starts, [2]);
+        assert_eq!((summary.unclean_starts, summary.restored), (vec![2], vec![3]));
         assert!(summary.key_pinned);
         assert!(!verify(&file(4), None, None).unwrap().key_pinned);
     }

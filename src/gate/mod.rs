@@ -1,6 +1,6 @@
 //! The gate: the only writer of call states. Edges ask it, engines keep what it decides.
 //! One step of a call's life per file, in this order: `admit` → `hold` → `review` → `release`, with `expire`,
-//! `cancel`, `pause`, `resolve`, `refusals`, `erase` and `recover` beside; `people` and `signin` say who somebody is. Made by `serve`, used by `mcp`, `web`,
+//! `cancel`, `pause`, `resolve`, `refusals`, `erase`, `recover` and `restore` beside; `people` and `signin` say who somebody is. Made by `serve`, used by `mcp`, `web`,
 //! `notify` and `cli`.
 
 mod admit;
@@ -22,6 +22,7 @@ mod recover;
 mod refusals;
 mod release;
 pub mod resolve;
+mod restore;
 pub mod review;
 mod reviewer;
 mod signin;
@@ -132,6 +133,13 @@ impl Drop for Alive {
 impl Gate {
     /// Joins the parts and starts the gate's own tasks. Call [`Gate::recover`] before anything is let in.
     pub fn open(store: Arc<dyn Store>, upstream: Arc<dyn Upstream>, clock: Arc<dyn Clock>, settings: Settings) -> Gate {
+        let gate = Gate::still(store, upstream, clock, settings);
+        gate.keep(gate.clone().keep_deadlines());
+        gate
+    }
+
+    /// A gate that nothing passes by itself: no deadline acts and nothing is sent.
+    pub fn still(store: Arc<dyn Store>, upstream: Arc<dyn Upstream>, clock: Arc<dyn Clock>, settings: Settings) -> Gate {
         let (draining, broken, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let (behind, writer) = behind::Behind::new(store.clone(), clock.clone(), settings.audit_queue.max(1));
         let sends = release::Sends::new(settings.servers.keys(), settings.in_flight_per_server.max(1));
@@ -148,7 +156,6 @@ impl Gate {
         };
         gate.keep(writer);
         gate.keep(gate.clone().pass_hints());
-        gate.keep(gate.clone().keep_deadlines());
         gate
     }
 

@@ -19,7 +19,7 @@ mod restore;
 
 pub use backup::draft_of;
 pub use compact::{Compacted, NEW_DATABASE, compact};
-pub use open::OpenError;
+pub use open::{OpenError, lock as lock_folder};
 pub use restore::{BackupFile, RestoreError};
 
 use super::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Store, StoreError, Views};

@@ -157,8 +157,8 @@ fn private_folder(path: &Path) -> Result<(), OpenError> {
     if mode & 0o077 == 0 { Ok(()) } else { Err(OpenError::TooOpen { path: path.to_owned(), mode }) }
 }
 
-/// A lock of our own, because sled's says "in use" only in prose, and because the bodies need it too.
-pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
+/// Takes the lock of a data folder for as long as the file lives. A lock of our own, because sled's says "in use" only in prose, and because the bodies need it too.
+pub fn lock(path: &Path) -> Result<File, OpenError> {
     let name = path.join("lock");
     let at = |cause| OpenError::Io { path: name.clone(), cause };
     let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&name).map_err(at)?;

@@ -115,6 +115,8 @@ impl BackupFile {
         let trees: Vec<usize> = header.trees.iter().filter_map(|name| TREES.iter().position(|(_, tree)| tree == name)).collect();
         let make = |path: &Path| DirBuilder::new().mode(0o700).create(path);
         make(folder).and_then(|()| make(&folder.join(BODIES))).map_err(of_folder)?;
+        // Tells another restore into the same folder that this one still runs.
+        let _lock = open::lock(folder).map_err(|cause| of_folder(io::Error::other(cause)))?;
         let fresh = Fresh::create(&folder.join(open::DATABASE), settings).map_err(of_folder)?;
         let (mut found, mut calls, mut entries) = (Counts::default(), 0, 0);
         loop {
