@@ -3,6 +3,7 @@
 mod audit;
 mod data;
 mod demo;
+mod store;
 mod usage;
 
 use std::io::{BufRead as _, BufReader};
