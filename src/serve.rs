@@ -158,7 +158,8 @@ pub async fn open_offline(config: &Config) -> Result<Offline, StartError> {
     let store = open_store(&config.store.path).await?;
     let attestor = Arc::new(open_key(&config.store.path, clock.as_ref())?);
     let upstreams = Arc::new(Upstreams::new(BTreeMap::new(), &config.bounds, PathBuf::new()));
-    let gate = Gate::open(Arc::new(store.clone()) as Arc<dyn Store>, upstreams, clock, settings_of(config));
+    // A command is not the gateway: it must not let calls expire or leave, nor withdraw them for servers it does not know.
+    let gate = Gate::still(Arc::new(store.clone()) as Arc<dyn Store>, upstreams, clock, settings_of(config));
     gate.recover().await?;
     Ok(Offline { gate, attestor, store })
 }

@@ -195,3 +195,36 @@ fn unhex(name: &str) -> Option<Vec<u8>> {
 pub(super) fn damaged(cause: &sled::Error) -> StoreError {
     StoreError::Corrupt(cause.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{OnSled, Settings};
+    use super::*;
+    use crate::domain::people::{Person, Role};
+    use crate::store::{Change, Row, Store as _};
+    use jiff::Timestamp;
+
+    async fn put(store: &OnSled, email: &str, revision: u64, name: String) {
+        let (role, added_at) = (Role::Reviewer, Timestamp::UNIX_EPOCH);
+        let row = Row::Person(Person { email: email.into(), revision, name: Some(name), groups: Vec::new(), role, disabled_at: None, added_at });
+        store.commit(Change { rows: vec![row], ..Change::of_facts(Timestamp::UNIX_EPOCH, Vec::new()) }).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_body_file_that_a_backup_may_still_copy_goes_after_the_backup() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = OnSled::open(&folder.path().join("data"), &Settings::default()).unwrap();
+        let count = || fs::read_dir(folder.path().join("data").join(BODIES)).unwrap().count();
+        for email in ["a", "b"] {
+            put(&store, email, 1, email.repeat(70_000)).await;
+        }
+        let disk = &store.inner.disk;
+        let copying = disk.begin_copying().unwrap();
+        assert!(disk.begin_copying().is_none(), "one at a time");
+        put(&store, "a", 2, "short".into()).await;
+        assert_eq!(count(), 2);
+        drop(copying);
+        put(&store, "b", 2, "short".into()).await;
+        assert_eq!(count(), 0);
+    }
+}

@@ -9,6 +9,7 @@ use paraph::store::backup::{BackupError, Backups as _};
 use paraph::store::on_sled::{BackupFile, OnSled, OpenError, RestoreError, Settings, compact};
 use paraph::store::{Query, Store};
 use proptest::prelude::*;
+use sha2::Digest as _;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -129,6 +130,47 @@ async fn a_backup_with_one_byte_changed_or_missing_is_refused() {
     assert!(matches!(newer, RestoreError::Newer { what: "backup form", found: 2, known: 1, .. }));
     assert!(newer.to_string().contains("newer Paraph"));
     assert!(matches!(opens(b"{}"), Err(RestoreError::NoBackup(_))));
+    let format = b"{\"format\":";
+    let at = whole.windows(format.len()).position(|bytes| bytes == format).unwrap() + format.len();
+    let mut of_later = whole[..whole.len() - 32].to_vec();
+    assert_eq!(std::mem::replace(&mut of_later[at], b'9'), b'2');
+    of_later.extend(sha2::Sha256::digest(&of_later));
+    let newer = opens(&of_later).unwrap_err();
+    assert!(matches!(newer, RestoreError::Newer { what: "store format", found: 9, known: 2, .. }), "{newer}");
+}
+
+/// Deadlines that passed long ago must not act on a store of which nobody knows what happened since.
+#[tokio::test]
+async fn what_was_due_when_a_backup_was_made_neither_expires_nor_leaves_while_it_is_restored() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("one.backup");
+    let store = open(&folder.path().join("data")).unwrap();
+    let shared: Arc<dyn Store> = Arc::new(store.clone());
+    let approved = State::Approved { at: ms(1), release_at: ms(2), send_by: ms(4_000_000_000_000), tries: 0 };
+    let sending = State::Sending { at: ms(2), approved_at: ms(1), send_by: ms(9), tries: 0 };
+    let states = [State::Held { expires_at: ms(3) }, approved.clone(), approved, sending, State::Lapsed { at: ms(4) }];
+    for (number, state) in (0..).zip(states) {
+        put(&shared, Call { state, cancelled: number == 2, ..call(number, "bot") }).await;
+    }
+    for number in 0..70 {
+        let row = letter(&format!("l{number}"), 1);
+        put_row(&shared, row).await.unwrap();
+    }
+    backed_up(&store, &file).await;
+    drop(shared);
+    store.close().await;
+    drop(store);
+    let back = folder.path().join("back");
+    let mut restore = std::process::Command::new(env!("CARGO_BIN_EXE_paraph"));
+    let ran = restore.args(["store", "restore", "--data"]).args([&back, &file]).current_dir(folder.path()).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let store: Arc<dyn Store> = Arc::new(open(&back).unwrap());
+    let calls = walk(&store, &Query { limit: 10, ..Query::default() }).await;
+    let words: Vec<_> = calls.iter().map(|call| call.state.word()).collect();
+    assert_eq!(words, ["unconfirmed", "unconfirmed", "unconfirmed", "unconfirmed", "lapsed"]);
+    let told: Vec<_> = verified(&store).await.into_iter().skip(75).map(|entry| entry.kind).collect();
+    assert_eq!(told, ["restored", "call.unconfirmed", "call.unconfirmed", "call.unconfirmed", "call.unconfirmed", "closed"]);
+    assert!(store.rows(paraph::store::Kind::Letter, None, 1).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -153,7 +195,8 @@ async fn a_backup_under_load_is_one_moment() {
         let store = shared.clone();
         async move {
             for number in 0..60 {
-                let held = put(&store, Call { arguments: long(if number % 3 == 0 { 70_000 } else { 5_000 }, &number.to_string()), ..call(number, "bot") }).await;
+                let held =
+                    put(&store, Call { arguments: long(if number % 3 == 0 { 70_000 } else { 5_000 }, &number.to_string()), ..call(number, "bot") }).await;
                 if number % 2 == 0 {
                     // Its long text goes while a backup may be copying it.
                     let withdrawn = held.after(&Event::Withdraw { why: "test".into() }, ms(1)).unwrap();
@@ -332,6 +375,24 @@ async fn calls_of_format_1_have_no_recipient_and_are_found_all_the_same() {
     let store: Arc<dyn Store> = Arc::new(open(&path).unwrap());
     let found = store.call(&CallId(format!("c_{:032x}", 1))).await.unwrap().unwrap();
     assert_eq!((found.recipient, found.revision), (None, 1));
+}
+
+#[tokio::test]
+async fn a_command_on_a_store_that_nobody_serves_lets_nothing_expire_or_leave() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data");
+    let store: Arc<dyn Store> = Arc::new(open(&path).unwrap());
+    let approved = State::Approved { at: ms(1), release_at: ms(2), send_by: ms(4_000_000_000_000), tries: 0 };
+    for (number, state) in (0..).zip([State::Held { expires_at: ms(3) }, approved]) {
+        put(&store, Call { state, ..call(number, "bot") }).await;
+    }
+    drop(store);
+    let mut backup = std::process::Command::new(env!("CARGO_BIN_EXE_paraph"));
+    let ran = backup.args(["store", "backup", "one.backup", "--data", "data"]).current_dir(folder.path()).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let store: Arc<dyn Store> = Arc::new(open(&path).unwrap());
+    let words: Vec<_> = walk(&store, &Query { limit: 10, ..Query::default() }).await.iter().map(|call| call.state.word()).collect();
+    assert_eq!(words, ["held", "approved"]);
 }
 
 proptest! {
