@@ -240,6 +240,7 @@ impl Views for OnSled {
 mod tests {
     use super::*;
     use crate::domain::audit::Fact;
+    use crate::store::backup::{self, BackupError};
     use futures_util::FutureExt as _;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -267,6 +268,8 @@ mod tests {
             assert!(matches!(store.commit(change()).await, Err(CommitError::Store(StoreError::Poisoned(_)))));
         }
         store.poisoned().wait_for(Option::is_some).await.unwrap();
+        let backup = backup::Backups::backup(&store, &folder.path().join("one.backup"), Timestamp::UNIX_EPOCH).await;
+        assert!(matches!(backup, Err(BackupError::Store(StoreError::Poisoned(_)))), "nobody knows what of it would be durable");
         assert_eq!(syncs.load(Ordering::SeqCst), 2, "a failed sync is never tried again");
         assert_eq!(store.head().await.unwrap().seq, 1, "what was not synced is not shown as durable");
     }
