@@ -125,7 +125,8 @@ impl Disk {
     /// Keeps every body file; `None` while somebody else does.
     pub(super) fn begin_copying(&self) -> Option<Copying<'_>> {
         let mut needless = self.needless();
-        (!std::mem::replace(&mut needless.copying, true)).then_some(Copying(self))
+        // Not `then_some`: it would make one in any case, and dropping that takes the mutex again.
+        if std::mem::replace(&mut needless.copying, true) { None } else { Some(Copying(self)) }
     }
 
     /// Writes a body that is not there yet; the caller syncs the folder before it names the file.
