@@ -13,6 +13,7 @@ use crate::mcp::{McpSettings, McpState, SessionKey};
 use crate::notify::{self, NotifySettings};
 use crate::observe::{self, Readiness};
 use crate::store::Store;
+use crate::store::backup::{Backups, Contents};
 use crate::store::on_sled::{self, OnSled, OpenError};
 use crate::web::{WebSettings, WebState};
 use std::collections::BTreeMap;
@@ -127,7 +128,7 @@ pub async fn start(config: Config, guard_program: PathBuf) -> Result<Running, St
         "the HTTP listener"
     });
     let socket = data.join("control.sock");
-    let control = control::listen(socket.clone(), gate.clone(), attestor, public_url.clone(), gate.draining());
+    let control = control::listen(socket.clone(), gate.clone(), attestor, Arc::new(store.clone()), public_url.clone());
     let control = control.map_err(|cause| StartError::File { what: socket.display().to_string(), cause })?;
     tasks.spawn(async move {
         control.await;
@@ -159,12 +160,33 @@ pub async fn open_offline(config: &Config) -> Result<Offline, StartError> {
     let store = open_store(&config.store, 0).await?;
     let attestor = Arc::new(open_key(&config.store.path, clock.as_ref())?);
     let upstreams = Arc::new(Upstreams::new(BTreeMap::new(), &config.bounds, PathBuf::new()));
-    let gate = Gate::for_one_command(Arc::new(store.clone()) as Arc<dyn Store>, upstreams, clock, settings_of(config));
+    // A command is not the gateway: it must not let calls expire or leave, nor withdraw them for servers it does not know.
+    let gate = Gate::still(Arc::new(store.clone()) as Arc<dyn Store>, upstreams, clock, settings_of(config));
     gate.recover().await?;
     Ok(Offline { gate, attestor, store })
 }
 
+/// Takes back what a store that was just unpacked from a backup may not believe, and closes it; how many calls
+/// became unconfirmed. The folder has not its name yet, so nobody else knows it.
+pub async fn after_restore(config: &Config, folder: &std::path::Path, contents: &Contents) -> Result<usize, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let place = StoreConfig { path: folder.to_owned(), ..config.store.clone() };
+    let store = open_store(&place, 0).await?;
+    open_key(folder, clock.as_ref())?;
+    let upstreams = Arc::new(Upstreams::new(BTreeMap::new(), &config.bounds, PathBuf::new()));
+    let gate = Gate::still(Arc::new(store.clone()) as Arc<dyn Store>, upstreams, clock, settings_of(config));
+    let unsure = gate.after_restore(contents.made_at, &contents.head).await;
+    gate.close(DRAIN).await;
+    close_store(store).await;
+    Ok(unsure?)
+}
+
 impl Offline {
+    /// Writes a backup.
+    pub fn backups(&self) -> &dyn Backups {
+        &self.store
+    }
+
     /// Writes what waits and closes the store.
     pub async fn close(self) {
         self.gate.close(DRAIN).await;

@@ -184,6 +184,10 @@ impl Verify {
                 "Entry {seq}: the gateway started at {at} after an unclean stop. After entry {after}, facts of reading tools of at most the last 100 ms before the stop may be missing."
             ));
         }
+        if !summary.restored.is_empty() {
+            let entries: Vec<String> = summary.restored.iter().take(20).map(ToString::to_string).collect();
+            terminal::note(&format!("Restored from a backup at entry {}: what was written after the backup is not in this chain.", entries.join(", ")));
+        }
         if !summary.key_pinned {
             terminal::note(&format!("Signed by the key {}, which stands in the file itself; compare it with `paraph audit key`, or give --key.", summary.key));
         }

@@ -22,8 +22,6 @@ pub(super) enum Later {
     #[command(hide = true)]
     Policy(Rest),
     #[command(hide = true)]
-    Store(Rest),
-    #[command(hide = true)]
     Mail(Rest),
     #[command(hide = true)]
     Completions(Rest),
@@ -37,7 +35,6 @@ impl Later {
             Later::Connect(rest) => ("connect", rest),
             Later::Scan(rest) => ("scan", rest),
             Later::Policy(rest) => ("policy", rest),
-            Later::Store(rest) => ("store", rest),
             Later::Mail(rest) => ("mail", rest),
             Later::Completions(rest) => ("completions", rest),
         };

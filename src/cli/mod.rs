@@ -13,6 +13,7 @@ mod pause;
 mod reviewer;
 mod serve;
 mod settings;
+mod store;
 mod terminal;
 
 use clap::{Parser, Subcommand};
@@ -75,6 +76,9 @@ enum Command {
     Pause(pause::Pause),
     /// Let the gateway send again
     Resume(pause::Resume),
+    /// Back up, restore and shrink the store
+    #[command(subcommand)]
+    Store(store::Store),
     #[command(flatten)]
     Later(later::Later),
 }
@@ -118,6 +122,7 @@ async fn run(cli: Cli) -> ExitCode {
         Some(Command::Audit(audit)) => Box::pin(audit.run(&place)).await,
         Some(Command::Pause(pause)) => Box::pin(pause.run(&place)).await,
         Some(Command::Resume(resume)) => Box::pin(resume.run(&place)).await,
+        Some(Command::Store(store)) => Box::pin(store.run(&place)).await,
         Some(Command::Later(later)) => Err(later.refuse()),
     };
     done.unwrap_or_else(|fault| fault.told())

@@ -9,8 +9,10 @@ use crate::domain::people::{Agent, Person, Role};
 use crate::gate::pause::PauseError;
 use crate::gate::people::{NewAgent, PeopleError};
 use crate::gate::{Failure, Gate};
+use crate::store::backup::{Backups, Contents};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Entries in one answer.
@@ -91,6 +93,11 @@ pub enum Request {
     Seal {},
     /// The public key.
     Key {},
+    /// Write a backup on the machine that answers.
+    Backup {
+        /// Absolute; nothing may stand there.
+        path: PathBuf,
+    },
 }
 
 /// One answer.
@@ -125,6 +132,8 @@ pub enum Answer {
     Seal(Seal),
     /// The public key.
     Key(String),
+    /// What stands in the backup that was written.
+    Backup(Contents),
     /// Not so, in plain words.
     Refused(String),
     /// Nobody could do this, in plain words: the command was used wrongly.
@@ -176,9 +185,9 @@ impl AgentView {
 }
 
 /// Answers one question.
-pub async fn answer(gate: &Gate, attestor: &Attestor, public_url: &str, request: Request) -> Response {
+pub async fn answer(gate: &Gate, attestor: &Attestor, backups: &dyn Backups, public_url: &str, request: Request) -> Response {
     let notes = notes(gate, &request);
-    let answer = match attempt(gate, attestor, request).await {
+    let answer = match attempt(gate, attestor, backups, request).await {
         Ok(answer) | Err(No(answer)) => answer,
     };
     Response { public_url: public_url.to_owned(), notes, answer }
@@ -213,7 +222,7 @@ impl From<Failure> for No {
     }
 }
 
-async fn attempt(gate: &Gate, attestor: &Attestor, request: Request) -> Result<Answer, No> {
+async fn attempt(gate: &Gate, attestor: &Attestor, backups: &dyn Backups, request: Request) -> Result<Answer, No> {
     Ok(match request {
         Request::AddAgent { name, servers, owner, keep_open_ms, expires_in_ms } => {
             let (keep_open, expires_in) = (keep_open_ms.map(Duration::from_millis), expires_in_ms.map(Duration::from_millis));
@@ -247,6 +256,7 @@ async fn attempt(gate: &Gate, attestor: &Attestor, request: Request) -> Result<A
         Request::Entries { from } => Answer::Entries(gate.audit_entries(from, ENTRIES).await?),
         Request::Seal {} => Answer::Seal(attestor.seal(gate.audit_head().await?)),
         Request::Key {} => Answer::Key(attestor.public_key()),
+        Request::Backup { path } => backup(gate, backups, &path).await,
     })
 }
 
@@ -259,6 +269,20 @@ async fn already(gate: &Gate, error: PauseError) -> No {
     match stopped {
         Some(Stopped { at, by, reason }) => No(Answer::Refused(format!("{error}, since {at} by {by}: {reason}"))),
         None => error.into(),
+    }
+}
+
+async fn backup(gate: &Gate, backups: &dyn Backups, path: &Path) -> Answer {
+    // Relative to the gateway it would be another file than the person at the terminal means.
+    if !path.is_absolute() {
+        return Answer::Refused("a backup needs an absolute path".into());
+    }
+    match backups.backup(path, gate.clock().now()).await {
+        Ok(contents) => {
+            tracing::info!(seq = contents.head.seq, bytes = contents.bytes, "a backup was written");
+            Answer::Backup(contents)
+        }
+        Err(refused) => Answer::Refused(refused.to_string()),
     }
 }
 

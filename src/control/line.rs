@@ -17,6 +17,8 @@ use tokio_util::codec::{FramedRead, LinesCodec};
 const ANSWER: usize = 64 << 20;
 /// How long a gateway may take for one answer; revoking an agent with many calls takes the longest.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The same for a backup.
+const BACKUP_PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -87,13 +89,13 @@ impl Line {
     /// Asks; a refusal is an error.
     pub async fn ask(&mut self, request: Request) -> Result<Response, LineError> {
         let response = match &mut self.to {
-            To::Store { offline, public_url } => answer(&offline.gate, &offline.attestor, public_url, request).await,
-            To::Gateway { answers, questions } => match tokio::time::timeout(PATIENCE, over_socket(answers, questions, &request)).await {
+            To::Store { offline, public_url } => answer(&offline.gate, &offline.attestor, offline.backups(), public_url, request).await,
+            To::Gateway { answers, questions } => match tokio::time::timeout(patience(&request), over_socket(answers, questions, &request)).await {
                 Ok(Ok(response)) => response,
                 Ok(Err(cause)) => {
                     return Err(LineError::Unreachable(format!("the running gateway hung up: {cause}. Ask again; if it is stopping, wait for its end.")));
                 }
-                Err(_) => return Err(LineError::Unreachable(format!("the running gateway did not answer within {} s", PATIENCE.as_secs()))),
+                Err(_) => return Err(LineError::Unreachable("the running gateway did not answer in time".into())),
             },
         };
         match response.answer {
@@ -110,6 +112,11 @@ impl Line {
             offline.close().await;
         }
     }
+}
+
+/// A backup takes as long as the disk needs; a gateway that dies meanwhile hangs up.
+fn patience(request: &Request) -> Duration {
+    if matches!(request, Request::Backup { .. }) { BACKUP_PATIENCE } else { PATIENCE }
 }
 
 async fn over_socket(answers: &mut FramedRead<OwnedReadHalf, LinesCodec>, questions: &mut OwnedWriteHalf, request: &Request) -> io::Result<Response> {

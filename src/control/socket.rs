@@ -5,6 +5,7 @@
 use super::answer::{Answer, Request, Response, answer};
 use crate::domain::export::Attestor;
 use crate::gate::Gate;
+use crate::store::backup::Backups;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -31,10 +32,11 @@ const FIRST_SILENCE: Duration = Duration::from_secs(5);
 struct Ear {
     gate: Gate,
     attestor: Arc<Attestor>,
+    backups: Arc<dyn Backups>,
     public_url: String,
 }
 
-/// Takes the socket; the returned future answers until `draining`. A file that nobody answers on is replaced.
+/// Takes the socket; the returned future answers until the gate drains. A file that nobody answers on is replaced.
 ///
 /// # Errors
 /// Another process answers there, or the path cannot be used.
@@ -42,8 +44,8 @@ pub fn listen(
     path: PathBuf,
     gate: Gate,
     attestor: Arc<Attestor>,
+    backups: Arc<dyn Backups>,
     public_url: String,
-    draining: CancellationToken,
 ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
     if path.exists() {
         match std::os::unix::net::UnixStream::connect(&path) {
@@ -53,7 +55,8 @@ pub fn listen(
     }
     let listener = UnixListener::bind(&path)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-    let ear = Arc::new(Ear { gate, attestor, public_url });
+    let draining = gate.draining();
+    let ear = Arc::new(Ear { gate, attestor, backups, public_url });
     Ok(async move {
         serve(&listener, &ear, &draining).await;
         let _ = std::fs::remove_file(&path);
@@ -108,7 +111,7 @@ async fn talk(stream: UnixStream, ear: &Ear, draining: &CancellationToken) -> io
         let request = question.ok().and_then(|text| serde_json::from_str::<Request>(&text).ok());
         let understood = request.is_some();
         let response = match request {
-            Some(request) => answer(&ear.gate, &ear.attestor, &ear.public_url, request).await,
+            Some(request) => answer(&ear.gate, &ear.attestor, ear.backups.as_ref(), &ear.public_url, request).await,
             None => Response { public_url: ear.public_url.clone(), notes: Vec::new(), answer: Answer::NotUnderstood },
         };
         let mut line = serde_json::to_vec(&response).map_err(io::Error::other)?;

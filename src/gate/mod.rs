@@ -1,7 +1,7 @@
 //! The gate: the only writer of call states. Edges ask it, engines keep what it decides.
 //! One step of a call's life per file, in this order: `admit` → `hold` → `review` → `release` → `deliver`, with
-//! `expire`, `cancel`, `resume`, `pause`, `resolve`, `refusals`, `erase` and `recover` beside; `people` and `signin`
-//! say who somebody is. Made by `serve`, used by `mcp`, `web`, `notify` and `cli`.
+//! `expire`, `cancel`, `resume`, `pause`, `resolve`, `refusals`, `erase`, `recover` and `restore` beside; `people` and
+//! `signin` say who somebody is. Made by `serve`, used by `mcp`, `web`, `notify` and `cli`.
 
 mod admit;
 mod behind;
@@ -23,6 +23,7 @@ mod recover;
 mod refusals;
 mod release;
 pub mod resolve;
+mod restore;
 mod resume;
 pub mod review;
 mod reviewer;
@@ -136,13 +137,14 @@ impl Drop for Alive {
 impl Gate {
     /// Joins the parts and starts the gate's own tasks. Call [`Gate::recover`] before anything is let in.
     pub fn open(store: Arc<dyn Store>, upstream: Arc<dyn Upstream>, clock: Arc<dyn Clock>, settings: Settings) -> Gate {
-        let gate = Gate::for_one_command(store, upstream, clock, settings);
+        let gate = Gate::still(store, upstream, clock, settings);
         gate.keep(gate.clone().keep_deadlines());
         gate
     }
 
-    /// A gate that does nothing by itself: a command has no servers to send to, and may not even know their names.
-    pub fn for_one_command(store: Arc<dyn Store>, upstream: Arc<dyn Upstream>, clock: Arc<dyn Clock>, settings: Settings) -> Gate {
+    /// A gate that does nothing by itself: no deadline acts and nothing is sent. A command has no servers to send to,
+    /// and may not even know their names.
+    pub fn still(store: Arc<dyn Store>, upstream: Arc<dyn Upstream>, clock: Arc<dyn Clock>, settings: Settings) -> Gate {
         let (draining, broken, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let (behind, writer) = behind::Behind::new(store.clone(), clock.clone(), settings.audit_queue.max(1));
         let sends = release::Sends::new(settings.servers.keys(), settings.in_flight_per_server.max(1));

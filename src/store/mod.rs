@@ -2,6 +2,7 @@
 //! wide reads. `Arc<dyn Store>`, so that a test can wrap any engine in a faulty one. Engines compare revisions
 //! and chain the audit; what the next state is was decided by `gate`, the only writer.
 
+pub mod backup;
 pub mod in_memory;
 pub mod on_sled;
 pub mod record;

@@ -6,6 +6,7 @@ mod data;
 mod demo;
 mod pause;
 mod socket;
+mod store;
 mod usage;
 
 use std::io::{BufRead as _, BufReader};

@@ -1,6 +1,7 @@
 //! One suite for every engine: what `Store` promises, and for the engine that keeps, that it still holds after
 //! the store was closed and opened again.
 
+mod backup;
 mod bench;
 mod kept;
 mod random;

@@ -10,6 +10,8 @@ use serde::Serialize;
 
 /// Entries of this kind tell of a start after an unclean stop (semantics.md 32).
 const UNCLEAN_START: &str = "unclean_start";
+/// Entries of this kind tell of a restore (semantics.md 31): what was written between the backup and them is gone.
+const RESTORED: &str = "restored";
 
 /// Where a file does not hold, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +49,9 @@ pub struct Summary {
     pub entries: u64,
     /// Starts after an unclean stop.
     pub unclean_starts: Vec<UncleanStart>,
+    /// Numbers of the entries that tell of a restore from a backup; entries that an older export has after the
+    /// backup are not in this file.
+    pub restored: Vec<u64>,
     /// The number of the entry that has the hash asked for.
     pub head_at: Option<u64>,
     /// The key that signed the head.
@@ -66,6 +71,7 @@ pub struct Verifier {
     entries: u64,
     head: Option<Head>,
     unclean_starts: Vec<UncleanStart>,
+    restored: Vec<u64>,
     seal: Option<Seal>,
 }
 
@@ -120,6 +126,9 @@ impl Verifier {
             self.look_for(&head);
         }
         self.look_for(&next);
+        if entry.kind == RESTORED {
+            self.restored.push(entry.seq);
+        }
         if entry.kind == UNCLEAN_START {
             let after = entry.data.get("last").and_then(serde_json::Value::as_u64).unwrap_or(head.seq);
             self.unclean_starts.push(UncleanStart { seq: entry.seq, at: entry.at, after });
@@ -178,6 +187,7 @@ impl Verifier {
             first: self.first,
             entries: self.entries,
             unclean_starts: self.unclean_starts,
+            restored: self.restored,
             head_at: self.found,
             key: seal.key,
             key_pinned: self.pinned.is_some(),

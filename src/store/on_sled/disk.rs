@@ -5,6 +5,7 @@
 use super::layout::{self, TREES, Tree};
 use crate::domain::audit::Head;
 use crate::domain::call::CallId;
+use crate::domain::digest::hex;
 use crate::store::StoreError;
 use crate::store::record::{self, Apart, CallHead};
 use serde::de::DeserializeOwned;
@@ -13,7 +14,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The folder of long texts in the data folder.
 pub(super) const BODIES: &str = "bodies";
@@ -26,6 +27,7 @@ pub(super) struct Disk {
     /// The data folder.
     pub(super) folder: PathBuf,
     durable: RwLock<Durable>,
+    needless: Mutex<Needless>,
     /// Let go of after `db` and `trees`, because fields drop in order.
     _last: LastHandle,
     /// Held as long as the store is open.
@@ -54,11 +56,27 @@ pub(super) struct Durable {
     pub(super) unsure: bool,
 }
 
+/// Body files that nobody needs any more; they stay while a backup copies the files of its moment.
+#[derive(Debug, Default)]
+struct Needless {
+    copying: bool,
+    bodies: Vec<Apart>,
+}
+
+/// As long as this lives no body file is removed.
+pub(super) struct Copying<'a>(&'a Disk);
+
+impl Drop for Copying<'_> {
+    fn drop(&mut self) {
+        self.0.needless().copying = false;
+    }
+}
+
 impl Disk {
     pub(super) fn new(db: sled::Db, folder: &Path, lock: File) -> sled::Result<Disk> {
         let trees = TREES.iter().map(|(_, name)| db.open_tree(name)).collect::<sled::Result<_>>()?;
         let _last = LastHandle(Some(db.clone()));
-        Ok(Disk { db, trees, _last, folder: folder.to_owned(), durable: RwLock::default(), _lock: lock })
+        Ok(Disk { db, trees, needless: Mutex::default(), _last, folder: folder.to_owned(), durable: RwLock::default(), _lock: lock })
     }
 
     pub(super) fn tree(&self, tree: Tree) -> &sled::Tree {
@@ -73,6 +91,11 @@ impl Disk {
     /// Keeps the readers out.
     pub(super) fn writing(&self) -> RwLockWriteGuard<'_, Durable> {
         self.durable.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes the database and keeps the folder.
+    pub(super) fn close(self) -> File {
+        self._lock
     }
 
     /// A value as it lies in a tree.
@@ -106,7 +129,23 @@ impl Disk {
     }
 
     fn body_path(&self, apart: &Apart) -> PathBuf {
-        self.folder.join(BODIES).join(apart.file_name())
+        self.body_path_of(&apart.sha256)
+    }
+
+    /// The file of a body.
+    pub(super) fn body_path_of(&self, sha256: &[u8; 32]) -> PathBuf {
+        self.folder.join(BODIES).join(hex(sha256))
+    }
+
+    fn needless(&self) -> std::sync::MutexGuard<'_, Needless> {
+        self.needless.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps every body file; `None` while somebody else does.
+    pub(super) fn begin_copying(&self) -> Option<Copying<'_>> {
+        let mut needless = self.needless();
+        // Not `then_some`: it would make one in any case, and dropping that takes the mutex again.
+        if std::mem::replace(&mut needless.copying, true) { None } else { Some(Copying(self)) }
     }
 
     /// Writes a body that is not there yet; the caller syncs the folder before it names the file.
@@ -139,12 +178,21 @@ impl Disk {
         Ok(())
     }
 
-    /// Removes a file that a durable change stopped needing. One that stays is swept at the next open.
+    /// Removes a file that a durable change stopped needing. During a backup it stays until the next one that goes,
+    /// or until the next open. Only the committer may call it: between its look and its removal nothing is written.
     pub(super) fn drop_body(&self, apart: &Apart) {
-        if self.is_orphan(&apart.sha256)
-            && let Err(cause) = fs::remove_file(self.body_path(apart))
-        {
-            tracing::warn!(%cause, "a body file that is not needed any more could not be removed");
+        let mut needless = self.needless();
+        needless.bodies.push(apart.clone());
+        if needless.copying {
+            return;
+        }
+        for apart in std::mem::take(&mut needless.bodies) {
+            if self.is_orphan(&apart.sha256)
+                && let Err(cause) = fs::remove_file(self.body_path(&apart))
+                && cause.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(%cause, "a body file that is not needed any more could not be removed");
+            }
         }
     }
 
@@ -166,4 +214,37 @@ fn unhex(name: &str) -> Option<Vec<u8>> {
 /// What sled found while reading, without a record's content.
 pub(super) fn damaged(cause: &sled::Error) -> StoreError {
     StoreError::Corrupt(cause.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{OnSled, Settings};
+    use super::*;
+    use crate::domain::people::{Person, Role};
+    use crate::store::{Change, Row, Store as _};
+    use jiff::Timestamp;
+
+    async fn put(store: &OnSled, email: &str, revision: u64, name: String) {
+        let (role, added_at) = (Role::Reviewer, Timestamp::UNIX_EPOCH);
+        let row = Row::Person(Person { email: email.into(), revision, name: Some(name), groups: Vec::new(), role, disabled_at: None, added_at });
+        store.commit(Change { rows: vec![row], ..Change::of_facts(Timestamp::UNIX_EPOCH, Vec::new()) }).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_body_file_that_a_backup_may_still_copy_goes_after_the_backup() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = OnSled::open(&folder.path().join("data"), &Settings::default()).unwrap();
+        let count = || fs::read_dir(folder.path().join("data").join(BODIES)).unwrap().count();
+        for email in ["a", "b"] {
+            put(&store, email, 1, email.repeat(70_000)).await;
+        }
+        let disk = &store.inner.disk;
+        let copying = disk.begin_copying().unwrap();
+        assert!(disk.begin_copying().is_none(), "one at a time");
+        put(&store, "a", 2, "short".into()).await;
+        assert_eq!(count(), 2);
+        drop(copying);
+        put(&store, "b", 2, "short".into()).await;
+        assert_eq!(count(), 0);
+    }
 }

@@ -3,16 +3,25 @@
 //! state that sled goes back to without a word is noticed (marker.rs). Never use sled's `flush_async`,
 //! `watch_prefix`, merge operators or `generate_id`: they deadlock, block writers or jump. Opened by `serve`.
 
+mod archive;
+mod backup;
 mod committer;
+mod compact;
 mod disk;
+mod fresh;
 mod layout;
 mod marker;
+mod migrate;
 mod open;
 mod plan;
 mod reads;
+mod restore;
 mod space;
 
-pub use open::OpenError;
+pub use backup::draft_of;
+pub use compact::{Compacted, NEW_DATABASE, compact};
+pub use open::{OpenError, lock as lock_folder};
+pub use restore::{BackupFile, RestoreError};
 
 use super::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Views};
 use crate::domain::audit::{Entry, Head};
@@ -253,6 +262,7 @@ impl Views for OnSled {
 mod tests {
     use super::*;
     use crate::domain::audit::Fact;
+    use crate::store::backup::{self, BackupError};
     use futures_util::FutureExt as _;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -280,6 +290,8 @@ mod tests {
             assert!(matches!(store.commit(change()).await, Err(CommitError::Store(StoreError::Poisoned(_)))));
         }
         store.poisoned().wait_for(Option::is_some).await.unwrap();
+        let backup = backup::Backups::backup(&store, &folder.path().join("one.backup"), Timestamp::UNIX_EPOCH).await;
+        assert!(matches!(backup, Err(BackupError::Store(StoreError::Poisoned(_)))), "nobody knows what of it would be durable");
         assert_eq!(syncs.load(Ordering::SeqCst), 2, "a failed sync is never tried again");
         assert_eq!(store.head().await.unwrap().seq, 1, "what was not synced is not shown as durable");
         assert!(matches!(store.entries(1, 10).await, Err(StoreError::Poisoned(_))), "and nobody reads it");

@@ -6,9 +6,8 @@ use super::Settings;
 use super::committer::Sync;
 use super::disk::{BODIES, Disk};
 use super::layout::Tree;
-use super::marker;
 use super::plan::Held;
-use super::space;
+use super::{compact, marker, migrate, space};
 use crate::domain::audit::{Entry, Head};
 use crate::store::StoreError;
 use std::any::Any;
@@ -20,7 +19,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The format of layout.rs and record.rs.
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
+/// The folder of the database, below the data folder.
+pub(super) const DATABASE: &str = "store";
+/// The tree of the format number, and its key there.
+pub(super) const META: &str = "meta";
+pub(super) const NUMBER: &str = "format";
 /// A process that is just ending, or a child between fork and exec, holds a lock for a moment longer.
 const LOCK_PATIENCE: Duration = Duration::from_millis(1_500);
 const LOCK_PAUSE: Duration = Duration::from_millis(25);
@@ -43,7 +47,7 @@ pub enum OpenError {
     },
     /// A newer Paraph wrote it.
     #[error(
-        "the store has format {found} and this Paraph knows formats up to {known}: start the newer Paraph that wrote it, or restore a backup of format {known}"
+        "the store has format {found} and this Paraph knows formats up to {known}: start the newer Paraph that wrote it, or restore an older backup into a new folder (paraph store restore FILE --data NEW-FOLDER)"
     )]
     Newer {
         /// In the store.
@@ -52,7 +56,9 @@ pub enum OpenError {
         known: u32,
     },
     /// It cannot be read.
-    #[error("the store in {path} is damaged ({why}): keep the folder as it is, and restore from a backup into a new one")]
+    #[error(
+        "the store in {path} is damaged ({why}). Keep the folder as it is and restore a backup into a new one: paraph store restore FILE --data NEW-FOLDER"
+    )]
     Damaged {
         /// Which folder.
         path: PathBuf,
@@ -101,23 +107,23 @@ fn attempt(path: &Path, settings: &Settings) -> Result<Opened, OpenError> {
     };
     private_folder(path)?;
     let lock = lock(path)?;
+    compact::settle(path).map_err(at(path))?;
     if space::free(path).is_some_and(|free| free < OPENING_NEEDS) {
         return Err(OpenError::Full(path.to_owned()));
     }
-    let store = path.join("store");
+    let store = path.join(DATABASE);
     private_folder(&path.join(BODIES))?;
     let damaged = |why: String| OpenError::Damaged { path: path.to_owned(), why };
     let marked = marker::read(path).map_err(|cause| damaged(format!("its marker cannot be read: {cause}")))?;
     // sled panics on pages that it cannot make sense of.
     let disk = catch_unwind(AssertUnwindSafe(|| {
-        let config = sled::Config::new().path(&store).cache_capacity(settings.cache_bytes).flush_every_ms(Some(settings.flush_every_ms));
         // Our own lock is held, so a lock of sled's that is taken is one that is about to go.
-        let db = patiently(|| config.open(), |cause| matches!(cause, sled::Error::Io(cause) if cause.kind() == io::ErrorKind::Other))?;
-        check_format(&db, path, marked.is_none())?;
-        Ok(Disk::new(db, path, lock)?)
+        let db = patiently(|| sled_at(&store, settings), |cause| matches!(cause, sled::Error::Io(cause) if cause.kind() == io::ErrorKind::Other))?;
+        let format = check_format(&db, path, marked.is_none())?;
+        Ok((Disk::new(db, path, lock)?, format))
     }));
-    let disk = match disk {
-        Ok(Ok(disk)) => disk,
+    let (disk, format) = match disk {
+        Ok(Ok(opened)) => opened,
         Ok(Err(Early::Refused(why))) => return Err(why),
         Ok(Err(Early::Sled(sled::Error::Io(cause)))) if !matches!(cause.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) => {
             return Err(OpenError::io(&store, cause));
@@ -136,15 +142,16 @@ fn attempt(path: &Path, settings: &Settings) -> Result<Opened, OpenError> {
     database.sync_data().and_then(|()| File::open(&store)?.sync_all()).map_err(at(&store))?;
     File::open(path).and_then(|folder| folder.sync_all()).map_err(at(path))?;
     let read = catch_unwind(AssertUnwindSafe(|| {
-        check_marker(&disk, marked)?;
-        Ok::<_, StoreError>((last_head(&disk)?, Held::count(&disk)?))
+        let wrong = |cause: StoreError| damaged(cause.to_string());
+        check_marker(&disk, marked).map_err(wrong)?;
+        migrate::bring(&disk, format, &database)?;
+        Ok((last_head(&disk).map_err(wrong)?, Held::count(&disk).map_err(wrong)?))
     }));
     let (head, held) = match read {
-        Ok(Ok(read)) => read,
-        Ok(Err(cause)) => return Err(damaged(cause.to_string())),
+        Ok(read) => read?,
         Err(_) => return Err(damaged("its pages make no sense".to_owned())),
     };
-    disk.sweep_bodies().and_then(|()| marker::write(path, &head)).map_err(at(path))?;
+    disk.sweep_bodies().and_then(|()| marker::write(path, &head)).and_then(|()| compact::tidy(path)).map_err(at(path))?;
     {
         let mut durable = disk.writing();
         durable.head = head.clone();
@@ -169,6 +176,11 @@ fn is_for_space(panic: &(dyn Any + Send)) -> bool {
     panic.downcast_ref::<String>().is_some_and(|text| text.contains("StorageFull") || text.contains("QuotaExceeded"))
 }
 
+/// Opens or creates a database of sled's.
+pub(super) fn sled_at(path: &Path, settings: &Settings) -> sled::Result<sled::Db> {
+    sled::Config::new().path(path).cache_capacity(settings.cache_bytes).flush_every_ms(Some(settings.flush_every_ms)).open()
+}
+
 fn private_folder(path: &Path) -> Result<(), OpenError> {
     let at = |cause| OpenError::io(path, cause);
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at)?;
@@ -176,8 +188,8 @@ fn private_folder(path: &Path) -> Result<(), OpenError> {
     if mode & 0o077 == 0 { Ok(()) } else { Err(OpenError::TooOpen { path: path.to_owned(), mode }) }
 }
 
-/// A lock of our own, because sled's says "in use" only in prose, and because the bodies need it too.
-fn lock(path: &Path) -> Result<File, OpenError> {
+/// Takes the lock of a data folder for as long as the file lives. A lock of our own, because sled's says "in use" only in prose, and because the bodies need it too.
+pub fn lock(path: &Path) -> Result<File, OpenError> {
     let name = path.join("lock");
     let at = |cause| OpenError::io(&name, cause);
     let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&name).map_err(at)?;
@@ -189,7 +201,7 @@ fn lock(path: &Path) -> Result<File, OpenError> {
 }
 
 /// Tries again while the error is one that passes, for a bounded time.
-fn patiently<T, E>(mut attempt: impl FnMut() -> Result<T, E>, passes: impl Fn(&E) -> bool) -> Result<T, E> {
+pub(super) fn patiently<T, E>(mut attempt: impl FnMut() -> Result<T, E>, passes: impl Fn(&E) -> bool) -> Result<T, E> {
     for _ in 0..LOCK_PATIENCE.as_millis() / LOCK_PAUSE.as_millis() {
         match attempt() {
             Err(cause) if passes(&cause) => std::thread::sleep(LOCK_PAUSE),
@@ -199,19 +211,23 @@ fn patiently<T, E>(mut attempt: impl FnMut() -> Result<T, E>, passes: impl Fn(&E
     attempt()
 }
 
-fn check_format(db: &sled::Db, path: &Path, is_new: bool) -> Result<(), Early> {
-    let meta = db.open_tree("meta")?;
+/// The format of the store, which is one that this binary can work with or bring up.
+fn check_format(db: &sled::Db, path: &Path, is_new: bool) -> Result<u32, Early> {
+    let meta = db.open_tree(META)?;
     let damaged = |why: &str| Early::Refused(OpenError::Damaged { path: path.to_owned(), why: why.to_owned() });
-    let Some(stored) = meta.get("format")? else {
+    let Some(stored) = meta.get(NUMBER)? else {
         // Only a store whose first open has not ended may lack it.
         if !is_new {
             return Err(damaged("it has no format number"));
         }
-        meta.insert("format", &FORMAT.to_be_bytes())?;
-        return Ok(());
+        meta.insert(NUMBER, &FORMAT.to_be_bytes())?;
+        return Ok(FORMAT);
     };
-    let found = stored.as_ref().try_into().map(u32::from_be_bytes).map_err(|_| damaged("its format number is not one"))?;
-    if found > FORMAT { Err(Early::Refused(OpenError::Newer { found, known: FORMAT })) } else { Ok(()) }
+    match stored.as_ref().try_into().map(u32::from_be_bytes) {
+        Ok(found) if found > FORMAT => Err(Early::Refused(OpenError::Newer { found, known: FORMAT })),
+        Ok(found) if found > 0 => Ok(found),
+        Ok(_) | Err(_) => Err(damaged("its format number is not one")),
+    }
 }
 
 fn check_marker(disk: &Disk, marked: Option<Head>) -> Result<(), StoreError> {
@@ -224,7 +240,7 @@ fn check_marker(disk: &Disk, marked: Option<Head>) -> Result<(), StoreError> {
     Err(StoreError::Corrupt(format!("audit entry {} was there when it was last opened or closed, and is not now", marked.seq)))
 }
 
-fn last_head(disk: &Disk) -> Result<Head, StoreError> {
+pub(super) fn last_head(disk: &Disk) -> Result<Head, StoreError> {
     let last = disk.tree(Tree::Entries).last().map_err(|cause| super::disk::damaged(&cause))?;
     let Some((key, value)) = last else { return Ok(Head::default()) };
     disk.record::<Entry>(Tree::Entries, &key, &value).map(|entry| entry.head())

@@ -3,18 +3,19 @@
 use crate::life::Desk;
 use paraph::control::{Answer, Response, listen};
 use paraph::domain::export::Attestor;
+use paraph::store::on_sled::{OnSled, Settings};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
-use tokio_util::sync::CancellationToken;
 
 /// The clock is the runtime's and stands still while anybody works: what passes is what the gateway waits for.
 #[tokio::test(start_paused = true)]
 async fn connections_that_ask_nothing_do_not_use_up_a_commands_patience() {
-    let (desk, folder, draining) = (Desk::new().await, tempfile::tempdir().unwrap(), CancellationToken::new());
+    let (desk, folder) = (Desk::new().await, tempfile::tempdir().unwrap());
+    let backups = Arc::new(OnSled::open(&folder.path().join("data"), &Settings::default()).unwrap());
     let path = folder.path().join("control.sock");
-    let ear = listen(path.clone(), desk.gate.clone(), Arc::new(Attestor::from_seed([7; 32])), String::new(), draining.clone()).unwrap();
+    let ear = listen(path.clone(), desk.gate.clone(), Arc::new(Attestor::from_seed([7; 32])), backups, String::new()).unwrap();
     let ear = tokio::spawn(ear);
     let mut silent = Vec::new();
     for _ in 0..80 {
@@ -27,6 +28,6 @@ async fn connections_that_ask_nothing_do_not_use_up_a_commands_patience() {
     assert!(answered.is_ok(), "a command gives up after a minute");
     let response: Response = serde_json::from_str(&answer).unwrap();
     assert!(matches!(response.answer, Answer::Agents(agents) if agents.len() == 1));
-    draining.cancel();
+    desk.gate.draining().cancel();
     ear.await.unwrap();
 }

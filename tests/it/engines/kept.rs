@@ -40,7 +40,10 @@ async fn a_newer_format_is_refused_with_both_numbers_and_an_unfit_one_as_damage(
     let stored = |number: &[u8]| sled::open(bench.path().join("store")).unwrap().open_tree("meta").unwrap().insert("format", number).unwrap();
     stored(&7_u32.to_be_bytes());
     let refused = open(&bench.path()).unwrap_err();
-    assert!(matches!(refused, OpenError::Newer { found: 7, known: 1 }));
+    assert!(matches!(refused, OpenError::Newer { found: 7, known: 2 }));
+    assert!(refused.to_string().contains("paraph store restore"));
+    stored(&0_u32.to_be_bytes());
+    assert!(matches!(open(&bench.path()), Err(OpenError::Damaged { .. })));
     stored(b"x");
     assert!(matches!(open(&bench.path()), Err(OpenError::Damaged { .. })));
 }
@@ -80,7 +83,7 @@ async fn a_damaged_database_is_refused_with_the_way_out_and_never_started_afresh
     std::fs::write(&database, &bytes).unwrap();
     let refused = open(&bench.path()).unwrap_err();
     assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");
-    assert!(refused.to_string().contains("restore from a backup"));
+    assert!(refused.to_string().contains("paraph store restore FILE --data NEW-FOLDER"));
     assert!(open(&bench.path()).is_err(), "nor does the next start begin afresh");
 }
 

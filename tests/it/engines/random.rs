@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// One step of a random run. Numbers are taken modulo what there is.
 #[derive(Debug, Clone)]
-enum Step {
+pub(super) enum Step {
     Ask { agent: u8, ask: u8, held_at: u8, length: u32, seen: bool, room: Option<(u8, u8)> },
     Move { call: u8, event: u8, stale: bool, length: u32 },
     Put { kind: u8, key: u8, ahead: bool, length: u32 },
@@ -20,7 +20,7 @@ enum Step {
     Reopen,
 }
 
-fn any_step() -> impl Strategy<Value = Step> {
+pub(super) fn any_step() -> impl Strategy<Value = Step> {
     let length = || prop_oneof![6 => 0_u32..600, 3 => 600_u32..9_000, 1 => 66_000_u32..67_000];
     let room = proptest::option::of((1_u8..5, 1_u8..4));
     prop_oneof![
@@ -38,7 +38,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 const KINDS: [Kind; 6] = [Kind::Agent, Kind::Person, Kind::Credential, Kind::Letter, Kind::Refusals, Kind::Pause];
 
 /// The change of a step, as a gate that read `model` would write it.
-async fn change_of(step: &Step, number: u32, model: &Arc<dyn Store>) -> Option<Change> {
+pub(super) async fn change_of(step: &Step, number: u32, model: &Arc<dyn Store>) -> Option<Change> {
     let at = ms(i64::from(number));
     match step {
         Step::Reopen => None,
@@ -96,7 +96,7 @@ async fn change_of(step: &Step, number: u32, model: &Arc<dyn Store>) -> Option<C
     }
 }
 
-async fn compare(one: &Arc<dyn Store>, two: &Arc<dyn Store>) {
+pub(super) async fn compare(one: &Arc<dyn Store>, two: &Arc<dyn Store>) {
     let all = walk(one, &Query { limit: 50, ..Query::default() }).await;
     for call in &all {
         assert_eq!(one.call(&call.id).await, two.call(&call.id).await);
@@ -137,7 +137,7 @@ async fn compare(one: &Arc<dyn Store>, two: &Arc<dyn Store>) {
 }
 
 /// More rounds where time does not matter: `PARAPH_ROUNDS`.
-fn rounds(usual: u32) -> u32 {
+pub(super) fn rounds(usual: u32) -> u32 {
     std::env::var("PARAPH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(usual)
 }
 

@@ -45,6 +45,12 @@ impl Agent {
         tokio::spawn(async move { agent.request("tools/call", json!({"name": tool, "arguments": arguments})).await })
     }
 
+    /// One notification, which must be taken.
+    pub async fn notify(&self, method: &str, params: Value) {
+        let taken = self.post(&json!({"jsonrpc": "2.0", "method": method, "params": params})).await.expect("the notification is taken");
+        assert_eq!(taken.status(), 202, "{method}");
+    }
+
     async fn post(&self, body: &Value) -> Result<reqwest::Response, String> {
         let mut asked = self.http.post(&self.url).bearer_auth(&self.token).header("accept", "application/json, text/event-stream");
         if !self.session.is_empty() {
