@@ -25,6 +25,7 @@ pub mod resolve;
 pub mod review;
 mod reviewer;
 mod signin;
+pub mod switch;
 pub mod upstream;
 mod waiters;
 
@@ -44,8 +45,9 @@ use crate::domain::call::{Call, CallId, Presence};
 use crate::domain::message::MessagePointers;
 use crate::domain::policy::Policy;
 use crate::store::{CommitError, Store};
+use jiff::Timestamp;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -104,6 +106,8 @@ struct Inner {
     waiters: waiters::Waiters,
     behind: behind::Behind,
     lives: Lives,
+    /// When this process found that the last one had not stopped cleanly.
+    unclean_start: OnceLock<Timestamp>,
 }
 
 /// The tasks that live as long as the gate.
@@ -144,6 +148,7 @@ impl Gate {
                 waiters: waiters::Waiters::default(),
                 behind,
                 lives: Lives { draining, broken, tasks, sends },
+                unclean_start: OnceLock::new(),
             }),
         };
         gate.keep(writer);

@@ -226,3 +226,5 @@ async fn a_call_that_needs_two_people_waits_for_the_second() {
 
 mod api;
 mod live;
+mod switch;
+mod unknown;
