@@ -14,6 +14,8 @@ pub struct Moment {
     pub relative: String,
     /// Less than ten minutes ahead.
     pub soon: bool,
+    /// To the second, for what is near: `11:05:09 UTC`.
+    pub clock: String,
 }
 
 impl Moment {
@@ -25,6 +27,7 @@ impl Moment {
             absolute: at.strftime("%-d %b %Y, %H:%M UTC").to_string(),
             relative: relative(seconds),
             soon: (0..600).contains(&seconds),
+            clock: at.strftime("%H:%M:%S UTC").to_string(),
         }
     }
 }

@@ -7,8 +7,8 @@ use paraph::domain::door::Door;
 use paraph::domain::json::strict;
 use paraph::domain::people::{Agent, Role};
 use paraph::domain::policy::{Action, Policy, PolicySpec, RuleSpec};
-use paraph::gate::upstream::{Sent, ServerState, ServerStatus, Ticket, ToolInfo};
 use paraph::gate::review::Decide;
+use paraph::gate::upstream::{Sent, ServerState, ServerStatus, Ticket, ToolInfo};
 use paraph::gate::{Admission, Ask, Gate, HoldSettings, Reviewer, Seat, ServerSettings, Settings, SystemClock, Upstream};
 use paraph::store::in_memory::InMemory;
 use paraph::web::{WebSettings, WebState, routes};
@@ -146,6 +146,17 @@ impl Desk {
         id
     }
 
+    /// Three refusals close the way to Bob; the last refused call.
+    pub async fn close_way(&self) -> CallId {
+        let mut last = self.hold("first").await;
+        self.decide(&last, Verdict::Reject, Some("no")).await;
+        for text in ["second", "third"] {
+            last = self.hold(text).await;
+            self.decide(&last, Verdict::Reject, Some("no")).await;
+        }
+        last
+    }
+
     /// Olga approves.
     pub async fn approve(&self, id: &CallId) {
         self.decide(id, Verdict::Approve, None).await;
@@ -235,7 +246,7 @@ impl Browser<'_> {
 
 /// The value of the form's hidden field.
 pub fn hidden(page: &str, name: &str) -> String {
-    let form = page.rsplit_once("<form class=\"decide\"").map_or(page, |(_, form)| form);
+    let form = page.rsplit_once("<form class=\"decide\"").or_else(|| page.rsplit_once("<form class=\"resolve\"")).map_or(page, |(_, form)| form);
     let start = form.split_once(&format!("name=\"{name}\" value=\"")).unwrap().1;
     start.split_once('"').unwrap().0.to_owned()
 }

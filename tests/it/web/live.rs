@@ -3,7 +3,7 @@
 use super::*;
 
 /// Reads the stream until a text was in it; `false` when it ended before.
-async fn until(answer: &mut reqwest::Response, seen: &mut String, text: &str) -> bool {
+pub(super) async fn until(answer: &mut reqwest::Response, seen: &mut String, text: &str) -> bool {
     while !seen.contains(text) {
         match tokio::time::timeout(Duration::from_secs(20), answer.chunk()).await.unwrap() {
             Ok(Some(bytes)) => seen.push_str(&String::from_utf8_lossy(&bytes)),
