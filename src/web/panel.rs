@@ -50,13 +50,13 @@ pub struct Panel {
     /// Approval can still be taken back.
     pub undoable: bool,
     /// Nobody knows whether it left: why.
-    pub unknown: Option<String>,
+    pub unknown: Option<Shown>,
     /// The form for what somebody found out is shown.
     pub resolvable: bool,
     /// The call is a message.
     pub message: bool,
     /// What became of it.
-    pub ending: Option<String>,
+    pub ending: Option<Shown>,
     /// When that was.
     pub settled: Option<Moment>,
     /// What somebody found out.
@@ -116,7 +116,7 @@ impl Panel {
         let around = Around { paused, refuse_again_for: state.gate.settings().hold.refuse_again_for };
         let entitled = by.reviewer.entitled(call).await;
         let before = if let State::Held { expires_at } = call.state { Some(Before::new(listed, expires_at, &around, now)) } else { None };
-        let unknown = if let State::Unconfirmed { why, .. } = &call.state { Some(why.clone()) } else { None };
+        let unknown = if let State::Unconfirmed { why, .. } = &call.state { Some(Shown::new(why)) } else { None };
         let asked = before.is_some() || unknown.is_some();
         Panel {
             id: call.id.to_string(),
@@ -136,7 +136,7 @@ impl Panel {
             before,
             unknown,
             message: call.message.is_some(),
-            ending: call_view::ending(call),
+            ending: call_view::ending(call).map(|words| Shown::new(&words)),
             settled: call.state.settled_at().map(|at| Moment::new(at, now)),
             told: found(call),
             decisions: call.decisions.iter().map(|d| DecisionLine::new(d, now)).collect(),

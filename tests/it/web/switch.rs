@@ -76,7 +76,7 @@ async fn the_panel_says_before_the_click_what_approving_does_now() {
             && page.contains("Sends it after the undo window of 10 min, at <time")
             && page.contains("data-after=\"600\"")
     );
-    assert!(page.contains("The agent gets the answer.") && page.contains("refused for 24 h without asking anybody"), "{page}");
+    assert!(page.contains("The agent gets the answer.") && page.contains("refused for 1 d without asking anybody"), "{page}");
     let gone = desk.hold("two").await;
     let (_, page) = ann.get(&format!("/calls/{gone}")).await;
     assert!(
