@@ -25,6 +25,10 @@ function span(seconds) {
   return two(Math.floor(seconds / 86400), "d", Math.floor((seconds % 86400) / 3600), "h");
 }
 
+function exactly(seconds) {
+  return seconds < 60 || seconds >= 3600 ? span(seconds) : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+}
+
 function absolute(at, exact) {
   const two = (number) => String(number).padStart(2, "0");
   const minutes = `${two(at.getUTCHours())}:${two(at.getUTCMinutes())}`;
@@ -47,8 +51,8 @@ function tick() {
     const words = time.querySelector("[data-relative]");
     const seconds = Math.floor(Date.parse(time.dateTime) / 1000) - Math.floor(serverTime() / 1000);
     const away = Math.abs(seconds);
-    const near = "count" in time.dataset ? 1 : 5;
-    const text = away < near || (near === 1 && seconds < 0) ? "now" : seconds > 0 ? `in ${span(away)}` : `${span(away)} ago`;
+    const counts = "count" in time.dataset;
+    const text = away < (counts ? 1 : 5) || (counts && seconds < 0) ? "now" : seconds > 0 ? `in ${(counts ? exactly : span)(away)}` : `${span(away)} ago`;
     if (words && words.textContent !== text) words.textContent = text;
   }
 }
@@ -124,7 +128,7 @@ function gone(id) {
 async function refreshNotices() {
   const old = document.getElementById("notices");
   if (!old) return;
-  const answer = await fetch("/notices", { headers: { Accept: "text/html" } });
+  const answer = await fetch(`/notices?here=${old.dataset.here}`, { headers: { Accept: "text/html" } });
   if (!answer.ok) return;
   const next = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("notices");
   const words = (notices) => notices.innerText.replace(/\s+/g, " ");

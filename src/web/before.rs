@@ -12,7 +12,7 @@ use std::time::Duration;
 pub struct Before {
     /// What the agent is doing.
     pub agent_is: &'static str,
-    /// What approving does, before its time.
+    /// What approving does, before its time; goes on after "Approving".
     pub approve: String,
     /// The time that approving leads to: of the send, or the permit's end.
     pub at: Option<Ahead>,
@@ -78,7 +78,11 @@ impl Before {
             ),
             changes: "The agent is told your comment; its next version comes here, linked to this one.",
             expires: Moment::new(expires_at, now),
-            silence: if message { "nothing is sent, and the agent is told." } else { "nothing is done, and the agent is told." },
+            silence: if message {
+                "It is refused when it expires. Nothing is sent, and the agent is told."
+            } else {
+                "It is refused when it expires. Nothing is done, and the agent is told."
+            },
         }
     }
 }
@@ -87,12 +91,12 @@ type Approving = (String, Option<Ahead>, &'static str, Option<Ahead>);
 
 fn approving(listed: &Listed, around: &Around, now: Timestamp) -> Approving {
     let call = &listed.call;
-    let verb = if call.message.is_some() { "Sends" } else { "Does" };
+    let verb = if call.message.is_some() { "sends" } else { "does" };
     let missing = (call.approvals.max(1) as usize).saturating_sub(call.approved_by().count());
     if missing > 1 {
         let (done, others) = (if call.message.is_some() { "sent" } else { "done" }, missing - 1);
         let others = if others == 1 { "another person approves".to_owned() } else { format!("{others} other people approve") };
-        return (format!("Counts as one of {} approvals. Nothing is {done} before {others}, too.", call.approvals), None, "", None);
+        return (format!("counts as one of {} approvals. Nothing is {done} before {others}, too.", call.approvals), None, "", None);
     }
     let latest = Some(Ahead::new(call.send_span(), now, false));
     let answer = match listed.presence {
@@ -118,6 +122,6 @@ fn approving(listed: &Listed, around: &Around, now: Timestamp) -> Approving {
 
 fn permit(call: &Call, now: Timestamp) -> Approving {
     let lead =
-        format!("Does not {} it. It becomes a permit for {}, until", if call.message.is_some() { "send" } else { "do" }, span(call.terms.permit_for.as_secs()));
+        format!("does not {} it. It becomes a permit for {}, until", if call.message.is_some() { "send" } else { "do" }, span(call.terms.permit_for.as_secs()));
     (lead, Some(Ahead::new(call.send_span(), now, false)), "if you click now, and leaves only if the agent asks again.", None)
 }

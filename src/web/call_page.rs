@@ -10,7 +10,7 @@ use super::page::{self, Frame};
 use super::panel::Panel;
 use super::session::SignedIn;
 use super::shown::{Mark, Shown};
-use crate::domain::call::CallId;
+use crate::domain::call::{CallId, State as CallState};
 use crate::gate::review::ReviewError;
 use crate::gate::{Failure, Listed};
 use askama::Template;
@@ -80,7 +80,7 @@ async fn template(by: &SignedIn, state: &WebState, listed: &Listed, banner: Opti
     let raw = call_view::raw(call);
     let title = Shown::new(call.message.as_ref().map_or(&call.tool, |message| &message.to));
     Ok(CallTemplate {
-        frame: Frame::new(state, Some(by), "call").await,
+        frame: Frame::new(state, Some(by), if matches!(call.state, CallState::Unconfirmed { .. }) { "unknown" } else { "call" }).await,
         banner,
         panel: Panel::new(state, by, listed, typed).await,
         context: Context::of(state, by, call).await?,

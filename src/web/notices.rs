@@ -9,12 +9,14 @@ use super::session::SignedIn;
 use super::shown::Shown;
 use crate::domain::pause::{Pause, Stopped};
 use crate::domain::people::Role;
-use crate::gate::Query;
+use crate::gate;
 use askama::Template;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
+use serde::Deserialize;
 
 /// The notices of one page.
 #[derive(Default)]
@@ -53,7 +55,7 @@ impl Notices {
     pub async fn of(state: &WebState, by: &SignedIn) -> Notices {
         let now = state.gate.clock().now();
         let operator = by.reviewer.person().role == Role::Operator;
-        let unknown = Query { states: vec!["unconfirmed".to_owned()], limit: 1, ..Query::default() };
+        let unknown = gate::Query { states: vec!["unconfirmed".to_owned()], limit: 1, ..gate::Query::default() };
         Notices {
             paused: switch(state).await.stopped.map(|stopped| Paused::new(&stopped, now)),
             unknown: by.reviewer.calls(unknown).await.is_ok_and(|page| !page.calls.is_empty()),
@@ -74,7 +76,16 @@ struct NoticesTemplate {
     frame: Frame,
 }
 
-/// `GET /notices`: what the live update puts above an open page.
-pub async fn show(by: SignedIn, State(state): State<WebState>) -> Response {
-    page::html(&state, StatusCode::OK, &NoticesTemplate { frame: Frame::new(&state, Some(&by), "").await })
+#[derive(Debug, Deserialize)]
+pub struct Wanted {
+    #[serde(default)]
+    here: String,
+}
+
+/// `GET /notices?here=…`: what the live update puts above an open page. A page that is about a notice itself
+/// does not repeat it.
+pub async fn show(by: SignedIn, State(state): State<WebState>, wanted: Result<Query<Wanted>, QueryRejection>) -> Response {
+    let Ok(Query(wanted)) = wanted else { return page::wrong_query(&state, &by).await };
+    let here = ["pause", "unknown"].into_iter().find(|known| *known == wanted.here).unwrap_or_default();
+    page::html(&state, StatusCode::OK, &NoticesTemplate { frame: Frame::new(&state, Some(&by), here).await })
 }

@@ -116,7 +116,7 @@ impl Panel {
         let around = Around { paused, refuse_again_for: state.gate.settings().hold.refuse_again_for };
         let entitled = by.reviewer.entitled(call).await;
         let before = if let State::Held { expires_at } = call.state { Some(Before::new(listed, expires_at, &around, now)) } else { None };
-        let unknown = if let State::Unconfirmed { why, .. } = &call.state { Some(Shown::new(why)) } else { None };
+        let unknown = if let State::Unconfirmed { why, .. } = &call.state { Some(Shown::new(why.trim_end_matches('.'))) } else { None };
         let asked = before.is_some() || unknown.is_some();
         Panel {
             id: call.id.to_string(),

@@ -4,7 +4,6 @@
 use super::WebState;
 use super::call_page::Banner;
 use super::form::Submitted;
-use super::notices::Paused;
 use super::page::{self, Frame};
 use super::session::SignedIn;
 use crate::gate::pause::{MAX_REASON, PauseError};
@@ -30,7 +29,7 @@ pub struct Wanted {
 struct Switch {
     frame: Frame,
     banner: Option<Banner>,
-    paused: Option<Paused>,
+    paused: bool,
     /// Approved and not yet sent.
     approved: usize,
     /// There may be more than were counted.
@@ -97,7 +96,7 @@ async fn switch(state: &WebState, by: &SignedIn, banner: Option<Banner>, taken: 
         frame: Frame::new(state, Some(by), "pause").await,
         banner,
         taken: taken.filter(|_| stopped.is_some()),
-        paused: stopped.map(|stopped| Paused::new(&stopped, state.gate.clock().now())),
+        paused: stopped.is_some(),
         approved: approved.calls.len(),
         more: approved.next.is_some(),
         typed: typed.to_owned(),

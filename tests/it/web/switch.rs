@@ -73,7 +73,7 @@ async fn the_panel_says_before_the_click_what_approving_does_now() {
     let (_, page) = ann.get(&format!("/calls/{}", waiting.call())).await;
     assert!(
         page.contains("The agent is waiting for the answer.")
-            && page.contains("Sends it after the undo window of 10 min, at <time")
+            && page.contains("Approving sends it after the undo window of 10 min, at <time")
             && page.contains("data-after=\"600\"")
     );
     assert!(page.contains("The agent gets the answer.") && page.contains("refused for 1 d without asking anybody"), "{page}");
@@ -81,16 +81,16 @@ async fn the_panel_says_before_the_click_what_approving_does_now() {
     let (_, page) = ann.get(&format!("/calls/{gone}")).await;
     assert!(
         page.contains("The agent has gone")
-            && page.contains("Sends it all the same after the undo window")
+            && page.contains("sends it all the same after the undo window")
             && page.contains("next identical call gets the outcome")
     );
     let cancelled = desk.ask("send_dm", &json!({"to": "@bob", "text": "three"})).await;
     let id = cancelled.call().clone();
     cancelled.cancel().await.unwrap();
     let (_, page) = ann.get(&format!("/calls/{id}")).await;
-    assert!(page.contains("Does not send it. It becomes a permit for 1 h, until <time") && page.contains("leaves only if the agent asks again"));
+    assert!(page.contains("does not send it. It becomes a permit for 1 h, until <time") && page.contains("leaves only if the agent asks again"));
     let pay = desk.ask("pay", &json!({"amount": 5})).await.call().clone();
-    assert!(ann.get(&format!("/calls/{pay}")).await.1.contains("Counts as one of 2 approvals. Nothing is done before another person approves, too."));
+    assert!(ann.get(&format!("/calls/{pay}")).await.1.contains("counts as one of 2 approvals. Nothing is done before another person approves, too."));
 }
 
 #[tokio::test]
