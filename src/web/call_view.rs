@@ -83,7 +83,7 @@ pub fn ending(call: &Call) -> Option<String> {
         State::Answered { outcome, .. } => match outcome.kind {
             OutcomeKind::Ok => format!("It was {done}, and the server answered."),
             OutcomeKind::ToolError | OutcomeKind::ProtocolError => "It went out, and the server answered with an error.".to_owned(),
-            OutcomeKind::Told => "Nobody could see whether it left; a person found out and said so.".to_owned(),
+            OutcomeKind::Told => "Nobody could see whether it left.".to_owned(),
         },
         State::Rejected { reason, .. } => told(&format!("It was not {done}. The agent was told the reason"), reason),
         State::ChangesRequested { reason, .. } => told(&format!("It was not {done}. The agent was asked for changes"), reason),

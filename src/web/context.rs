@@ -82,10 +82,13 @@ impl Context {
             None => None,
         };
         let closed = by.reviewer.is_closed(call).await?;
+        let later = by.reviewer.next_version(call).await?;
+        let mut beside = by.reviewer.beside(call).await?;
+        beside.retain(|other| later.as_ref().is_none_or(|later| later.id != other.id));
         Ok(Context {
             earlier,
-            later: by.reviewer.next_version(call).await?.map(|later| Kin::new(&later, now)),
-            beside: by.reviewer.beside(call).await?.iter().map(|other| Kin::new(other, now)).collect(),
+            later: later.map(|later| Kin::new(&later, now)),
+            beside: beside.iter().map(|other| Kin::new(other, now)).collect(),
             last_sent: call.last_sent.map(|at| Moment::new(at, now)),
             closed,
             refusals: REFUSALS,

@@ -79,7 +79,7 @@ async fn inbox(by: &SignedIn, state: &WebState, wanted: Wanted) -> Result<Inbox,
     let closed = if list == List::Needs { by.reviewer.closed_ways().await? } else { Vec::new() };
     Ok(Inbox {
         frame: Frame::new(state, Some(by), if list == List::Unknown { "unknown" } else { "inbox" }).await,
-        tabs: tabs(list, counts),
+        tabs: tabs(list, &counts),
         filters: filters(list),
         closed: closed
             .into_iter()
@@ -100,7 +100,7 @@ async fn inbox(by: &SignedIn, state: &WebState, wanted: Wanted) -> Result<Inbox,
 }
 
 /// "Unknown" is a tab only while there is something behind it: it is what must not happen.
-fn tabs(current: List, counts: Counts) -> Vec<Tab> {
+fn tabs(current: List, counts: &Counts) -> Vec<Tab> {
     let tab = |list: List, count: Option<String>, warns| Tab {
         label: list.heading(),
         show: list.word(),

@@ -25,7 +25,7 @@ pub async fn show(caller: Caller) -> Response {
 /// `POST /api/v1/pause {"reason"}`
 pub async fn pause(caller: Caller, State(state): State<WebState>, request: Request) -> Response {
     if !caller.reviewer.may_switch() {
-        return refused(&state, SwitchError::NotOperator);
+        return refused(&state, &SwitchError::NotOperator);
     }
     let reason = body::members(request, &state, &["reason"]).await.and_then(|members| body::text(&members, "reason"));
     let reason = match reason {
@@ -34,7 +34,7 @@ pub async fn pause(caller: Caller, State(state): State<WebState>, request: Reque
     };
     match caller.reviewer.pause(&reason).await {
         Ok(taken_back) => Json(json!({ "paused": true, "taken_back": taken_back })).into_response(),
-        Err(error) => refused(&state, error),
+        Err(error) => refused(&state, &error),
     }
 }
 
@@ -42,12 +42,12 @@ pub async fn pause(caller: Caller, State(state): State<WebState>, request: Reque
 pub async fn resume(caller: Caller, State(state): State<WebState>) -> Response {
     match caller.reviewer.resume().await {
         Ok(()) => Json(json!({ "paused": false })).into_response(),
-        Err(error) => refused(&state, error),
+        Err(error) => refused(&state, &error),
     }
 }
 
-fn refused(state: &WebState, error: SwitchError) -> Response {
-    let status = match &error {
+fn refused(state: &WebState, error: &SwitchError) -> Response {
+    let status = match error {
         SwitchError::NotOperator => StatusCode::FORBIDDEN,
         SwitchError::Pause(PauseError::Already(_)) => StatusCode::CONFLICT,
         SwitchError::Pause(PauseError::Incomplete(_)) => StatusCode::UNPROCESSABLE_ENTITY,

@@ -194,3 +194,20 @@ async fn an_erased_call_says_so_and_has_no_text_on_its_page() {
         page.contains("The text was erased") && page.contains("Its digests and the audit remain.") && !page.contains("secret") && !page.contains("Raw call")
     );
 }
+
+#[tokio::test]
+async fn a_way_is_opened_also_after_the_refused_texts_were_erased() {
+    let desk = Desk::forgetful().await;
+    let last = desk.close_way().await;
+    let ann = desk.reviewer("ann@example.org").await;
+    crate::world::until("the last text is erased", || async {
+        desk.gate.forget_old().await.unwrap();
+        ann.visible(&last).await.unwrap().erased_at.map(|_| ())
+    })
+    .await;
+    let browser = desk.sign_in("ann@example.org").await;
+    assert!(browser.get("/").await.1.contains("a recipient whose name was erased"));
+    assert!(browser.get(&format!("/calls/{last}")).await.1.contains("The way is closed."));
+    assert!(ann.lift(&last).await.unwrap(), "nobody could open the way any more");
+    desk.hold("it goes through again").await;
+}
