@@ -6,9 +6,10 @@ use crate::config::{Config, Mail};
 use crate::control;
 use crate::domain::door::Door;
 use crate::domain::export::Attestor;
-use crate::gate::{Clock, Gate, ServerSettings, Settings, SystemClock};
+use crate::gate::{Clock, DRAIN, Gate, ServerSettings, Settings, SystemClock};
+use crate::mcp::connection::{Connection, Listener};
 use crate::mcp::upstream::Upstreams;
-use crate::mcp::{McpSettings, McpState};
+use crate::mcp::{McpSettings, McpState, SessionKey};
 use crate::notify::{self, NotifySettings};
 use crate::observe::{self, Readiness};
 use crate::store::Store;
@@ -24,8 +25,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-/// How long sends under way may take to finish once the process is told to stop.
-const DRAIN: Duration = Duration::from_secs(25);
 /// How long open connections may take to end after that.
 const HANG_UP: Duration = Duration::from_secs(5);
 /// The exit code of a store that refused a write or a sync (semantics.md 30).
@@ -99,6 +98,7 @@ pub async fn start(config: Config, guard_program: PathBuf) -> Result<Running, St
     let data = config.store.path.clone();
     let store = open_store(&data).await?;
     let attestor = Arc::new(open_key(&data, clock.as_ref())?);
+    let session_key = open_session_key(&data, clock.as_ref())?;
     let listener = TcpListener::bind(&config.listen.address).await;
     let listener = listener.map_err(|cause| StartError::Listen { address: config.listen.address.clone(), cause })?;
     let address = listener.local_addr().map_err(|cause| StartError::Listen { address: config.listen.address.clone(), cause })?;
@@ -114,11 +114,12 @@ pub async fn start(config: Config, guard_program: PathBuf) -> Result<Running, St
 
     let door = Door::new(address.port(), &public_url, &config.listen.hosts);
     let mut tasks = JoinSet::new();
-    let mcp = McpState::new(gate.clone(), upstreams.clone(), mcp_settings(&config, door.clone()));
+    let mcp = McpState::new(gate.clone(), upstreams.clone(), mcp_settings(&config, door.clone(), session_key));
     let app = observe::routes(readiness.clone())
         .merge(crate::mcp::routes(mcp.clone()))
         .merge(crate::web::routes(WebState::new(gate.clone(), web_settings(&config, door, &public_url))));
-    let served = axum::serve(listener, app).with_graceful_shutdown(gate.draining().cancelled_owned());
+    let app = app.into_make_service_with_connect_info::<Connection>();
+    let served = axum::serve(Listener::new(listener), app).with_graceful_shutdown(gate.draining().cancelled_owned());
     tasks.spawn(async move {
         if let Err(cause) = served.await {
             tracing::error!(%cause, "the HTTP listener ended");
@@ -209,7 +210,7 @@ impl Running {
     /// Stops in order: readiness, waiting requests, sends, connections, servers, store.
     pub async fn stop(mut self) -> ExitCode {
         self.readiness.set(false);
-        self.gate.close(DRAIN).await;
+        self.gate.drain(DRAIN).await;
         let ended = tokio::time::timeout(HANG_UP, async {
             self.mcp.finish().await;
             while self.tasks.join_next().await.is_some() {}
@@ -220,6 +221,7 @@ impl Running {
         }
         self.tasks.shutdown().await;
         self.upstreams.shutdown().await;
+        self.gate.close_books().await;
         let head = self.gate.audit_head().await;
         let poisoned = self.store.poisoned().borrow().is_some();
         close_store(self.store).await;
@@ -248,12 +250,19 @@ fn open_key(data: &std::path::Path, clock: &dyn Clock) -> Result<Attestor, Start
     control::load_or_make_key(&path, clock).map_err(|cause| StartError::File { what: path.display().to_string(), cause })
 }
 
-fn mcp_settings(config: &Config, door: Door) -> McpSettings {
+fn open_session_key(data: &std::path::Path, clock: &dyn Clock) -> Result<SessionKey, StartError> {
+    let path = data.join("session.key");
+    let key = control::load_or_make_session_key(&path, clock).map_err(|cause| StartError::File { what: path.display().to_string(), cause })?;
+    Ok(SessionKey(key))
+}
+
+fn mcp_settings(config: &Config, door: Door, session_key: SessionKey) -> McpSettings {
     McpSettings {
         servers: config.servers.iter().map(|(name, server)| (name.clone(), server.methods.clone())).collect(),
         body: config.bounds.body,
         arguments: config.bounds.arguments,
         sessions_per_agent: config.bounds.sessions_per_agent,
+        session_key,
         door,
     }
 }

@@ -1,5 +1,6 @@
-//! The key that signs the audit's head: made at the first start, kept in `DATA/audit.key`, never shown.
-//! Whoever has it can forge exports, so a file that others can read is refused instead of used.
+//! The keys of the data folder: made at the first start, never shown. `DATA/audit.key` signs the audit's head,
+//! `DATA/session.key` the ids of agents' sessions. Whoever has the first can forge exports, so a file that others
+//! can read is refused instead of used.
 //! Called by `serve` when it opens the data folder.
 
 use crate::domain::export::Attestor;
@@ -11,29 +12,37 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-/// Reads the key, or makes it when there is none.
+/// Reads the audit key, or makes it when there is none.
 pub fn load_or_make_key(path: &Path, clock: &dyn Clock) -> io::Result<Attestor> {
+    load_or_make(path, clock, "this is no audit key; put the file back from a backup").map(Attestor::from_seed)
+}
+
+/// Reads the key that session ids are signed with, or makes it when there is none.
+pub fn load_or_make_session_key(path: &Path, clock: &dyn Clock) -> io::Result<[u8; 32]> {
+    load_or_make(path, clock, "this is no session key; remove the file, and agents begin new sessions")
+}
+
+fn load_or_make(path: &Path, clock: &dyn Clock, damaged: &str) -> io::Result<[u8; 32]> {
     match File::open(path) {
-        Ok(file) => read(file),
+        Ok(file) => read(file, damaged),
         Err(error) if error.kind() == io::ErrorKind::NotFound => make(path, clock),
         Err(error) => Err(error),
     }
 }
 
-fn read(mut file: File) -> io::Result<Attestor> {
+fn read(mut file: File, damaged: &str) -> io::Result<[u8; 32]> {
     let mode = file.metadata()?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        let problem = format!("others can read the audit key (mode {mode:o}); make it yours alone with chmod 600");
+        let problem = format!("others can read this key (mode {mode:o}); make it yours alone with chmod 600");
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
     }
     let mut text = String::new();
     io::Read::by_ref(&mut file).take(1024).read_to_string(&mut text)?;
     let seed: Option<[u8; 32]> = STANDARD.decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok());
-    let seed = seed.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "this is no audit key; put the file back from a backup"))?;
-    Ok(Attestor::from_seed(seed))
+    seed.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, damaged))
 }
 
-fn make(path: &Path, clock: &dyn Clock) -> io::Result<Attestor> {
+fn make(path: &Path, clock: &dyn Clock) -> io::Result<[u8; 32]> {
     let mut seed = [0u8; 32];
     clock.random(&mut seed);
     // Whole or not there: a crash while writing must not leave half a key behind.
@@ -45,7 +54,7 @@ fn make(path: &Path, clock: &dyn Clock) -> io::Result<Attestor> {
     if let Some(folder) = path.parent() {
         File::open(folder)?.sync_all()?;
     }
-    Ok(Attestor::from_seed(seed))
+    Ok(seed)
 }
 
 #[cfg(test)]

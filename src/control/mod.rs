@@ -8,6 +8,6 @@ mod line;
 mod socket;
 
 pub use answer::{AgentView, Answer, ENTRIES, Request, Response};
-pub use key::load_or_make_key;
+pub use key::{load_or_make_key, load_or_make_session_key};
 pub use line::{Line, LineError, ask};
 pub use socket::listen;

@@ -110,9 +110,9 @@ impl Gate {
             State::Held { .. } | State::Approved { .. } | State::Sending { .. } | State::Unconfirmed { .. } => true,
             State::Rejected { at, .. } | State::ChangesRequested { at, .. } => now < *at + hold.refuse_again_for,
             // A person looked into it for this agent: told once, however late it asks (semantics.md 20).
-            State::Answered { outcome: Outcome { kind: OutcomeKind::Told, .. }, .. } => !call.delivered,
+            State::Answered { outcome: Outcome { kind: OutcomeKind::Told, .. }, .. } => !self.is_delivered(call),
             State::Answered { at, .. } | State::Expired { at } | State::Withdrawn { at, .. } | State::Lapsed { at } => {
-                !call.delivered && now < *at + hold.outcome_for
+                !self.is_delivered(call) && now < *at + hold.outcome_for
             }
         }
     }

@@ -7,7 +7,6 @@ use super::kin::REVISES;
 use super::notice::{self, Notice};
 use super::waiters::Place;
 use super::{Failure, Gate};
-use crate::domain::audit::Fact;
 use crate::domain::call::{Call, CallId, OutcomeKind, State, Terms};
 use crate::domain::digest::Digest;
 use crate::domain::letter::{Letter, Occasion};
@@ -109,8 +108,10 @@ impl Gate {
             trace: ask.trace.clone(),
             held_at: now,
             terms: Terms { expires_in, undo: hold.undo, permit_for: hold.permit_for },
+            instance: self.inner.upstream.instance(&ask.server, &ask.agent.name).await,
             cancelled: false,
             delivered: false,
+            taken_back: false,
             erased_at: None,
             decisions: Vec::new(),
             views: Vec::new(),
@@ -164,7 +165,15 @@ impl Gate {
 impl Seat {
     pub(super) fn new(gate: Gate, call: &Call, late: bool) -> Seat {
         let place = gate.inner.waiters.sit(&call.id);
+        Seat::at(gate, call, place, late)
+    }
+
+    pub(super) fn at(gate: Gate, call: &Call, place: Place, late: bool) -> Seat {
         Seat { gate, place, id: call.id.clone(), message: call.message.is_some(), late }
+    }
+
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// Which call.
@@ -194,10 +203,15 @@ impl Seat {
 
     /// What there is to say when the request may not wait any longer: the pending answer, or the outcome if the
     /// call was settled in the same moment.
-    pub async fn time_is_up(&self) -> Result<TimeIsUp, Failure> {
+    /// When the process goes down, a call that is just being sent is waited for: a stop lets sends finish.
+    pub async fn time_is_up(&mut self) -> Result<TimeIsUp, Failure> {
         // Counted before the read: whoever settles the call after it forgets the count, else it is forgotten here.
         let answers = self.gate.inner.waiters.count_answer(&self.id);
-        let call = self.read().await?;
+        let mut call = self.read().await?;
+        if self.gate.draining().is_cancelled() && matches!(call.state, State::Sending { .. }) {
+            let _ = tokio::time::timeout(super::DRAIN, self.settled()).await;
+            call = self.read().await?;
+        }
         if call.state.settled_at().is_some() {
             self.gate.inner.waiters.forget(&self.id);
         }
@@ -207,25 +221,19 @@ impl Seat {
         })
     }
 
-    /// The agent got the outcome: the identical call is a new one from now on.
-    pub async fn delivered(&self) -> Result<(), Failure> {
-        self.gate
-            .rewrite(&self.id, |call| {
-                let news = call.state.settled_at().is_some() && !call.delivered && !matches!(call.state, State::Unconfirmed { .. });
-                news.then(|| {
-                    let fact =
-                        Fact { kind: "call.delivered", call: Some(call.id.clone()), actor: "paraph".into(), data: json!({ "state": call.state.word() }) };
-                    (Call { delivered: true, ..call.touched() }, fact)
-                })
-            })
-            .await
-            .map(drop)
+    /// Whether somebody waits here; a request that was taken back and resumed only listens.
+    pub fn waits(&self) -> bool {
+        self.place.waits()
+    }
+
+    pub(super) fn only_listen(&mut self) {
+        self.place.only_listen();
     }
 
     /// The agent took its request back. Only the last waiter's cancel counts for the call.
     pub async fn cancel(self) -> Result<(), Failure> {
         let Seat { gate, place, id, .. } = self;
-        if place.stand_up() == 0 { gate.cancel(&id).await } else { Ok(()) }
+        if place.waits() && place.stand_up() == 0 { gate.cancel(&id).await } else { Ok(()) }
     }
 
     async fn read(&self) -> Result<Call, Failure> {

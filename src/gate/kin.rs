@@ -1,5 +1,5 @@
-//! How calls of one agent to one recipient belong together: which one waits already, and which one is the next
-//! version of a call for which a person asked for changes (contract.md 4, semantics.md 11).
+//! What a call stands beside: another one to the same recipient that waits already, the one for which a person
+//! asked for changes (contract.md 4, semantics.md 11), the server's instance that it was meant for.
 //! Called by `hold` for the agent and by pages, which show them beside each other.
 
 use super::admit::Ask;
@@ -48,6 +48,13 @@ impl Gate {
 }
 
 impl Reviewer {
+    /// Whether the server was started anew since the call was held, or will be for the send: an account that the
+    /// agent had chosen there may be another one now (semantics.md 22).
+    pub async fn server_restarted(&self, call: &Call) -> bool {
+        let unsent = matches!(call.state, State::Held { .. } | State::Approved { .. });
+        unsent && call.instance.is_some() && self.gate().inner.upstream.instance(&call.server, &call.agent).await != call.instance
+    }
+
     /// Other open calls of the same agent to the same recipient, the longest held first.
     pub async fn beside(&self, call: &Call) -> Result<Vec<Call>, Failure> {
         let Some(recipient) = call.recipient.clone() else { return Ok(Vec::new()) };

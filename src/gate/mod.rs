@@ -1,13 +1,14 @@
 //! The gate: the only writer of call states. Edges ask it, engines keep what it decides.
-//! One step of a call's life per file, in this order: `admit` → `hold` → `review` → `release`, with `expire`,
-//! `cancel`, `pause`, `resolve`, `refusals`, `erase` and `recover` beside; `people` and `signin` say who somebody is. Made by `serve`, used by `mcp`, `web`,
-//! `notify` and `cli`.
+//! One step of a call's life per file, in this order: `admit` → `hold` → `review` → `release` → `deliver`, with
+//! `expire`, `cancel`, `resume`, `pause`, `resolve`, `refusals`, `erase` and `recover` beside; `people` and `signin`
+//! say who somebody is. Made by `serve`, used by `mcp`, `web`, `notify` and `cli`.
 
 mod admit;
 mod behind;
 mod cancel;
 mod clock;
 mod deadlines;
+mod deliver;
 mod erase;
 mod expire;
 mod failure;
@@ -22,6 +23,7 @@ mod recover;
 mod refusals;
 mod release;
 pub mod resolve;
+mod resume;
 pub mod review;
 mod reviewer;
 mod signin;
@@ -33,6 +35,7 @@ pub use crate::domain::hold::HoldSettings;
 pub use crate::store::{Hint, Page, Query};
 pub use admit::{Admission, Ask};
 pub use clock::{Clock, SystemClock};
+pub use deliver::Grace;
 pub use failure::Failure;
 pub use forward::Pass;
 pub use hold::{Delivery, Seat, TimeIsUp};
@@ -104,6 +107,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     settings: Settings,
     waiters: waiters::Waiters,
+    deliveries: deliver::Deliveries,
     behind: behind::Behind,
     lives: Lives,
     /// When this process found that the last one had not stopped cleanly.
@@ -146,6 +150,7 @@ impl Gate {
                 clock,
                 settings,
                 waiters: waiters::Waiters::default(),
+                deliveries: deliver::Deliveries::default(),
                 behind,
                 lives: Lives { draining, broken, tasks, sends },
                 unclean_start: OnceLock::new(),
@@ -191,8 +196,15 @@ impl Gate {
         &self.inner.settings
     }
 
-    /// Stops taking new work, lets sends finish until `limit`, writes what waits behind.
+    /// Ends the gate: [`Gate::drain`] and then [`Gate::close_books`].
     pub async fn close(&self, limit: Duration) {
+        self.drain(limit).await;
+        self.close_books().await;
+    }
+
+    /// Stops taking new work, lets sends finish until `limit`, writes what waits behind. The edges then hand over
+    /// what they still hold; that is written too, so the books are closed after them.
+    pub async fn drain(&self, limit: Duration) {
         self.inner.lives.draining.cancel();
         if !self.inner.lives.sends.finish(limit).await {
             tracing::warn!(limit_ms = limit.as_millis(), "sends were still under way at the shutdown deadline; they become unconfirmed at the next start");
@@ -201,8 +213,6 @@ impl Gate {
         self.inner.lives.tasks.close();
         self.inner.behind.close();
         self.inner.lives.tasks.wait().await;
-        // A failure is in the log; the next start then says "unclean", which is the safe side.
-        let _ = self.close_books().await;
     }
 
     /// The audit chain's last number and hash.
@@ -248,13 +258,18 @@ impl Gate {
     where
         F: FnMut(&Call) -> Option<(Call, Fact)> + Send,
     {
+        let mut unacknowledged: Option<Call> = None;
         for _ in 0..REWRITES {
             let Some(call) = self.inner.store.call(id).await.map_err(|e| self.failed(&e))? else { return Ok(None) };
+            if unacknowledged.as_ref() == Some(&call) {
+                return Ok(unacknowledged);
+            }
             let Some((written, fact)) = next(&call) else { return Ok(None) };
             match self.inner.store.commit(crate::store::Change::of_call(self.inner.clock.now(), written.clone(), fact)).await {
                 Ok(_) => return Ok(Some(written)),
-                // After a lost acknowledgement the next read tells whether it was written.
-                Err(CommitError::Conflict | CommitError::Lost) => {}
+                Err(CommitError::Conflict) => {}
+                // The next read tells whether it was written.
+                Err(CommitError::Lost) => unacknowledged = Some(written),
                 Err(error @ (CommitError::Full { .. } | CommitError::Store(_))) => return Err(self.failed(&error)),
             }
         }
@@ -262,6 +277,8 @@ impl Gate {
     }
 }
 
+/// How long sends under way may take to finish once the process is told to stop.
+pub const DRAIN: Duration = Duration::from_secs(25);
 /// How often a change is decided again because the record moved meanwhile.
 const REWRITES: usize = 16;
 

@@ -197,6 +197,102 @@ fn quoted(reason: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::call::Terms;
+    use crate::domain::message::Message;
+
+    fn call(state: State) -> Call {
+        let digest = Digest::of_bytes(b"x");
+        Call {
+            id: CallId("c_1".into()),
+            revision: 1,
+            version: 1,
+            state,
+            server: "demo".into(),
+            tool: "send_dm".into(),
+            agent: "bot".into(),
+            arguments: "{}".into(),
+            digest: digest.clone(),
+            asked_digest: digest,
+            rule: "dms".into(),
+            reason: None,
+            reviewers: Vec::new(),
+            approvals: 1,
+            message: Some(Message { to: "@bob".into(), text: "hi".into(), to_pointer: "/to".into(), text_pointer: "/text".into(), guessed: false }),
+            recipient: None,
+            last_sent: None,
+            revises: None,
+            meta_dropped: false,
+            trace: Vec::new(),
+            held_at: NOW,
+            terms: Terms { expires_in: Duration::ZERO, undo: Duration::ZERO, permit_for: Duration::ZERO },
+            instance: None,
+            cancelled: false,
+            delivered: false,
+            taken_back: false,
+            erased_at: None,
+            decisions: Vec::new(),
+            views: Vec::new(),
+        }
+    }
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+    const MESSAGE: Wording = Wording { message: true };
+
+    #[test]
+    fn every_state_has_the_contracts_sentence() {
+        let approved = State::Approved { at: NOW, release_at: NOW, send_by: NOW, tries: 0 };
+        let sending = State::Sending { at: NOW, approved_at: NOW, send_by: NOW, tries: 0 };
+        let waiting = [
+            (
+                State::Held { expires_at: NOW },
+                2,
+                "NOT SENT YET. A person must approve this (c_1). It is sent when they do, even if you do not ask again. Do not reword it or send it another way. To wait, call again with exactly the same arguments.",
+            ),
+            (State::Held { expires_at: NOW }, 3, "STILL WAITING. Stop calling. Tell the user it awaits approval and go on with other work."),
+            (approved.clone(), 1, "APPROVED, not sent yet; it goes out by itself at 1970-01-01T00:00:00Z. Do not send it again."),
+            (sending, 1, "APPROVED, not sent yet; it goes out by itself now. Do not send it again."),
+        ];
+        for (state, answers, text) in waiting {
+            assert_eq!(settled(&call(state.clone())), None);
+            assert_eq!(pending(&call(state), answers, None).text, text);
+        }
+        // After a cancel nothing is sent by itself, and nothing may sound as if it were.
+        for state in [State::Held { expires_at: NOW }, approved] {
+            let said = pending(&Call { cancelled: true, ..call(state) }, 1, None).text;
+            assert!(said.starts_with("NOT SENT YET. ") && !said.contains("by itself") && !said.contains("even if"), "{said}");
+        }
+        let why = || "Too sharp.".to_owned();
+        for (state, text) in [
+            (
+                State::Rejected { at: NOW, reason: why() },
+                "NOT SENT. A person refused: \u{201c}Too sharp\u{201d}. Do not resend it, also not reworded, unless the user asks.",
+            ),
+            (
+                State::ChangesRequested { at: NOW, reason: why() },
+                "NOT SENT. A person asked for changes. This is not a tool failure. Do not send it unchanged: \u{201c}Too sharp\u{201d}.",
+            ),
+            (State::Expired { at: NOW }, "NOT SENT. Nobody decided in time. Tell the user."),
+            (State::Withdrawn { at: NOW, why: why() }, "NOT SENT. It was taken back. Tell the user."),
+            (State::Lapsed { at: NOW }, "NOT SENT. It was approved but not asked for again in time. Tell the user."),
+            (State::Unconfirmed { at: NOW, why: why() }, "UNKNOWN whether it was sent. Do not send it again; a person is checking."),
+        ] {
+            assert_eq!(settled(&call(state.clone())).map(|notice| notice.text).as_deref(), Some(text));
+            assert_eq!(settled(&call(state.clone())).map(|notice| notice.meta["state"].clone()), Some(json!(state.word())));
+            // What is no message is not "sent".
+            let other = settled(&Call { message: None, ..call(state) }).map(|notice| notice.text).unwrap_or_default();
+            assert!(!other.to_lowercase().contains("sen"), "{other}");
+        }
+        let denied = denied(MESSAGE, "dms", Some("Too sharp."), &Digest::of_bytes(b"x"));
+        assert_eq!(denied.text, "NOT SENT. Rule dms refuses this: \u{201c}Too sharp\u{201d}. Do not try another tool or wording.");
+    }
+
+    #[test]
+    fn a_reason_is_cut_at_five_hundred_characters_and_an_erased_one_is_left_out() {
+        let long = settled(&call(State::Rejected { at: NOW, reason: "\u{e9}".repeat(600) })).map(|notice| notice.text).unwrap_or_default();
+        assert_eq!(long.matches('\u{e9}').count(), MAX_REASON);
+        let erased = settled(&call(State::Rejected { at: NOW, reason: String::new() })).map(|notice| notice.text);
+        assert_eq!(erased.as_deref(), Some("NOT SENT. A person refused. Do not resend it, also not reworded, unless the user asks."));
+    }
 
     #[test]
     fn a_reached_limit_has_the_contracts_sentence_and_says_which_one_in_the_meta() {

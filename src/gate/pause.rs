@@ -8,6 +8,7 @@ use crate::domain::audit::Fact;
 use crate::domain::call::State;
 use crate::domain::pause::{Pause, Stopped};
 use crate::store::{Change, CommitError, Kind, PAUSE, Query, Row, Seen};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// The name that stands where a rule's name stands when the pause refuses a call.
@@ -48,7 +49,7 @@ impl Gate {
         let stopped = Stopped { at: self.inner.clock.now(), by: actor.to_owned(), reason: reason.to_owned() };
         self.turn(actor, "paused", "the gateway is paused already", |pause| pause.stopped.is_none().then(|| Some(stopped.clone()))).await?;
         tracing::warn!("the gateway is paused: nothing is sent until it is resumed");
-        Ok(self.take_back_approved(actor).await?)
+        Ok(self.take_back_approved(stopped.at, actor).await?)
     }
 
     /// Resumes. What was approved during the pause goes out now.
@@ -70,20 +71,30 @@ impl Gate {
         for _ in 0..super::REWRITES {
             let pause = self.pause_record().await?;
             let Some(stopped) = next(&pause) else { return Err(PauseError::Already(already)) };
-            let row = Row::Pause(Pause { revision: pause.revision + 1, stopped });
+            let turned = Pause { revision: pause.revision + 1, stopped };
+            let row = Row::Pause(turned.clone());
             // The reason is somebody's text and stays out of the chain.
             let fact = Fact { kind, call: None, actor: actor.to_owned(), data: Value::Object(serde_json::Map::new()) };
             match self.inner.store.commit(Change::of_row(self.inner.clock.now(), row, fact)).await {
                 Ok(_) => return Ok(()),
                 Err(CommitError::Conflict) => {}
+                Err(CommitError::Lost) if self.pause_record().await? == turned => return Ok(()),
                 Err(error @ (CommitError::Full { .. } | CommitError::Store(_) | CommitError::Lost)) => return Err(self.failed(&error).into()),
             }
         }
         Err(self.failed(&CommitError::Conflict).into())
     }
 
-    /// Whatever is approved and has not left is held again.
-    async fn take_back_approved(&self, actor: &str) -> Result<usize, Failure> {
+    /// After a start: what a pause that was cut short by a crash left approved.
+    pub(super) async fn finish_pause(&self) -> Result<(), Failure> {
+        match self.pause_record().await?.stopped {
+            Some(stopped) => self.take_back_approved(stopped.at, "paraph").await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Whatever was approved until then and has not left is held again. What is approved during the pause stays so.
+    async fn take_back_approved(&self, until: Timestamp, actor: &str) -> Result<usize, Failure> {
         let mut taken_back = 0;
         let mut query = Query { states: vec!["approved".to_owned()], limit: 100, ..Query::default() };
         loop {
@@ -91,7 +102,7 @@ impl Gate {
             for call in &page.calls {
                 let written = self
                     .rewrite(&call.id, |call| {
-                        if !matches!(call.state, State::Approved { .. }) {
+                        if !matches!(call.state, State::Approved { at, .. } if at <= until) {
                             return None;
                         }
                         let next = call.undone(self.inner.clock.now()).ok()?;

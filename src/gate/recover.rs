@@ -51,6 +51,7 @@ impl Gate {
     /// For a gateway that is about to serve, with its config: undo windows run again in full, because nobody could
     /// use them while it was down, and calls of servers that are not there any more are taken back.
     pub async fn resume_work(&self) -> Result<(), Failure> {
+        self.finish_pause().await?;
         let mut query = Query { states: vec!["held".into(), "approved".into()], limit: TOGETHER, ..Query::default() };
         loop {
             let page = self.inner.store.calls(&query).await.map_err(|e| self.failed(&e))?;
@@ -75,13 +76,17 @@ impl Gate {
         }
     }
 
-    /// Writes down that everything is written; the next start can tell it from a crash.
-    pub(super) async fn close_books(&self) -> Result<(), Failure> {
-        let head = self.audit_head().await?;
-        if head.seq == 0 || self.is_closed(head.seq).await? {
-            return Ok(());
-        }
-        self.record(Fact { kind: CLOSED, call: None, actor: "paraph".into(), data: json!({}) }).await
+    /// Writes down that everything is written; the next start can tell it from a crash. A failure is in the log:
+    /// the next start then says "unclean", which is the safe side.
+    pub async fn close_books(&self) {
+        let closed = async {
+            let head = self.audit_head().await?;
+            if head.seq == 0 || self.is_closed(head.seq).await? {
+                return Ok::<(), Failure>(());
+            }
+            self.record(Fact { kind: CLOSED, call: None, actor: "paraph".into(), data: json!({}) }).await
+        };
+        let _ = closed.await;
     }
 
     async fn is_closed(&self, seq: u64) -> Result<bool, Failure> {

@@ -65,6 +65,10 @@ pub trait Upstream: Send + Sync + 'static {
     /// Every server's state and last seen tools, in the order of the config.
     async fn servers(&self) -> Vec<ServerStatus>;
 
+    /// The name of the instance that runs for this agent now, another one after every start of a child or session;
+    /// `None` while none runs. Servers keep state such as an active account, and a start forgets it.
+    async fn instance(&self, server: &str, agent: &str) -> Option<String>;
+
     /// The agent was revoked: nothing may run in its name any more.
     async fn close_agent(&self, agent: &str);
 }

@@ -1,44 +1,97 @@
 //! Who waits for which call right now. Memory holds hints, the store holds the truth: a seat only says "look
 //! again". A seat leaves by being dropped, so cancellation, panics and timeouts need no care, and a call that
-//! nobody waits for and nobody counts leaves nothing behind. Used by `hold`, `cancel` and `release`.
+//! nobody waits for and nobody counts leaves nothing behind. Whoever shows presence hears when a call's first
+//! request sits down and when its last one leaves. Used by `hold`, `resume`, `cancel` and `release`.
 
+use super::Gate;
 use crate::domain::call::CallId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
+/// Changes of presence that wait for a slow reader before it misses some.
+const CHANGES: usize = 1024;
+
 /// The map of seats; clones share it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Waiters {
     slots: Arc<Mutex<HashMap<CallId, Slot>>>,
+    changes: broadcast::Sender<CallId>,
+}
+
+impl Default for Waiters {
+    fn default() -> Waiters {
+        Waiters { slots: Arc::default(), changes: broadcast::Sender::new(CHANGES) }
+    }
 }
 
 #[derive(Default)]
 struct Slot {
     bell: watch::Sender<u64>,
     seats: usize,
+    /// Requests that were taken back and still listen for the end: they count for nobody.
+    listeners: usize,
     /// Pending answers given so far; forgotten with the slot when the call settles.
     answers: u32,
     /// Tells the upstream that the agent took its request back.
     sending: Option<CancellationToken>,
 }
 
+impl Slot {
+    fn is_empty(&self) -> bool {
+        self.seats == 0 && self.listeners == 0 && self.answers == 0 && self.sending.is_none()
+    }
+}
+
+/// What a place counts as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Waits,
+    Listens,
+    Left,
+}
+
 /// One waiting request's place.
 pub struct Place {
-    seated: bool,
+    role: Role,
     id: CallId,
     bell: watch::Receiver<u64>,
     waiters: Waiters,
 }
 
+impl Gate {
+    /// The calls whose agent came or left just now. The place says "look again"; a receiver that lags must look at
+    /// every call it shows.
+    pub fn watch_presence(&self) -> broadcast::Receiver<CallId> {
+        self.inner.waiters.changes.subscribe()
+    }
+}
+
 impl Waiters {
+    /// Hears the bell without counting as somebody who waits.
+    pub fn listen_in(&self, id: &CallId) -> Place {
+        let mut slots = self.lock();
+        let slot = slots.entry(id.clone()).or_default();
+        slot.listeners += 1;
+        Place { role: Role::Listens, id: id.clone(), bell: slot.bell.subscribe(), waiters: self.clone() }
+    }
+
     /// Sits down; from now on a change of the call rings.
     pub fn sit(&self, id: &CallId) -> Place {
         let mut slots = self.lock();
         let slot = slots.entry(id.clone()).or_default();
         slot.seats += 1;
-        Place { seated: true, id: id.clone(), bell: slot.bell.subscribe(), waiters: self.clone() }
+        let place = Place { role: Role::Waits, id: id.clone(), bell: slot.bell.subscribe(), waiters: self.clone() };
+        if slot.seats == 1 {
+            self.tell(id);
+        }
+        place
+    }
+
+    /// Under the lock, so that changes are told in the order they had; nobody listening is fine.
+    fn tell(&self, id: &CallId) {
+        let _ = self.changes.send(id.clone());
     }
 
     /// Rings for one call.
@@ -91,21 +144,34 @@ impl Waiters {
         if let Some(slot) = slots.get_mut(id) {
             slot.answers = 0;
             slot.sending = None;
-            if slot.seats == 0 {
+            if slot.is_empty() {
                 slots.remove(id);
             }
         }
     }
 
-    fn leave(&self, id: &CallId) -> usize {
+    /// Moves a place to another role; the number of requests that wait after it.
+    fn change(&self, id: &CallId, from: Role, to: Role) -> usize {
         let mut slots = self.lock();
         let Some(slot) = slots.get_mut(id) else { return 0 };
-        slot.seats -= 1;
-        let left = slot.seats;
-        if left == 0 && slot.answers == 0 && slot.sending.is_none() {
+        match from {
+            Role::Waits => slot.seats -= 1,
+            Role::Listens => slot.listeners -= 1,
+            Role::Left => {}
+        }
+        match to {
+            Role::Waits => slot.seats += 1,
+            Role::Listens => slot.listeners += 1,
+            Role::Left => {}
+        }
+        let seats = slot.seats;
+        if slot.is_empty() {
             slots.remove(id);
         }
-        left
+        if from == Role::Waits && seats == 0 {
+            self.tell(id);
+        }
+        seats
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<CallId, Slot>> {
@@ -130,17 +196,31 @@ impl Place {
 }
 
 impl Place {
-    /// Leaves, and says how many still sit: of two who leave at once exactly one is the last.
+    /// Whether it counts as somebody who waits.
+    pub fn waits(&self) -> bool {
+        self.role == Role::Waits
+    }
+
+    /// Goes on listening without counting as somebody who waits.
+    pub fn only_listen(&mut self) {
+        self.turn(Role::Listens);
+    }
+
+    /// Leaves, and says how many still wait: of two who leave at once exactly one is the last.
     pub fn stand_up(mut self) -> usize {
-        self.seated = false;
-        self.waiters.leave(&self.id)
+        self.turn(Role::Left)
+    }
+
+    fn turn(&mut self, role: Role) -> usize {
+        let was = std::mem::replace(&mut self.role, role);
+        self.waiters.change(&self.id, was, role)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if self.seated {
-            self.waiters.leave(&self.id);
+        if self.role != Role::Left {
+            self.turn(Role::Left);
         }
     }
 }
@@ -171,6 +251,41 @@ mod tests {
         drop(waiters.sit(&id));
         assert_eq!(waiters.count_answer(&id), 2);
         waiters.forget(&id);
+        assert!(waiters.lock().is_empty());
+    }
+
+    #[test]
+    fn presence_is_told_when_the_first_comes_and_the_last_leaves_and_a_listener_is_nobody() {
+        let waiters = Waiters::default();
+        let mut changes = waiters.changes.subscribe();
+        let mut told = || std::iter::from_fn(|| changes.try_recv().ok()).count();
+        let id = CallId("c_1".into());
+        let (first, second) = (waiters.sit(&id), waiters.sit(&id));
+        assert_eq!(told(), 1);
+        assert_eq!(first.stand_up(), 1);
+        assert_eq!(told(), 0);
+        drop(second);
+        assert_eq!(told(), 1);
+        let mut third = waiters.sit(&id);
+        third.only_listen();
+        assert_eq!((told(), waiters.is_waiting(&id)), (2, false));
+        let waits = waiters.sit(&id);
+        assert_eq!((third.stand_up(), told()), (1, 1));
+        drop(waits);
+        assert_eq!(told(), 1);
+        assert!(waiters.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_only_listens_hears_the_bell_until_it_leaves() {
+        let waiters = Waiters::default();
+        let id = CallId("c_1".into());
+        let mut place = waiters.listen_in(&id);
+        place.listen();
+        waiters.forget(&id);
+        waiters.wake(&id);
+        place.rung().await;
+        drop(place);
         assert!(waiters.lock().is_empty());
     }
 }

@@ -3,7 +3,7 @@
 //! Called by `http`.
 
 use super::error::{Refusal, json};
-use super::held::{self, Waiting};
+use super::held::{self, Progress, Waiting};
 use super::http::Caller;
 use super::message::{Id, look_alike, string};
 use super::session::Entry;
@@ -80,7 +80,7 @@ pub(super) fn read(agent: &Agent, server: &str, params: Option<&RawValue>, mut v
 pub(super) async fn answer(caller: &Caller, id: Id, entry: Entry, asked: Asked) -> Response {
     let Asked { ask, progress_token } = asked;
     let gate = &caller.state.gate;
-    let (tool, keep_open) = (ask.tool.clone(), ask.agent.keep_open.unwrap_or(gate.settings().hold.keep_open));
+    let tool = ask.tool.clone();
     // A task of its own: a client that leaves meanwhile may still cancel what is being held for it.
     let (tell, told) = oneshot::channel();
     let judging = gate.clone();
@@ -102,7 +102,9 @@ pub(super) async fn answer(caller: &Caller, id: Id, entry: Entry, asked: Asked) 
                 .await
         }
         Ok(Admission::Waiting(seat)) => {
-            held::answer(Waiting { seat, entry, id, tool, progress_token, keep_open, draining: gate.draining() }, &caller.state.tasks)
+            entry.waits_for(seat.call());
+            let progress = progress_token.map(|token| Progress { token, message: format!("Waiting for a person to approve {tool} ({})", seat.call()) });
+            held::answer(caller, Waiting { seat, entry, id, progress })
         }
     }
 }

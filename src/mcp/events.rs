@@ -1,6 +1,6 @@
 //! One SSE answer: a bounded writer on our side, a body on the connection's. The body tells the writer when
 //! the connection came back for more after the last event, which is when an answer counts as taken.
-//! Used by `held`, `relay` and `listen`.
+//! Used by `held`, `relay`, `resume` and `listen`.
 
 use ::http::{HeaderValue, header};
 use axum::body::{Body, Bytes};
@@ -11,6 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How often a silent stream says that it lives; proxies and clients give up after 60 s or more.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// What a client is asked to wait before it resumes a stream.
+const RETRY_MS: u32 = 3_000;
 /// Events that a slow connection may lag behind.
 const LAG: usize = 16;
 
@@ -37,23 +39,37 @@ pub(super) fn open() -> (Writer, Response) {
         };
         Some((Ok::<_, Infallible>(bytes), (waiting, taken)))
     });
-    let mut response = Response::new(Body::from_stream(body));
+    (Writer { events }, response(Body::from_stream(body)))
+}
+
+/// A stream that ends at once.
+pub(super) fn nothing() -> Response {
+    response(Body::empty())
+}
+
+fn response(body: Body) -> Response {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    (Writer { events }, response)
+    response
 }
 
 impl Writer {
+    /// The stream's first event: from here it can be resumed. It goes into an empty queue.
+    pub(super) fn begin(&self, id: &str) {
+        let _ = self.events.try_send(Event::More(Bytes::from(format!("id: {id}\nretry: {RETRY_MS}\ndata:\n\n"))));
+    }
+
     /// Waits while the connection is slow; false when it is gone.
     pub(super) async fn message(&self, json: &str) -> bool {
-        self.events.send(Event::More(event(json))).await.is_ok()
+        self.events.send(Event::More(event(None, json))).await.is_ok()
     }
 
     /// Left out when the connection is slow: a later one tells the same.
     pub(super) fn maybe(&self, json: &str) {
-        let _ = self.events.try_send(Event::More(event(json)));
+        let _ = self.events.try_send(Event::More(event(None, json)));
     }
 
     /// A comment, so that nobody takes the silence for death.
@@ -62,9 +78,9 @@ impl Writer {
     }
 
     /// The answer; true when the connection took it and came back.
-    pub(super) async fn last(&self, json: &str) -> bool {
+    pub(super) async fn last(&self, id: Option<&str>, json: &str) -> bool {
         let (sender, taken) = oneshot::channel();
-        self.events.send(Event::Last(event(json), sender)).await.is_ok() && taken.await.is_ok()
+        self.events.send(Event::Last(event(id, json), sender)).await.is_ok() && taken.await.is_ok()
     }
 
     /// Until the connection is gone.
@@ -74,8 +90,13 @@ impl Writer {
 }
 
 /// A server's JSON may be printed over several lines; between tokens a line end is a line end.
-fn event(json: &str) -> Bytes {
+fn event(id: Option<&str>, json: &str) -> Bytes {
     let mut text = String::with_capacity(json.len() + 32);
+    if let Some(id) = id {
+        text.push_str("id: ");
+        text.push_str(id);
+        text.push('\n');
+    }
     text.push_str("event: message\n");
     for line in json.split(['\n', '\r']).filter(|line| !line.is_empty()) {
         text.push_str("data: ");
@@ -94,7 +115,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_counts_as_taken_when_the_connection_comes_back_for_more() {
         let (writer, response) = open();
-        let last = tokio::spawn(async move { writer.last("{}").await });
+        let last = tokio::spawn(async move { writer.last(None, "{}").await });
         let mut body = response.into_body().into_data_stream();
         assert_eq!(body.next().await.unwrap().unwrap(), "event: message\ndata: {}\n\n");
         assert!(!last.is_finished());
@@ -105,7 +126,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_the_connection_dropped_was_not_taken() {
         let (writer, response) = open();
-        let last = tokio::spawn(async move { writer.last("{}").await });
+        let last = tokio::spawn(async move { writer.last(None, "{}").await });
         let mut body = response.into_body().into_data_stream();
         assert!(body.next().await.is_some());
         drop(body);
@@ -125,7 +146,8 @@ mod tests {
     }
 
     #[test]
-    fn json_of_several_lines_is_one_event() {
-        assert_eq!(event("{\r\n \"a\": 1\n}"), "event: message\ndata: {\ndata:  \"a\": 1\ndata: }\n\n");
+    fn json_of_several_lines_is_one_event_with_its_id_before_it() {
+        assert_eq!(event(Some("c_1.1.Nw"), "{}"), "id: c_1.1.Nw\nevent: message\ndata: {}\n\n");
+        assert_eq!(event(None, "{\r\n \"a\": 1\n}"), "event: message\ndata: {\ndata:  \"a\": 1\ndata: }\n\n");
     }
 }

@@ -1,100 +1,147 @@
 //! A request that waits for a person: the stream is open at once and kept alive until there is an answer, the
 //! agent leaves or takes the request back, or it is time for the pending answer. A task of its own drives it,
 //! so that a cancel counts even when the client closes the connection in the same moment.
-//! Called by `call`; what the ends mean is decided by `gate`.
+//! Called by `call` and `resume`; what the ends mean is decided by `gate`.
 
 use super::events::{self, KEEP_ALIVE, Writer};
+use super::http::Caller;
 use super::message::Id;
-use super::result;
 use super::session::Entry;
 use super::upstream::wire::quoted;
+use super::{result, resume};
 use crate::gate::{Delivery, Failure, Seat, TimeIsUp};
 use axum::response::Response;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// One waiting request.
 pub(super) struct Waiting {
     pub seat: Seat,
     pub entry: Entry,
     pub id: Id,
-    pub tool: String,
+    /// What it asked to hear meanwhile. A resumed request hears nothing: what it had asked for went with its connection.
+    pub progress: Option<Progress>,
+}
+
+/// Progress notifications.
+pub(super) struct Progress {
     /// JSON text.
-    pub progress_token: Option<String>,
-    pub keep_open: Duration,
-    pub draining: CancellationToken,
+    pub token: String,
+    pub message: String,
+}
+
+/// What its connection and its agent allow.
+struct Terms {
+    keep_open: Duration,
+    /// Fires when the client closes the connection; `None` when that would mean nothing.
+    closed: Option<CancellationToken>,
+    draining: CancellationToken,
+    /// Of the answer, where the revision has such ids.
+    last_id: Option<String>,
 }
 
 enum End {
     Settled(Result<Delivery, Failure>),
     TimeIsUp,
     Cancelled,
+    /// It goes on under another connection.
+    Superseded,
     Gone,
 }
 
 /// Opens the stream.
-pub(super) fn answer(waiting: Waiting, tasks: &TaskTracker) -> Response {
+pub(super) fn answer(caller: &Caller, waiting: Waiting) -> Response {
+    let gate = &caller.state.gate;
     let (writer, response) = events::open();
-    tasks.spawn(drive(waiting, writer));
+    let resumes = waiting.entry.session().revision.resumes();
+    if resumes {
+        writer.begin(&resume::first(waiting.seat.call(), &waiting.id));
+    }
+    let terms = Terms {
+        keep_open: caller.agent.keep_open.unwrap_or(gate.settings().hold.keep_open),
+        closed: caller.closed.clone(),
+        draining: gate.draining(),
+        last_id: resumes.then(|| resume::last(waiting.seat.call(), &waiting.id)),
+    };
+    caller.state.tasks.spawn(drive(waiting, terms, writer));
     response
 }
 
-async fn drive(mut waiting: Waiting, writer: Writer) {
-    let end = wait(&mut waiting, &writer).await;
-    let Waiting { seat, entry, id, .. } = waiting;
+async fn drive(mut waiting: Waiting, terms: Terms, writer: Writer) {
+    let end = wait(&mut waiting, &terms, &writer).await;
+    let Waiting { mut seat, entry, id, .. } = waiting;
+    let last_id = terms.last_id.as_deref();
     // A fault has its line in the log already; the agent's next identical call finds the call as it is.
     let _ = match end {
-        End::Settled(Ok(delivery)) => hand_over(&seat, &id, &delivery, writer).await,
+        End::Settled(Ok(delivery)) => hand_over(seat, entry, &id, &delivery, writer, terms).await,
         End::Settled(Err(failure)) => {
-            writer.last(&result::failed(&id, failure)).await;
+            writer.last(last_id, &result::failed(&id, failure)).await;
             Ok(())
         }
         End::TimeIsUp => match seat.time_is_up().await {
-            Ok(TimeIsUp::Settled(delivery)) => hand_over(&seat, &id, &delivery, writer).await,
+            Ok(TimeIsUp::Settled(delivery)) => hand_over(seat, entry, &id, &delivery, writer, terms).await,
             Ok(TimeIsUp::Pending(notice)) => {
-                writer.last(&result::notice(&id, &notice)).await;
+                writer.last(last_id, &result::notice(&id, &notice)).await;
                 Ok(())
             }
             Err(failure) => {
-                writer.last(&result::failed(&id, failure)).await;
+                writer.last(last_id, &result::failed(&id, failure)).await;
                 Ok(())
             }
         },
         End::Cancelled => seat.cancel().await,
+        End::Superseded => Ok(()),
         End::Gone => {
-            entry.leave(seat.call());
+            // A request that was taken back before cannot be taken back once more.
+            if seat.waits() {
+                entry.leave(seat.call());
+            }
             Ok(())
         }
     };
 }
 
-/// Gives the outcome away; it counts as delivered only when the connection took all of it.
-async fn hand_over(seat: &Seat, id: &Id, delivery: &Delivery, writer: Writer) -> Result<(), Failure> {
-    if writer.last(&result::delivery(id, delivery)).await { seat.delivered().await } else { Ok(()) }
+/// Gives the outcome away. The stream ends only when it is on record that it was taken, and what sat here for the
+/// request is gone before its connection is watched on.
+async fn hand_over(seat: Seat, entry: Entry, id: &Id, delivery: &Delivery, writer: Writer, terms: Terms) -> Result<(), Failure> {
+    let text = result::delivery(id, delivery);
+    let taken = tokio::select! {
+        biased;
+        () = entry.superseded.cancelled() => false,
+        taken = writer.last(terms.last_id.as_deref(), &text) => taken,
+    };
+    if !taken {
+        return Ok(());
+    }
+    drop(entry);
+    let Some(closed) = terms.closed else { return seat.delivered().await };
+    let grace = seat.delivered_over(closed).await?;
+    drop((seat, writer));
+    grace.watch().await
 }
 
-async fn wait(waiting: &mut Waiting, writer: &Writer) -> End {
-    let Waiting { seat, entry, tool, progress_token, keep_open, draining, .. } = waiting;
-    let message = quoted(&format!("Waiting for a person to approve {tool} ({})", seat.call()));
-    let mut progress = 0u64;
+async fn wait(waiting: &mut Waiting, terms: &Terms, writer: &Writer) -> End {
+    let Waiting { seat, entry, progress, .. } = waiting;
+    let mut heard = 0u64;
     let mut tick = tokio::time::interval(KEEP_ALIVE);
-    let mut late = std::pin::pin!(tokio::time::sleep(*keep_open));
+    let mut late = std::pin::pin!(tokio::time::sleep(terms.keep_open));
     let mut settled = std::pin::pin!(seat.settled());
     loop {
         tokio::select! {
             biased;
             () = entry.cancel.cancelled() => return End::Cancelled,
+            () = entry.superseded.cancelled() => return End::Superseded,
             delivery = &mut settled => return End::Settled(delivery),
             () = writer.gone() => return End::Gone,
             () = entry.session().ended.cancelled() => return End::Gone,
-            () = draining.cancelled() => return End::TimeIsUp,
+            () = terms.draining.cancelled() => return End::TimeIsUp,
             () = &mut late => return End::TimeIsUp,
-            _ = tick.tick() => match progress_token {
-                Some(token) => {
-                    progress += 1;
+            _ = tick.tick() => match progress {
+                Some(Progress { token, message }) => {
+                    heard += 1;
+                    let message = quoted(message);
                     writer.maybe(&format!(
-                        "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{{\"progressToken\":{token},\"progress\":{progress},\"message\":{message}}}}}"
+                        "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{{\"progressToken\":{token},\"progress\":{heard},\"message\":{message}}}}}"
                     ));
                 }
                 None => writer.keep_alive(),

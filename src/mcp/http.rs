@@ -6,9 +6,10 @@ use super::error::{Refusal, json};
 use super::message::{self, Id, Message};
 use super::revisions::Revision;
 use super::session::{Cancelled, Session, Sessions};
+use super::session_id::SessionKey;
 use super::upstream::wire::Members;
 use super::upstream::{Reply, Upstreams};
-use super::{call, door, hello, list, listen, relay, result};
+use super::{call, connection, door, hello, list, listen, relay, result};
 use crate::domain::door::Door;
 use crate::domain::people::Agent;
 use crate::gate::Gate;
@@ -25,6 +26,7 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 const SESSION: &str = "mcp-session-id";
@@ -50,6 +52,8 @@ pub struct McpSettings {
     pub arguments: usize,
     /// Sessions of one agent.
     pub sessions_per_agent: usize,
+    /// What session ids are signed with.
+    pub session_key: SessionKey,
     /// Who may come in.
     pub door: Door,
 }
@@ -70,17 +74,19 @@ pub(super) struct Inner {
 /// One authenticated request.
 pub(super) struct Caller {
     pub state: Arc<Inner>,
-    agent: Agent,
-    server: String,
+    pub agent: Agent,
+    pub server: String,
     token: String,
-    headers: HeaderMap,
+    pub headers: HeaderMap,
+    /// Fires when the client closes the connection of this request.
+    pub closed: Option<CancellationToken>,
 }
 
 impl McpState {
     /// Joins the parts.
     pub fn new(gate: Gate, upstreams: Arc<Upstreams>, settings: McpSettings) -> McpState {
         let servers = settings.servers.iter().map(|(name, methods)| (name.clone(), globs(name, methods))).collect();
-        let sessions = Sessions::new(settings.sessions_per_agent);
+        let sessions = Sessions::new(settings.sessions_per_agent, settings.session_key.clone(), gate.clock().now());
         McpState(Arc::new(Inner { gate, tasks: TaskTracker::new(), upstreams, sessions, servers, settings }))
     }
 
@@ -132,7 +138,8 @@ async fn serve(state: Arc<Inner>, parts: Parts, body: Body) -> Result<Response, 
     if !agent.may_use(&server) {
         return Err(refuse(StatusCode::FORBIDDEN, "This agent has no grant for this server."));
     }
-    let caller = Caller { state, agent, server, token, headers: parts.headers };
+    let closed = connection::closed_by_client(&parts);
+    let caller = Caller { state, agent, server, token, headers: parts.headers, closed };
     match parts.method {
         Method::POST => caller.post(body).await,
         Method::GET => caller.get().await,
@@ -227,7 +234,8 @@ impl Caller {
         let Some(id) = self.headers.get(SESSION) else {
             return Err(refuse(StatusCode::BAD_REQUEST, "The header Mcp-Session-Id is missing; begin with initialize."));
         };
-        let found = id.to_str().ok().and_then(|id| self.state.sessions.find(id, &self.agent.name, &self.server));
+        let now = self.state.gate.clock().now();
+        let found = id.to_str().ok().and_then(|id| self.state.sessions.find(now, id, &self.agent.name, &self.server));
         let session = found.ok_or_else(|| refuse(StatusCode::NOT_FOUND, "There is no such session (any more); begin with initialize."))?;
         let known = |version: &HeaderValue| version.to_str().is_ok_and(|version| Revision::named(version).is_some());
         if !self.headers.get(VERSION).is_none_or(known) {
@@ -338,6 +346,9 @@ impl Caller {
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, -32600, "GET answers with text/event-stream only."));
         }
         let session = self.session()?;
+        if let Some(from) = self.resumes_from(&session) {
+            return self.resume(&session, from).await;
+        }
         let ear = session.listen().ok_or_else(|| Refusal::new(StatusCode::CONFLICT, -32600, "This session has its GET stream already."))?;
         let state = &self.state;
         let peer = state

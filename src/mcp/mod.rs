@@ -2,6 +2,7 @@
 //! It joins agents and servers to `gate` and decides nothing itself.
 
 mod call;
+pub mod connection;
 pub mod demo_server;
 mod door;
 mod error;
@@ -15,8 +16,11 @@ mod listen;
 mod message;
 mod relay;
 mod result;
+mod resume;
 mod revisions;
 mod session;
+mod session_id;
 pub mod upstream;
 
 pub use self::http::{McpSettings, McpState, routes};
+pub use self::session_id::SessionKey;

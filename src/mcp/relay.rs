@@ -71,7 +71,7 @@ async fn stream(
             }
             text = &mut end => {
                 if let Ok(text) = text {
-                    writer.last(&text).await;
+                    writer.last(None, &text).await;
                 }
                 return;
             }

@@ -76,11 +76,13 @@ pub enum Mood {
 pub struct CountingUpstream {
     pub sent: Mutex<HashMap<String, usize>>,
     pub mood: Mutex<Mood>,
+    /// Which instance runs.
+    pub instance: Mutex<Option<String>>,
 }
 
 impl Default for CountingUpstream {
     fn default() -> CountingUpstream {
-        CountingUpstream { sent: Mutex::default(), mood: Mutex::new(Mood::Answers) }
+        CountingUpstream { sent: Mutex::default(), mood: Mutex::new(Mood::Answers), instance: Mutex::new(Some("one".into())) }
     }
 }
 
@@ -111,6 +113,10 @@ impl Upstream for CountingUpstream {
 
     async fn servers(&self) -> Vec<ServerStatus> {
         Vec::new()
+    }
+
+    async fn instance(&self, _server: &str, _agent: &str) -> Option<String> {
+        self.instance.lock().unwrap().clone()
     }
 
     async fn close_agent(&self, _agent: &str) {}

@@ -1,6 +1,11 @@
 //! The life of a held call through the real gate, over both engines: what contract.md 4 and semantics.md 1 to 4
 //! promise, one sentence a test.
 
+mod pausing;
+mod recipients;
+mod sending;
+mod unconfirmed;
+
 use crate::fakes::{CountingUpstream, ManualClock, Mood, RESULT};
 use paraph::domain::audit::{Head, follow};
 use paraph::domain::call::{Call, CallId, State, Verdict};
@@ -528,7 +533,7 @@ async fn a_full_queue_is_a_clear_refusal_at_the_door_and_attaching_needs_no_room
 async fn an_answer_that_comes_when_time_is_up_is_not_told_as_pending() {
     let desk = Desk::new().await;
     let ann = desk.reviewer("ann@example.org", Role::Reviewer, &[]).await;
-    let seat = desk.seat("send_dm", DM).await;
+    let mut seat = desk.seat("send_dm", DM).await;
     let id = seat.call().clone();
     read_and_decide(&ann, &id, approve).await.unwrap();
     desk.until(&id, "answered").await;
@@ -540,7 +545,7 @@ async fn from_the_third_pending_answer_on_the_agent_is_told_to_stop() {
     let desk = Desk::new().await;
     let mut texts = Vec::new();
     for _ in 0..3 {
-        let seat = desk.seat("send_dm", DM).await;
+        let mut seat = desk.seat("send_dm", DM).await;
         let TimeIsUp::Pending(notice) = seat.time_is_up().await.unwrap() else { panic!("nobody decided") };
         texts.push(notice.text);
     }

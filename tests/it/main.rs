@@ -15,6 +15,7 @@ mod mcp;
 mod model;
 mod readme;
 mod sdks;
+mod shutdown;
 mod upstream_servers;
 mod upstreams;
 mod web;

@@ -130,3 +130,26 @@ async fn a_call_the_typescript_user_stops_is_sent_only_when_asked_again() {
     assert_eq!(text_of(&sent), "Sent to @bob.");
     assert_eq!(world.sent(), [("On second thoughts".to_owned(), 1)].into());
 }
+
+/// The SDK reconnects by itself with the last event id it saw; its user notices nothing.
+#[tokio::test]
+async fn a_call_that_the_typescript_sdk_waits_for_survives_a_kill_of_the_gateway() {
+    let world = World::with_demo_server("");
+    let (token, ann) = (world.agent("support-bot").await, world.reviewer(ANN).await);
+    let gateway = world.serve().await;
+    let mut agent = SdkAgent::connect(Sdk::TypeScript, &gateway.mcp("demo"), Some(&token)).await;
+    agent.begin_call("send_dm", dm("Still there?")).await;
+    let held = gateway.desk(&ann).held("Still there?").await;
+    let address = gateway.url.strip_prefix("http://").unwrap().to_owned();
+    gateway.kill().await;
+
+    let gateway = world.serve_at(&address).await;
+    let desk = gateway.desk(&ann);
+    let id = held["id"].as_str().unwrap();
+    crate::world::until("the SDK resumes the stream", || async { (desk.call(id).await["agent_waiting"] == true).then_some(()) }).await;
+    desk.approve(&desk.call(id).await).await;
+    let sent = agent.result().await;
+    assert_eq!(text_of(&sent), "Sent to @bob.");
+    assert_eq!(sent["content"].as_array().map(Vec::len), Some(1), "{sent}");
+    assert_eq!(world.sent(), [("Still there?".to_owned(), 1)].into());
+}

@@ -98,10 +98,16 @@ pub struct Call {
     pub held_at: Timestamp,
     /// The waiting times stamped on it when it was held.
     pub terms: Terms,
+    /// Which instance of the server ran for the agent when the call was held.
+    #[serde(default)]
+    pub instance: Option<String>,
     /// The agent took its request back; an approval then waits for it to ask again.
     pub cancelled: bool,
     /// The agent got the outcome.
     pub delivered: bool,
+    /// A delivery was taken back, because its connection was seen closed; the next one counts for good.
+    #[serde(default)]
+    pub taken_back: bool,
     /// When the texts were erased; the facts and the audit stay.
     #[serde(default)]
     pub erased_at: Option<Timestamp>,

@@ -30,6 +30,27 @@ impl Revision {
         }
     }
 
+    /// Whether a broken stream can be resumed: its events carry ids (MCP 2025-11-25, transports, "Resumability").
+    pub(super) fn resumes(self) -> bool {
+        match self {
+            Revision::V2025_06_18 => false,
+            Revision::V2025_11_25 => true,
+        }
+    }
+
+    /// One byte for it; never given to another revision.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Revision::V2025_06_18 => 1,
+            Revision::V2025_11_25 => 2,
+        }
+    }
+
+    /// The revision of this number.
+    pub(super) fn numbered(number: u8) -> Option<Revision> {
+        [Revision::V2025_06_18, Revision::V2025_11_25].into_iter().find(|revision| revision.number() == number)
+    }
+
     /// Whether a client's request of this method goes to the server.
     pub(super) fn requests(self, method: &str) -> bool {
         match self {

@@ -10,9 +10,11 @@ use super::tools::Seen;
 use super::{ClientHello, Peer, Reply, UpstreamError, wire};
 use crate::config::{Bounds, Server, Transport};
 use crate::gate::upstream::{ServerState, ServerStatus, ToolInfo};
+use crate::gate::{Clock as _, SystemClock};
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Semaphore, broadcast};
@@ -45,6 +47,9 @@ struct Inner {
     servers: BTreeMap<String, Entry>,
     message_bound: usize,
     guard_program: PathBuf,
+    /// Tells this process's instances from those of an earlier one.
+    run: u64,
+    begun: AtomicU64,
     slots: Mutex<HashMap<(String, String), Arc<Slot>>>,
     ended: CancellationToken,
 }
@@ -64,6 +69,8 @@ struct Slot {
 
 struct SlotState {
     peer: Option<Arc<Peer>>,
+    /// The name of the instance in `peer`.
+    name: String,
     client: Option<ClientHello>,
     failures: u32,
     started: Instant,
@@ -78,7 +85,7 @@ impl Slot {
         Slot {
             starting: Arc::new(Semaphore::new(1)),
             events: broadcast::channel(EVENTS).0,
-            state: Mutex::new(SlotState { peer: None, client: None, failures: 0, started: now, not_before: now, last: None, used: now }),
+            state: Mutex::new(SlotState { peer: None, name: String::new(), client: None, failures: 0, started: now, not_before: now, last: None, used: now }),
         }
     }
 
@@ -125,10 +132,15 @@ impl Upstreams {
     /// Call it within a tokio runtime.
     pub fn new(servers: BTreeMap<String, Server>, bounds: &Bounds, guard_program: PathBuf) -> Upstreams {
         let entry = |config| Entry { config, in_flight: Arc::new(Semaphore::new(bounds.in_flight_per_server)), seen: Arc::default() };
+        let mut bits = [0u8; 8];
+        SystemClock.random(&mut bits);
+        let run = u64::from_be_bytes(bits);
         let inner = Arc::new(Inner {
             servers: servers.into_iter().map(|(name, config)| (name, entry(config))).collect(),
             message_bound: bounds.result.saturating_add(ENVELOPE),
             guard_program,
+            run,
+            begun: AtomicU64::new(0),
             slots: Mutex::default(),
             ended: CancellationToken::new(),
         });
@@ -222,6 +234,13 @@ impl Upstreams {
         self.inner.servers.iter().map(status).collect()
     }
 
+    /// The name of the instance that runs for an agent now.
+    pub(super) fn instance(&self, server: &str, agent: &str) -> Option<String> {
+        let slots = self.inner.lock();
+        let state = slots.get(&(server.to_owned(), agent.to_owned()))?.lock();
+        state.peer.as_ref().filter(|peer| !peer.is_closed()).map(|_| state.name.clone())
+    }
+
     /// Closes every instance of a revoked agent.
     pub async fn close_agent(&self, agent: &str) {
         let gone: Vec<_> = {
@@ -289,6 +308,7 @@ impl Inner {
                 let peer = Arc::new(peer);
                 state.started = begun;
                 state.last = None;
+                state.name = format!("{:016x}-{}", self.run, self.begun.fetch_add(1, Ordering::Relaxed));
                 state.peer = Some(Arc::clone(&peer));
                 Ok(peer)
             }

@@ -16,6 +16,10 @@ impl Upstream for Upstreams {
         self.status()
     }
 
+    async fn instance(&self, server: &str, agent: &str) -> Option<String> {
+        Upstreams::instance(self, server, agent)
+    }
+
     async fn close_agent(&self, agent: &str) {
         Upstreams::close_agent(self, agent).await;
     }

@@ -4,9 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod bad_input;
+mod delivered;
 mod door;
 mod holds;
 mod passes;
+mod restart;
+mod resume;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -20,8 +23,9 @@ use paraph::domain::policy::Policy;
 use paraph::gate::people::NewAgent;
 use paraph::gate::review::Decide;
 use paraph::gate::{Gate, Query, Reviewer, SystemClock};
+use paraph::mcp::connection::{Connection, Listener};
 use paraph::mcp::upstream::Upstreams;
-use paraph::mcp::{McpSettings, McpState, routes};
+use paraph::mcp::{McpSettings, McpState, SessionKey, routes};
 use paraph::store::in_memory::InMemory;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -193,11 +197,12 @@ impl World {
             body: 64 * 1024,
             arguments: 32 * 1024,
             sessions_per_agent: 3,
+            session_key: SessionKey([7; 32]),
             door: Door::new(address.port(), "", &[]),
         };
         let state = McpState::new(gate.clone(), upstreams, settings);
-        let app = routes(state.clone());
-        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        let app = routes(state.clone()).into_make_service_with_connect_info::<Connection>();
+        tokio::spawn(async move { axum::serve(Listener::new(listener), app).await.unwrap() });
         let client = reqwest::Client::builder().build().unwrap();
         World { gate, behind, state, port: address.port(), token, client, session: Mutex::default() }
     }

@@ -181,6 +181,21 @@ async fn a_child_that_dies_during_a_call_leaves_it_unknown_and_is_started_again(
 }
 
 #[tokio::test]
+async fn every_start_of_a_server_is_another_instance_and_none_runs_before_the_first() {
+    let all = upstreams(python(SERVER), &Bounds::default());
+    assert_eq!(all.instance("it", "agent").await, None);
+    let first = peer(&all).await;
+    let named = all.instance("it", "agent").await;
+    assert!(named.is_some() && named == all.instance("it", "agent").await);
+    assert!(matches!(call(&first, "die", None).await, Err(RequestFailure::Unknown(_))));
+    assert_eq!(all.instance("it", "agent").await, None, "it ended");
+    peer(&all).await;
+    let again = all.instance("it", "agent").await;
+    assert!(again.is_some() && again != named);
+    all.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_call_without_an_answer_ends_as_unknown_when_its_time_is_over() {
     let mut config = python(SERVER);
     config.timeout = Duration::from_millis(300);

@@ -32,6 +32,10 @@ impl Upstream for Obliging {
         Sent::Result(RawValue::from_string(r#"{"content":[{"type":"text","text":"sent <b>now</b>"}]}"#.into()).unwrap())
     }
 
+    async fn instance(&self, _server: &str, _agent: &str) -> Option<String> {
+        None
+    }
+
     async fn close_agent(&self, _agent: &str) {}
 
     async fn servers(&self) -> Vec<ServerStatus> {

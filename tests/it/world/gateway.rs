@@ -76,10 +76,15 @@ impl World {
 
     /// Starts the gateway and waits until it says that it is ready.
     pub async fn serve(&self) -> Gateway {
+        self.serve_at("127.0.0.1:0").await
+    }
+
+    /// The same at this address.
+    pub async fn serve_at(&self, address: &str) -> Gateway {
         let log = self.path("gateway.log");
         let kept = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log");
         let mut child = Command::new(PARAPH)
-            .args(["serve", "--listen", "127.0.0.1:0", "--config"])
+            .args(["serve", "--listen", address, "--config"])
             .arg(self.path("config.toml"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -156,9 +161,14 @@ impl Gateway {
         self.child.wait().await.expect("the gateway's end");
     }
 
+    /// Asks it to end (SIGTERM).
+    pub fn signal(&self) {
+        kill_process(self.pid(), Signal::TERM).expect("a signal to the gateway");
+    }
+
     /// Asks it to end (SIGTERM) and waits; whether it ended well.
     pub async fn stop(mut self) -> bool {
-        kill_process(self.pid(), Signal::TERM).expect("a signal to the gateway");
+        self.signal();
         tokio::time::timeout(SOON, self.child.wait()).await.expect("the gateway ends when asked").expect("the gateway's end").success()
     }
 
