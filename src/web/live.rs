@@ -53,7 +53,7 @@ pub fn open(state: &WebState, credential: Credential) -> Option<Response> {
     // Everything is subscribed to before the first event tells the receiver to look, so nothing is missed.
     let sources = stream::select_all([
         source(state.gate.watch(), |hint: Hint| hint.call.map_or(News::Rows, News::Changed)),
-        // One line for each further source of news, such as who came and who left.
+        source(state.gate.watch_presence(), News::Presence),
     ]);
     let feed = Feed { state: state.clone(), credential, sources, switch: None, _permit: permit };
     let events = stream::unfold(feed, |mut feed| async move {
@@ -68,7 +68,6 @@ enum News {
     /// This call may have changed.
     Changed(CallId),
     /// The agent of this call came or left; the record is the same.
-    #[expect(dead_code, reason = "the gate does not tell yet who came and who left; its source is one line in `open`")]
     Presence(CallId),
     /// Something that is no call may have changed.
     Rows,

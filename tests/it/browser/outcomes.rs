@@ -95,6 +95,24 @@ async fn asking_for_changes_reaches_the_agent_and_the_next_version_comes_with_th
 }
 
 #[tokio::test]
+async fn an_open_page_says_when_the_agent_leaves_and_keeps_what_was_typed() {
+    let sitting = sitting_with(true, "", "reviewer").await;
+    let browser = &sitting.browser;
+    let (_, waiting) = sitting.held("Are you there?").await;
+    sitting.open("Are you there?").await;
+    browser.says("The agent is waiting for the answer.").await;
+    browser.find("textarea[name=reason]").await.send_keys("half a sen").await.unwrap();
+    browser.driver.execute("window.sameDocument = true", vec![]).await.unwrap();
+    waiting.abort();
+    browser.says("The agent has gone and may ask again. Approving sends it all the same").await;
+    // The focus and the place in the text stayed: the person goes on typing.
+    browser.driver.active_element().await.unwrap().send_keys("tence").await.unwrap();
+    assert_eq!(browser.find("textarea[name=reason]").await.prop("value").await.unwrap().as_deref(), Some("half a sentence"));
+    assert!(same_document(browser).await, "the page was loaded anew");
+    sitting.close().await;
+}
+
+#[tokio::test]
 async fn an_operator_pulls_the_brake_and_what_was_about_to_leave_is_held_again() {
     let sitting = sitting_with(true, "[hold]\nundo = \"10m\"", "operator").await;
     let (browser, url) = (&sitting.browser, sitting.gateway.url.clone());
