@@ -1,7 +1,7 @@
 //! The gate: the only writer of call states. Edges ask it, engines keep what it decides.
 //! One step of a call's life per file, in this order: `admit` → `hold` → `review` → `release` → `deliver`, with
-//! `expire`, `cancel`, `resume`, `pause`, `resolve`, `refusals`, `erase` and `recover` beside; `people` and `signin`
-//! say who somebody is. Made by `serve`, used by `mcp`, `web`, `notify` and `cli`.
+//! `expire`, `cancel`, `resume`, `pause`, `resolve`, `refusals`, `erase` and `recover` beside; `people`, `signin`
+//! and `switch` say who somebody is and what they may turn. Made by `serve`, used by `mcp`, `web`, `notify` and `cli`.
 
 mod admit;
 mod behind;

@@ -23,7 +23,7 @@ use serde::Deserialize;
 pub struct Notices {
     /// The gateway is paused.
     pub paused: Option<Paused>,
-    /// The reader may see calls of which nobody knows whether they left.
+    /// There are calls of which nobody knows whether they left, and the reader may say.
     pub unknown: bool,
     /// For operators: this process started after an unclean stop.
     pub unclean: Option<Moment>,
@@ -54,11 +54,13 @@ impl Notices {
     /// store does not answer.
     pub async fn of(state: &WebState, by: &SignedIn) -> Notices {
         let now = state.gate.clock().now();
-        let operator = by.reviewer.person().role == Role::Operator;
+        let role = by.reviewer.person().role;
+        let operator = role == Role::Operator;
         let unknown = gate::Query { states: vec!["unconfirmed".to_owned()], limit: 1, ..gate::Query::default() };
         Notices {
             paused: switch(state).await.stopped.map(|stopped| Paused::new(&stopped, now)),
-            unknown: by.reviewer.calls(unknown).await.is_ok_and(|page| !page.calls.is_empty()),
+            // An auditor cannot say what happened; the tab shows them that there is something.
+            unknown: role != Role::Auditor && by.reviewer.calls(unknown).await.is_ok_and(|page| !page.calls.is_empty()),
             unclean: state.gate.unclean_start().filter(|_| operator).map(|at| Moment::new(at, now)),
             operator,
         }
