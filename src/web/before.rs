@@ -20,6 +20,8 @@ pub struct Before {
     pub then: &'static str,
     /// When an approved call that could not leave lapses; `None` for a permit and a partial approval.
     pub latest: Option<Ahead>,
+    /// The same in a few words, for the bar that stays in sight on a phone.
+    pub gist: String,
     /// What rejecting does.
     pub reject: String,
     /// What asking for changes does.
@@ -71,6 +73,7 @@ impl Before {
             at,
             then,
             latest,
+            gist: gist(listed, around),
             reject: format!(
                 "Nothing is {}. {told}; the same again is refused for {} without asking anybody.",
                 if message { "sent" } else { "done" },
@@ -87,12 +90,30 @@ impl Before {
     }
 }
 
+fn gist(listed: &Listed, around: &Around) -> String {
+    let call = &listed.call;
+    let verb = if call.message.is_some() { "sends" } else { "does" };
+    let after = if call.terms.undo.is_zero() { "at once".to_owned() } else { format!("after {}", span(call.terms.undo.as_secs())) };
+    match listed.presence {
+        _ if missing(call) > 1 => format!("Approving counts as one of {}", call.approvals),
+        Presence::Cancelled => format!("Agent took it back: approving {verb} nothing yet"),
+        Presence::Waiting | Presence::Gone if around.paused => format!("Paused: approving {verb} nothing yet"),
+        Presence::Waiting => format!("Agent waits: approving {verb} it {after}"),
+        Presence::Gone => format!("Agent has gone: approving {verb} it {after}"),
+    }
+}
+
+/// Approvals that are not there yet.
+fn missing(call: &Call) -> usize {
+    (call.approvals.max(1) as usize).saturating_sub(call.approved_by().count())
+}
+
 type Approving = (String, Option<Ahead>, &'static str, Option<Ahead>);
 
 fn approving(listed: &Listed, around: &Around, now: Timestamp) -> Approving {
     let call = &listed.call;
     let verb = if call.message.is_some() { "sends" } else { "does" };
-    let missing = (call.approvals.max(1) as usize).saturating_sub(call.approved_by().count());
+    let missing = missing(call);
     if missing > 1 {
         let (done, others) = (if call.message.is_some() { "sent" } else { "done" }, missing - 1);
         let others = if others == 1 { "another person approves".to_owned() } else { format!("{others} other people approve") };

@@ -30,7 +30,7 @@ struct Switch {
     frame: Frame,
     banner: Option<Banner>,
     paused: bool,
-    /// Approved and not yet sent.
+    /// Approved and not yet sent: what a pause takes back, or without permits what a resumption lets out.
     approved: usize,
     /// There may be more than were counted.
     more: bool,
@@ -97,7 +97,7 @@ async fn switch(state: &WebState, by: &SignedIn, banner: Option<Banner>, taken: 
         banner,
         taken: taken.filter(|_| stopped.is_some()),
         paused: stopped.is_some(),
-        approved: approved.calls.len(),
+        approved: approved.calls.iter().filter(|call| stopped.is_none() || !call.is_permit()).count(),
         more: approved.next.is_some(),
         typed: typed.to_owned(),
         most: MAX_REASON,

@@ -89,6 +89,7 @@ async fn the_panel_says_before_the_click_what_approving_does_now() {
     cancelled.cancel().await.unwrap();
     let (_, page) = ann.get(&format!("/calls/{id}")).await;
     assert!(page.contains("does not send it. It becomes a permit for 1 h, until <time") && page.contains("leaves only if the agent asks again"));
+    assert!(page.contains("Agent took it back: approving sends nothing yet"));
     let pay = desk.ask("pay", &json!({"amount": 5})).await.call().clone();
     assert!(ann.get(&format!("/calls/{pay}")).await.1.contains("counts as one of 2 approvals. Nothing is done before another person approves, too."));
 }
