@@ -5,6 +5,13 @@
 const news = document.getElementById("news");
 const pill = document.getElementById("pill");
 const fresh = new Set();
+// Countdowns run on the server's clock, whatever this machine's shows.
+const ahead = Date.parse(document.documentElement.dataset.now) - Date.now() || 0;
+const months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+function serverTime() {
+  return Date.now() + ahead;
+}
 
 function say(text) {
   news.textContent = text;
@@ -18,12 +25,34 @@ function span(seconds) {
   return two(Math.floor(seconds / 86400), "d", Math.floor((seconds % 86400) / 3600), "h");
 }
 
+function exactly(seconds) {
+  return seconds < 60 || seconds >= 3600 ? span(seconds) : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+}
+
+function absolute(at, exact) {
+  const two = (number) => String(number).padStart(2, "0");
+  const minutes = `${two(at.getUTCHours())}:${two(at.getUTCMinutes())}`;
+  return exact ? `${minutes}:${two(at.getUTCSeconds())} UTC` : `${at.getUTCDate()} ${months[at.getUTCMonth()]} ${at.getUTCFullYear()}, ${minutes} UTC`;
+}
+
+// What counts from the click moves on while nobody clicks.
+function moveOn() {
+  for (const time of document.querySelectorAll("time[data-after]")) {
+    const at = new Date(serverTime() + time.dataset.after * 1000);
+    const text = absolute(at, "exact" in time.dataset);
+    time.dateTime = at.toISOString();
+    if (time.textContent !== text) time.textContent = text;
+  }
+}
+
 function tick() {
+  moveOn();
   for (const time of document.querySelectorAll("time[datetime]")) {
     const words = time.querySelector("[data-relative]");
-    const seconds = Math.floor(Date.parse(time.dateTime) / 1000) - Math.floor(Date.now() / 1000);
+    const seconds = Math.floor(Date.parse(time.dateTime) / 1000) - Math.floor(serverTime() / 1000);
     const away = Math.abs(seconds);
-    const text = away < 5 ? "now" : seconds > 0 ? `in ${span(away)}` : `${span(away)} ago`;
+    const counts = "count" in time.dataset;
+    const text = away < (counts ? 1 : 5) || (counts && seconds < 0) ? "now" : seconds > 0 ? `in ${(counts ? exactly : span)(away)}` : `${span(away)} ago`;
     if (words && words.textContent !== text) words.textContent = text;
   }
 }
@@ -47,7 +76,7 @@ async function refreshRow(row) {
   row.replaceWith(next);
   if (focused) next.querySelector("a").focus();
   const state = next.querySelector(".when .chip");
-  if (state) say(`${next.querySelector(".title").textContent}: ${state.textContent}`);
+  if (state && state.textContent !== row.querySelector(".when .chip")?.textContent) say(`${next.querySelector(".title").textContent}: ${state.textContent}`);
   tick();
 }
 
@@ -62,15 +91,21 @@ async function refreshPanel(panel) {
   const old = panel.querySelector("textarea");
   const typing = next.querySelector("textarea");
   const held = panel.contains(document.activeElement);
-  if (old && typing) typing.value = old.value;
+  const caret = old && old === document.activeElement ? [old.selectionStart, old.selectionEnd] : null;
+  const button = document.activeElement.matches("button") ? `button[value="${document.activeElement.value}"]` : null;
+  if (old && typing && old.name === typing.name) typing.value = old.value;
   panel.replaceWith(next);
   if (held) {
-    const target = typing && old === document.activeElement ? typing : next.querySelector("textarea, a, button");
+    const same = caret && typing ? typing : button && next.querySelector(button);
+    const target = same || next.querySelector("textarea, a, button");
     if (target) target.focus({ preventScroll: true });
+    if (caret && target === typing) typing.setSelectionRange(...caret);
   }
   const fate = document.getElementById("fate");
   if (fate && !next.querySelector(".decide")) fate.textContent = next.querySelector(".chip").textContent;
+  const agent = next.querySelector(".agent-is");
   if (next.dataset.version !== panel.dataset.version) say(next.innerText.split("\n").filter(Boolean).slice(0, 2).join(". "));
+  else if (agent && agent.textContent !== panel.querySelector(".agent-is")?.textContent) say(agent.textContent);
   tick();
 }
 
@@ -90,16 +125,33 @@ function gone(id) {
   document.title = document.title.replace(/^\(\d+\) /, fresh.size ? `(${fresh.size}) ` : "");
 }
 
-function look(id, held) {
+async function refreshNotices() {
+  const old = document.getElementById("notices");
+  if (!old) return;
+  const answer = await fetch(`/notices?here=${old.dataset.here}`, { headers: { Accept: "text/html" } });
+  if (!answer.ok) return;
+  const next = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("notices");
+  const words = (notices) => notices.innerText.replace(/\s+/g, " ");
+  const kinds = (notices) => [...notices.querySelectorAll("section")].map((notice) => notice.getAttribute("aria-label")).join();
+  // Only what is new or gone: a page must not move because a minute has passed.
+  if (!next || kinds(next) === kinds(old) || old.contains(document.activeElement)) return;
+  old.replaceWith(next);
+  say(words(next).trim() || "The notice is gone.");
+  tick();
+}
+
+function look(id, held, state) {
   const seen = document.querySelector(`.row[data-call="${id}"]`);
   const panel = document.querySelector(`#panel[data-call="${id}"]`);
   if (seen) refreshRow(seen).catch(() => {});
   else if (held) announce(id);
-  else gone(id);
+  else if (state !== "held") gone(id);
+  if (state === "unconfirmed") refreshNotices().catch(() => {});
   if (panel) refreshPanel(panel).catch(() => {});
 }
 
 async function lookAtEverything() {
+  await refreshNotices();
   const panel = document.getElementById("panel");
   if (panel) await refreshPanel(panel);
   for (const row of document.querySelectorAll(".row")) await refreshRow(row);
@@ -113,7 +165,10 @@ async function lookAtEverything() {
 
 function listen() {
   const stream = new EventSource("/live");
-  const about = (held) => (event) => look(JSON.parse(event.data).id, held);
+  const about = (held) => (event) => {
+    const { id, state } = JSON.parse(event.data);
+    look(id, held, state);
+  };
   stream.addEventListener("call.held", about(true));
   stream.addEventListener("call.changed", about(false));
   stream.addEventListener("look", () => lookAtEverything().catch(() => {}));
@@ -128,5 +183,5 @@ addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
 tick();
-setInterval(tick, 10000);
+setInterval(tick, 1000);
 listen();

@@ -1,7 +1,8 @@
 //! The gate: the only writer of call states. Edges ask it, engines keep what it decides.
 //! One step of a call's life per file, in this order: `admit` → `hold` → `review` → `release` → `deliver`, with
-//! `expire`, `cancel`, `resume`, `pause`, `resolve`, `refusals`, `erase`, `recover` and `restore` beside; `people` and
-//! `signin` say who somebody is. Made by `serve`, used by `mcp`, `web`, `notify` and `cli`.
+//! `expire`, `cancel`, `resume`, `pause`, `resolve`, `refusals`, `erase`, `recover` and `restore` beside; `people`,
+//! `signin` and `switch` say who somebody is and what they may turn. Made by `serve`, used by `mcp`, `web`, `notify`
+//! and `cli`.
 
 mod admit;
 mod behind;
@@ -28,6 +29,7 @@ mod resume;
 pub mod review;
 mod reviewer;
 mod signin;
+pub mod switch;
 pub mod upstream;
 mod waiters;
 
@@ -48,8 +50,9 @@ use crate::domain::call::{Call, CallId, Presence};
 use crate::domain::message::MessagePointers;
 use crate::domain::policy::Policy;
 use crate::store::{CommitError, Store};
+use jiff::Timestamp;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -109,6 +112,8 @@ struct Inner {
     deliveries: deliver::Deliveries,
     behind: behind::Behind,
     lives: Lives,
+    /// When this process found that the last one had not stopped cleanly.
+    unclean_start: OnceLock<Timestamp>,
 }
 
 /// The tasks that live as long as the gate.
@@ -158,6 +163,7 @@ impl Gate {
                 deliveries: deliver::Deliveries::default(),
                 behind,
                 lives: Lives { draining, broken, tasks, sends },
+                unclean_start: OnceLock::new(),
             }),
         };
         gate.keep(writer);

@@ -6,6 +6,7 @@ use super::{Failure, Gate};
 use crate::domain::audit::Fact;
 use crate::domain::call::{Call, Event};
 use crate::store::Query;
+use jiff::Timestamp;
 use serde_json::json;
 
 /// The entry that a clean stop leaves as the last one.
@@ -23,6 +24,7 @@ impl Gate {
         if head.seq > 0 && !self.is_closed(head.seq).await? {
             tracing::warn!(seq = head.seq, "Paraph was not stopped cleanly; facts about reading tools of the last moments may be missing");
             self.record(Fact { kind: "unclean_start", call: None, actor: "paraph".into(), data: json!({ "last": head.seq }) }).await?;
+            let _first_of_this_process = self.inner.unclean_start.set(self.inner.clock.now());
         }
         let mut lost = 0;
         loop {
@@ -42,6 +44,11 @@ impl Gate {
                 lost += 1;
             }
         }
+    }
+
+    /// When this process started after one that was not stopped cleanly; operators are told (semantics.md 37).
+    pub fn unclean_start(&self) -> Option<Timestamp> {
+        self.inner.unclean_start.get().copied()
     }
 
     /// For a gateway that is about to serve, with its config: undo windows run again in full, because nobody could

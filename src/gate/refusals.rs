@@ -37,10 +37,23 @@ impl Gate {
 impl Reviewer {
     /// Whether nothing more goes to this call's recipient.
     pub async fn is_closed(&self, call: &Call) -> Result<bool, Failure> {
-        match &call.recipient {
-            Some(recipient) => Ok(self.gate().refusals(recipient, &call.agent, &call.server).await?.closed_at.is_some()),
+        match self.recipient_of(call).await? {
+            Some(recipient) => Ok(self.gate().refusals(&recipient, &call.agent, &call.server).await?.closed_at.is_some()),
             None => Ok(false),
         }
+    }
+
+    /// The key of a call's recipient. An erased call has none any more, but refusals outlive its text and name the
+    /// call; else nobody could open a way whose calls were erased.
+    async fn recipient_of(&self, call: &Call) -> Result<Option<RecipientKey>, Failure> {
+        if call.recipient.is_some() || call.erased_at.is_none() {
+            return Ok(call.recipient.clone());
+        }
+        let gate = self.gate();
+        let rows = gate.inner.store.rows(Kind::Refusals, None, LISTED).await.map_err(|e| gate.failed(&e))?;
+        let named = |row| if let Row::Refusals(refusals) = row { Some(refusals) } else { None };
+        let of_call = |refusals: &Refusals| refusals.refused.iter().any(|(_, id)| *id == call.id);
+        Ok(rows.into_iter().filter_map(named).find(of_call).map(|refusals| refusals.recipient))
     }
 
     /// The last refused call of every closed way that this person may see, the longest closed first.
@@ -63,9 +76,9 @@ impl Reviewer {
         let gate = self.gate();
         let call = self.visible(id).await?;
         self.entitled(&call).await?;
-        let Some(recipient) = &call.recipient else { return Ok(false) };
+        let Some(recipient) = self.recipient_of(&call).await? else { return Ok(false) };
         for _ in 0..super::REWRITES {
-            let refusals = gate.refusals(recipient, &call.agent, &call.server).await?;
+            let refusals = gate.refusals(&recipient, &call.agent, &call.server).await?;
             if refusals.closed_at.is_none() {
                 return Ok(false);
             }

@@ -14,6 +14,8 @@ use std::collections::HashMap;
 
 /// Results above this size are streamed apart (semantics.md 24).
 pub const MAX_INLINE_RESULT: usize = 64 * 1024;
+/// Calls to the same recipient among which a next version is looked for.
+const LATER: usize = 50;
 
 /// A person who may act, and over which way.
 #[derive(Clone)]
@@ -90,6 +92,14 @@ impl Reviewer {
         Ok(self.gate.listed(self.visible(id).await?))
     }
 
+    /// The call that came after a person had asked for changes of this one, as far as it says so and its recipient
+    /// is known: there is no other index to find it by.
+    pub async fn next_version(&self, call: &Call) -> Result<Option<Call>, Failure> {
+        let (State::ChangesRequested { .. }, Some(recipient)) = (&call.state, call.recipient.clone()) else { return Ok(None) };
+        let page = self.calls(Query { recipient: Some(recipient), newest_first: true, limit: LATER, ..Query::default() }).await?;
+        Ok(page.calls.into_iter().find(|later| later.revises.as_ref() == Some(&call.id)))
+    }
+
     /// How many calls are held, of all that there are.
     pub async fn held(&self) -> Result<usize, Failure> {
         self.gate.inner.store.held().await.map_err(|e| self.gate.failed(&e))
@@ -144,7 +154,8 @@ impl Listed {
         json!({
             "id": call.id, "version": call.version, "state": call.state.word(),
             "server": call.server, "tool": call.tool, "agent": call.agent,
-            "arguments": serde_json::from_str::<Value>(&call.arguments).unwrap_or(Value::Null),
+            // Erased arguments are none: an empty object would look like a call without any.
+            "arguments": if call.erased_at.is_some() { Value::Null } else { serde_json::from_str::<Value>(&call.arguments).unwrap_or(Value::Null) },
             "digest": call.digest, "asked_digest": call.asked_digest,
             "rule": call.rule, "reason": call.reason, "reviewers": call.reviewers, "approvals": call.approvals,
             "message": call.message.as_ref().map(|m| json!({ "to": m.to, "text": m.text, "guessed": m.guessed })),
@@ -155,6 +166,7 @@ impl Listed {
             "held_at": call.held_at, "expires_at": expires_at, "release_at": release_at, "send_by": send_by, "settled_at": settled,
             "decisions": call.decisions.iter().map(|d| json!({ "by": d.by, "verdict": d.verdict, "reason": d.reason, "via": d.via, "at": d.at, "void": d.void })).collect::<Vec<_>>(),
             "outcome": outcome(&call.state),
+            "last_sent": call.last_sent, "revises": call.revises, "erased_at": call.erased_at,
         })
     }
 }

@@ -53,7 +53,7 @@ struct Audit {
 
 /// `GET /audit?before=SEQ&call=c_…`
 pub async fn show(by: SignedIn, State(state): State<WebState>, wanted: Result<Query<Wanted>, QueryRejection>) -> Response {
-    let Ok(Query(wanted)) = wanted else { return page::wrong_query(&state, &by) };
+    let Ok(Query(wanted)) = wanted else { return page::wrong_query(&state, &by).await };
     match audit(&by, &state, wanted).await {
         Ok(audit) => page::html(&state, StatusCode::OK, &audit),
         Err(failure) => page::failure(&state, Some(&by), &failure),
@@ -86,7 +86,7 @@ async fn audit(by: &SignedIn, state: &WebState, wanted: Wanted) -> Result<Audit,
             before = from;
         }
     }
-    Ok(Audit { frame: Frame::new(state, Some(by), "audit"), lines, call: wanted.call, older: (before > 1).then_some(before), last })
+    Ok(Audit { frame: Frame::new(state, Some(by), "audit").await, lines, call: wanted.call, older: (before > 1).then_some(before), last })
 }
 
 fn line(entry: Entry, now: Timestamp) -> Line {

@@ -1,16 +1,18 @@
 //! `/calls/{id}`: one call, whole. The message as its recipient will see it, with hidden characters made
-//! visible; every other argument; the raw call; and the panel to decide. Serving it is what `view` records.
+//! visible; every other argument; the raw call; what belongs to it; and the panel to decide. Serving it is what
+//! `view` records.
 
 use super::WebState;
 use super::call_view::{self, Argument, MessageView};
+use super::context::Context;
 use super::moment::Moment;
 use super::page::{self, Frame};
 use super::panel::Panel;
 use super::session::SignedIn;
 use super::shown::{Mark, Shown};
-use crate::domain::call::CallId;
-use crate::gate::Listed;
+use crate::domain::call::{CallId, State as CallState};
 use crate::gate::review::ReviewError;
+use crate::gate::{Failure, Listed};
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode};
@@ -22,6 +24,7 @@ struct CallTemplate {
     frame: Frame,
     banner: Option<Banner>,
     panel: Panel,
+    context: Context,
     id: String,
     title: Shown,
     message: Option<MessageView>,
@@ -63,20 +66,24 @@ pub async fn with_banner(by: &SignedIn, state: &WebState, id: &CallId, status: S
 
 async fn answer(by: &SignedIn, state: &WebState, found: Result<Listed, ReviewError>, status: StatusCode, banner: Option<Banner>, typed: &str) -> Response {
     match found {
-        Ok(listed) => page::html(state, status, &template(by, state, &listed, banner, typed).await),
+        Ok(listed) => match template(by, state, &listed, banner, typed).await {
+            Ok(template) => page::html(state, status, &template),
+            Err(failure) => page::failure(state, Some(by), &failure),
+        },
         Err(ReviewError::Failure(failure)) => page::failure(state, Some(by), &failure),
-        Err(_) => page::no_such_call(state, by),
+        Err(_) => page::no_such_call(state, by).await,
     }
 }
 
-async fn template(by: &SignedIn, state: &WebState, listed: &Listed, banner: Option<Banner>, typed: &str) -> CallTemplate {
+async fn template(by: &SignedIn, state: &WebState, listed: &Listed, banner: Option<Banner>, typed: &str) -> Result<CallTemplate, Failure> {
     let (call, now) = (&listed.call, state.gate.clock().now());
     let raw = call_view::raw(call);
     let title = Shown::new(call.message.as_ref().map_or(&call.tool, |message| &message.to));
-    CallTemplate {
-        frame: Frame::new(state, Some(by), "call"),
+    Ok(CallTemplate {
+        frame: Frame::new(state, Some(by), if matches!(call.state, CallState::Unconfirmed { .. }) { "unknown" } else { "call" }).await,
         banner,
-        panel: Panel::new(by, listed, now, typed).await,
+        panel: Panel::new(state, by, listed, typed).await,
+        context: Context::of(state, by, call).await?,
         id: call.id.to_string(),
         title,
         message: call_view::message(call),
@@ -94,5 +101,5 @@ async fn template(by: &SignedIn, state: &WebState, listed: &Listed, banner: Opti
         meta_dropped: call.meta_dropped,
         held: Moment::new(call.held_at, now),
         views: call.views.iter().map(|view| (view.by.clone(), Moment::new(view.at, now))).collect(),
-    }
+    })
 }

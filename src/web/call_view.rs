@@ -1,12 +1,9 @@
-//! A call in plain words for the pages: where it stands, why it was held, what approving will do, who said what.
-//! Words only, no decisions: whether something is allowed is the gate's answer. Used by `call_page`, `panel`, `row`.
+//! A call in plain words for the pages: where it stands, what became of it, who said what, what is in it.
+//! Words only, no decisions: whether something is allowed is the gate's answer. Used by `call_page`, `panel`, `row`, `context`.
 
-use super::moment::{Moment, span};
 use super::shown::{Mark, Shown};
-use crate::domain::call::{Call, OutcomeKind, Presence, State, Verdict};
+use crate::domain::call::{Call, OutcomeKind, State, Verdict};
 use crate::domain::json;
-use crate::gate::Listed;
-use jiff::Timestamp;
 use serde_json::Value;
 
 /// Where a call stands, as a label; the tone only colours what the label says.
@@ -27,36 +24,41 @@ impl Standing {
         let (label, tone) = match &call.state {
             State::Held { .. } if call.decisions.iter().any(|d| !d.void) => ("Needs another approval", "wait"),
             State::Held { .. } => ("Held", "wait"),
-            State::Approved { .. } if call.is_permit() => ("Approved, agent left", "wait"),
-            State::Approved { .. } => ("Approved", "good"),
+            State::Approved { .. } if call.is_permit() => ("Waiting for agent", "wait"),
+            State::Approved { .. } => (if message { "Sending soon" } else { "Leaving soon" }, "good"),
             State::Sending { .. } => ("Being sent", "wait"),
             State::Answered { outcome, .. } => match outcome.kind {
                 OutcomeKind::Ok => (if message { "Sent" } else { "Done" }, "good"),
                 OutcomeKind::ToolError | OutcomeKind::ProtocolError => ("The server reported an error", "bad"),
-                OutcomeKind::Told => ("Settled by hand", "quiet"),
+                OutcomeKind::Told => match outcome.as_told().map(|told| told.sent) {
+                    Some(true) => (if message { "Sent, a person says" } else { "Done, a person says" }, "quiet"),
+                    Some(false) => (if message { "Not sent, a person says" } else { "Not done, a person says" }, "quiet"),
+                    None => ("Settled by hand", "quiet"),
+                },
             },
             State::Rejected { .. } => ("Rejected", "bad"),
             State::ChangesRequested { .. } => ("Changes asked for", "quiet"),
             State::Expired { .. } => ("Expired", "quiet"),
             State::Withdrawn { .. } => ("Taken back", "quiet"),
             State::Lapsed { .. } => ("Lapsed", "quiet"),
-            State::Unconfirmed { .. } => ("Unconfirmed", "warn"),
+            State::Unconfirmed { .. } => (if message { "Unknown whether sent" } else { "Unknown whether done" }, "warn"),
         };
         Standing { label, tone, word: call.state.word() }
     }
 }
 
-/// The person whose decision stands, as far as a person decided.
+/// The person whose word stands, as far as a person decided.
 pub fn decided_by(call: &Call) -> Option<String> {
-    let ended_by_person = matches!(
-        call.state,
-        State::Approved { .. }
-            | State::Sending { .. }
-            | State::Answered { .. }
-            | State::Rejected { .. }
-            | State::ChangesRequested { .. }
-            | State::Unconfirmed { .. }
-    );
+    let ended_by_person = match &call.state {
+        State::Answered { outcome, .. } => {
+            if let Some(told) = outcome.as_told() {
+                return Some(format!("told by {}", told.by));
+            }
+            true
+        }
+        State::Approved { .. } | State::Sending { .. } | State::Rejected { .. } | State::ChangesRequested { .. } | State::Unconfirmed { .. } => true,
+        State::Held { .. } | State::Expired { .. } | State::Withdrawn { .. } | State::Lapsed { .. } => false,
+    };
     let last = call.decisions.iter().rev().find(|d| !d.void).filter(|_| ended_by_person)?;
     Some(format!("{} by {}", past(last.verdict), last.by))
 }
@@ -70,51 +72,25 @@ pub fn past(verdict: Verdict) -> &'static str {
     }
 }
 
-/// What became of the call, in one or two sentences; `None` while it is held.
-pub fn ending(call: &Call, now: Timestamp) -> Option<String> {
+/// What became of the call, in one or two sentences; `None` while it is held, waits to leave, or nobody knows.
+pub fn ending(call: &Call) -> Option<String> {
     let done = if call.message.is_some() { "sent" } else { "done" };
+    // An erased reason is empty, and a sentence that ends in a colon would promise one.
+    let told = |what: &str, reason: &str| if reason.is_empty() { format!("{what}.") } else { format!("{what}: {reason}") };
     Some(match &call.state {
-        State::Held { .. } => return None,
-        State::Approved { send_by, .. } if call.is_permit() => format!(
-            "Approved. The agent took its request back, so the approval waits for the same request again, until {}.",
-            Moment::new(*send_by, now).absolute
-        ),
-        State::Approved { release_at, tries: 0, .. } => format!("Approved. It is {done} at {}.", release_at.strftime("%H:%M:%S UTC")),
-        State::Approved { release_at, .. } => {
-            format!("Approved, but the server could not be reached and nothing left. The next try is at {}.", release_at.strftime("%H:%M:%S UTC"))
-        }
+        State::Held { .. } | State::Approved { .. } | State::Unconfirmed { .. } => return None,
         State::Sending { .. } => format!("It is being {done} right now and can no longer be stopped."),
         State::Answered { outcome, .. } => match outcome.kind {
             OutcomeKind::Ok => format!("It was {done}, and the server answered."),
-            OutcomeKind::ToolError | OutcomeKind::ProtocolError => "It went out, and the server answered with an error. Read the answer below.".to_owned(),
-            OutcomeKind::Told => "Nobody could see whether it left; a person found out and said so.".to_owned(),
+            OutcomeKind::ToolError | OutcomeKind::ProtocolError => "It went out, and the server answered with an error.".to_owned(),
+            OutcomeKind::Told => "Nobody could see whether it left.".to_owned(),
         },
-        State::Rejected { reason, .. } => format!("It was not {done}. The agent was told: {reason}"),
-        State::ChangesRequested { reason, .. } => format!("It was not {done}. The agent was asked for changes: {reason}"),
+        State::Rejected { reason, .. } => told(&format!("It was not {done}. The agent was told the reason"), reason),
+        State::ChangesRequested { reason, .. } => told(&format!("It was not {done}. The agent was asked for changes"), reason),
         State::Expired { .. } => format!("Nobody decided in time. It was not {done}."),
         State::Withdrawn { why, .. } => format!("It was not {done}: {why}."),
         State::Lapsed { .. } => format!("It was approved, but could not leave in time. It was not {done}."),
-        State::Unconfirmed { why, .. } => {
-            format!("Nobody knows whether it was {done}: {why}. It is never repeated by itself; look at the other side and tell the agent's owner.")
-        }
     })
-}
-
-/// What the agent is doing, and what an approval will therefore do.
-pub fn on_approval(listed: &Listed) -> (&'static str, String) {
-    let terms = &listed.call.terms;
-    let verb = if listed.call.message.is_some() { "goes out" } else { "is done" };
-    let when = if terms.undo.is_zero() { "at once".to_owned() } else { format!("{} later; until then it can be taken back", span(terms.undo.as_secs())) };
-    match listed.presence {
-        Presence::Waiting => ("The agent is waiting for the answer.", format!("If you approve, it {verb} {when}.")),
-        Presence::Gone => {
-            ("The agent has gone and may ask again.", format!("If you approve, it {verb} {when}, without the agent; it learns the answer when it asks again."))
-        }
-        Presence::Cancelled => (
-            "The agent took its request back.",
-            format!("If you approve, nothing {verb} yet: the approval waits {} for the agent to make the same request.", span(terms.permit_for.as_secs())),
-        ),
-    }
 }
 
 /// The message of a call.

@@ -21,7 +21,7 @@ pub async fn decide(State(state): State<WebState>, Path(id): Path<String>, form:
         "reject" => Verdict::Reject,
         "request_changes" => Verdict::RequestChanges,
         _ => {
-            let banner = Banner { title: "Nothing was decided".into(), detail: "The form named no verdict. Choose Approve or Reject.".into() };
+            let banner = Banner { title: "Nothing was decided".into(), detail: "The form named no verdict. Choose one of the buttons.".into() };
             return with_banner(&form.by, &state, &id, StatusCode::UNPROCESSABLE_ENTITY, Some(banner), form.field("reason")).await;
         }
     };
@@ -43,7 +43,7 @@ pub async fn decide(State(state): State<WebState>, Path(id): Path<String>, form:
 /// The call's page with a word about why the attempt did not count.
 pub async fn refused(state: &WebState, form: &Submitted, id: &CallId, error: ReviewError) -> Response {
     let (status, title, detail) = match error {
-        ReviewError::NotFound => return page::no_such_call(state, &form.by),
+        ReviewError::NotFound => return page::no_such_call(state, &form.by).await,
         ReviewError::Failure(failure) => return page::failure(state, Some(&form.by), &failure),
         ReviewError::Settled(listed) => (StatusCode::CONFLICT, first(&listed.call), "Your decision did not count and changed nothing.".to_owned()),
         ReviewError::Stale(_) => {
@@ -58,9 +58,9 @@ pub async fn refused(state: &WebState, form: &Submitted, id: &CallId, error: Rev
         ReviewError::NotYet(what) => {
             (StatusCode::NOT_IMPLEMENTED, "Not in this version".to_owned(), format!("Nothing was changed: {what} is not in this version."))
         }
-        ReviewError::Incomplete(what) => (StatusCode::UNPROCESSABLE_ENTITY, "Nothing was decided yet".to_owned(), sentence(what)),
+        ReviewError::Incomplete(what) => (StatusCode::UNPROCESSABLE_ENTITY, "Nothing was decided yet".to_owned(), page::sentence(what)),
     };
-    with_banner(&form.by, state, id, status, Some(Banner { title, detail }), form.field("reason")).await
+    with_banner(&form.by, state, id, status, Some(Banner { title, detail }), form.typed()).await
 }
 
 /// Who or what was first.
@@ -69,9 +69,4 @@ fn first(call: &Call) -> String {
         Some(who) => format!("Already {who}"),
         None => format!("This call is already settled: {}", Standing::of(call).label.to_lowercase()),
     }
-}
-
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }

@@ -13,10 +13,10 @@ const POLICY: &str =
 /// The middleware.
 pub async fn guard(State(state): State<WebState>, request: Request, next: Next) -> Response {
     let mut response = match refusal(&state, &request) {
-        Some((title, detail)) => page::refusal(&state, request.uri(), StatusCode::FORBIDDEN, title, detail),
+        Some((title, detail)) => page::refusal(&state, request.uri(), StatusCode::FORBIDDEN, title, detail).await,
         // No route takes a path that is no text, and the router would say so in words of its own.
         None if String::from_utf8(form::octets(request.uri().path())).is_err() => {
-            page::refusal(&state, request.uri(), StatusCode::NOT_FOUND, "There is nothing here", "No page has this address.")
+            page::refusal(&state, request.uri(), StatusCode::NOT_FOUND, "There is nothing here", "No page has this address.").await
         }
         None => next.run(request).await,
     };

@@ -24,6 +24,12 @@ impl Submitted {
     pub fn field(&self, name: &str) -> &str {
         self.fields.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
     }
+
+    /// What the person wrote, so that a refused form does not lose it.
+    pub fn typed(&self) -> &str {
+        let reason = self.field("reason");
+        if reason.is_empty() { self.field("note") } else { reason }
+    }
 }
 
 impl FromRequest<WebState> for Submitted {
@@ -39,7 +45,8 @@ impl FromRequest<WebState> for Submitted {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "The form is too large",
                 "Nothing was changed. A form may have 64 KiB; shorten the reason.",
-            ));
+            )
+            .await);
         };
         let fields = fields(&body);
         let submitted = Submitted { by, fields };
@@ -49,7 +56,7 @@ impl FromRequest<WebState> for Submitted {
         } else {
             let (title, detail) =
                 ("This form is out of date", "Nothing was changed. It belongs to another session; open the page again and repeat what you did.");
-            Err(page::problem(state, Some(&submitted.by), StatusCode::FORBIDDEN, title, detail))
+            Err(page::problem(state, Some(&submitted.by), StatusCode::FORBIDDEN, title, detail).await)
         }
     }
 }

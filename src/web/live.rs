@@ -3,6 +3,7 @@
 //! minute, whether its person may still be there; it ends when they may not and when the process goes down.
 
 use super::WebState;
+use super::notices;
 use super::page;
 use super::session::SignedIn;
 use crate::domain::call::{CallId, State as CallState};
@@ -11,11 +12,14 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::stream;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream, SelectAll};
 use serde_json::json;
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 /// How often a silent stream asks whether its person may still be there.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
@@ -36,7 +40,7 @@ pub async fn stream(by: SignedIn, State(state): State<WebState>) -> Response {
         Some(response) => response,
         None => {
             let detail = "The page works without live updates; load it again to see what is new. An operator can raise bounds.live_pages.";
-            let mut response = page::problem(&state, Some(&by), StatusCode::SERVICE_UNAVAILABLE, "Too many pages are open", detail);
+            let mut response = page::problem(&state, Some(&by), StatusCode::SERVICE_UNAVAILABLE, "Too many pages are open", detail).await;
             response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("30"));
             response
         }
@@ -46,8 +50,12 @@ pub async fn stream(by: SignedIn, State(state): State<WebState>) -> Response {
 /// Opens a stream; `None` when there are too many.
 pub fn open(state: &WebState, credential: Credential) -> Option<Response> {
     let permit = state.streams.clone().try_acquire_owned().ok()?;
-    // The hints are subscribed to before the first event tells the receiver to look, so nothing is missed.
-    let feed = Feed { state: state.clone(), credential, hints: state.gate.watch(), greeted: false, _permit: permit };
+    // Everything is subscribed to before the first event tells the receiver to look, so nothing is missed.
+    let sources = stream::select_all([
+        source(state.gate.watch(), |hint: Hint| hint.call.map_or(News::Rows, News::Changed)),
+        source(state.gate.watch_presence(), News::Presence),
+    ]);
+    let feed = Feed { state: state.clone(), credential, sources, switch: None, _permit: permit };
     let events = stream::unfold(feed, |mut feed| async move {
         let event = feed.next().await?;
         Some((Ok::<Event, Infallible>(event), feed))
@@ -55,45 +63,75 @@ pub fn open(state: &WebState, credential: Credential) -> Option<Response> {
     Some(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 
+/// What a source says.
+enum News {
+    /// This call may have changed.
+    Changed(CallId),
+    /// The agent of this call came or left; the record is the same.
+    Presence(CallId),
+    /// Something that is no call may have changed.
+    Rows,
+    /// The source fell behind: anything may have changed.
+    Missed,
+    /// The source ended.
+    Over,
+}
+
+/// One source of news; it ends with [`News::Over`].
+fn source<T: Clone + Send + 'static>(receiver: broadcast::Receiver<T>, said: fn(T) -> News) -> BoxStream<'static, News> {
+    let heard = BroadcastStream::new(receiver).map(move |heard| match heard {
+        Ok(heard) => said(heard),
+        Err(BroadcastStreamRecvError::Lagged(_)) => News::Missed,
+    });
+    heard.chain(stream::once(async { News::Over })).boxed()
+}
+
 struct Feed {
     state: WebState,
     credential: Credential,
-    hints: broadcast::Receiver<Hint>,
-    greeted: bool,
+    sources: SelectAll<BoxStream<'static, News>>,
+    /// The kill switch's revision as it was last told of; `None` before the first event.
+    switch: Option<u64>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Feed {
     /// The next event; `None` ends the stream.
     async fn next(&mut self) -> Option<Event> {
-        if !self.greeted {
-            self.greeted = true;
+        if self.switch.is_none() {
+            self.switch = Some(notices::switch(&self.state).await.revision);
             return Some(look_at_everything());
         }
         let draining = self.state.gate.draining();
         loop {
-            let hint = tokio::select! {
+            let news = tokio::select! {
                 () = draining.cancelled() => return None,
-                hint = self.hints.recv() => Some(hint),
+                news = self.sources.next() => Some(news?),
                 () = tokio::time::sleep(ASK_AGAIN) => None,
             };
             let reviewer = self.reviewer().await?;
-            match hint {
-                None => {}
-                Some(Ok(Hint { call: Some(id) })) => {
-                    if let Some(event) = about(&reviewer, &id).await {
-                        return Some(event);
-                    }
-                }
-                Some(Ok(Hint { call: None })) => {}
-                Some(Err(broadcast::error::RecvError::Lagged(_))) => return Some(look_at_everything()),
-                Some(Err(broadcast::error::RecvError::Closed)) => return None,
+            let event = match news {
+                None => None,
+                Some(News::Changed(id)) => about(&reviewer, &id, true).await,
+                Some(News::Presence(id)) => about(&reviewer, &id, false).await,
+                Some(News::Rows) => self.switch_was_turned().await.then(look_at_everything),
+                Some(News::Missed) => Some(look_at_everything()),
+                Some(News::Over) => return None,
+            };
+            if event.is_some() {
+                return event;
             }
         }
     }
 
+    /// A hint about rows does not say which: only the kill switch concerns open pages.
+    async fn switch_was_turned(&mut self) -> bool {
+        let now = Some(notices::switch(&self.state).await.revision);
+        std::mem::replace(&mut self.switch, now) != now
+    }
+
     /// The person, if they may still be there.
-    async fn reviewer(&self) -> Option<Reviewer> {
+    async fn reviewer(&mut self) -> Option<Reviewer> {
         let gate = &self.state.gate;
         let found = match &self.credential {
             Credential::Session(secret) => gate.by_session(secret).await,
@@ -107,9 +145,9 @@ fn look_at_everything() -> Event {
     Event::default().event("look").data("{}")
 }
 
-/// The event about one call, if this person may see it.
-async fn about(reviewer: &Reviewer, id: &CallId) -> Option<Event> {
+/// The event about one call, if this person may see it. `call.held` says that it may be new to the receiver.
+async fn about(reviewer: &Reviewer, id: &CallId, may_be_new: bool) -> Option<Event> {
     let call = reviewer.visible(id).await.ok()?;
-    let name = if matches!(call.state, CallState::Held { .. }) { "call.held" } else { "call.changed" };
+    let name = if may_be_new && matches!(call.state, CallState::Held { .. }) { "call.held" } else { "call.changed" };
     Some(Event::default().event(name).data(json!({ "id": call.id, "state": call.state.word() }).to_string()))
 }

@@ -5,16 +5,23 @@
 mod api;
 mod assets;
 mod audit;
+mod before;
 mod call_page;
 mod call_view;
+mod context;
 mod decision;
 mod door;
 mod form;
 mod inbox;
+mod lift;
+mod lists;
 mod live;
 mod moment;
+mod notices;
 mod page;
 mod panel;
+mod pause;
+mod resolution;
 mod row;
 mod servers;
 mod session;
@@ -76,6 +83,11 @@ pub fn routes(state: WebState) -> Router {
         .route("/calls/{id}/panel", get(panel::show))
         .route("/calls/{id}/decision", post(decision::decide))
         .route("/calls/{id}/undo", post(undo::undo))
+        .route("/calls/{id}/resolution", post(resolution::resolve))
+        .route("/calls/{id}/lift", post(lift::lift))
+        .route("/pause", get(pause::show).post(pause::pause))
+        .route("/resume", post(pause::resume))
+        .route("/notices", get(notices::show))
         .route("/audit", get(audit::show))
         .route("/servers", get(servers::show))
         .route("/sign-in", get(sign_in::help))

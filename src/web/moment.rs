@@ -14,6 +14,10 @@ pub struct Moment {
     pub relative: String,
     /// Less than ten minutes ahead.
     pub soon: bool,
+    /// To the second, for what is near: `11:05:09 UTC`.
+    pub clock: String,
+    /// Like `relative`, to the second within the hour before: `in 9 min 59 s`.
+    pub countdown: String,
 }
 
 impl Moment {
@@ -25,6 +29,12 @@ impl Moment {
             absolute: at.strftime("%-d %b %Y, %H:%M UTC").to_string(),
             relative: relative(seconds),
             soon: (0..600).contains(&seconds),
+            countdown: match u64::try_from(seconds) {
+                Err(_) | Ok(0) => "now".to_owned(),
+                Ok(left @ 60..3600) => format!("in {} min {} s", left / 60, left % 60),
+                Ok(left) => format!("in {}", span(left)),
+            },
+            clock: at.strftime("%H:%M:%S UTC").to_string(),
         }
     }
 }
@@ -56,6 +66,14 @@ pub fn span(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_countdown_counts_seconds_and_stops_at_now() {
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        for (seconds, words) in [(7200, "in 2 h"), (599, "in 9 min 59 s"), (60, "in 1 min 0 s"), (3, "in 3 s"), (0, "now"), (-9, "now")] {
+            assert_eq!(Moment::new(at(10_000 + seconds), at(10_000)).countdown, words);
+        }
+    }
 
     #[test]
     fn distances_read_like_a_person_says_them() {

@@ -3,12 +3,14 @@
 //! place and never vanishes.
 
 use super::WebState;
+use super::before::{Around, Before};
 use super::call_view::{self, Standing};
 use super::moment::Moment;
+use super::notices;
 use super::page;
 use super::session::SignedIn;
 use super::shown::Shown;
-use crate::domain::call::{CallId, State};
+use crate::domain::call::{Call, CallId, Decision, OutcomeKind, State};
 use crate::gate::Listed;
 use crate::gate::review::ReviewError;
 use askama::Template;
@@ -21,8 +23,8 @@ use jiff::Timestamp;
 pub struct Panel {
     /// For the form's address.
     pub id: String,
-    /// Of the record.
-    pub revision: u64,
+    /// Of the record, with the agent's presence and the kill switch: how the script knows that a panel is old.
+    pub revision: String,
     /// Named by the form.
     pub version: u64,
     /// Named by the form.
@@ -31,9 +33,11 @@ pub struct Panel {
     pub form_token: String,
     /// Where it stands.
     pub standing: Standing,
+    /// What each choice does, while it is held.
+    pub before: Option<Before>,
     /// The form is shown.
     pub open: bool,
-    /// Why there is no form although it is open.
+    /// Why there is no form although a person is asked.
     pub barred: Option<String>,
     /// The reader has approved already and others are needed.
     pub approved_by_reader: bool,
@@ -41,24 +45,50 @@ pub struct Panel {
     pub approvals: usize,
     /// Approvals needed.
     pub needed: u32,
+    /// When an approved call leaves.
+    pub soon: Option<Soon>,
     /// Approval can still be taken back.
     pub undoable: bool,
+    /// Nobody knows whether it left: why.
+    pub unknown: Option<Shown>,
+    /// The form for what somebody found out is shown.
+    pub resolvable: bool,
+    /// The call is a message.
+    pub message: bool,
     /// What became of it.
-    pub ending: Option<String>,
+    pub ending: Option<Shown>,
     /// When that was.
     pub settled: Option<Moment>,
-    /// From then on nobody's decision counts.
-    pub expires: Option<Moment>,
-    /// What the agent is doing.
-    pub agent_is: &'static str,
-    /// What an approval does.
-    pub on_approval: String,
+    /// What somebody found out.
+    pub told: Option<Found>,
     /// Everybody's words.
     pub decisions: Vec<DecisionLine>,
     /// The server's answer.
     pub outcome: Option<Shown>,
     /// A reason that was typed before a refusal.
     pub typed: String,
+}
+
+/// What an approved call waits for.
+pub struct Soon {
+    /// Before the time.
+    pub lead: &'static str,
+    /// The time.
+    pub at: Moment,
+    /// The time is near and counts down.
+    pub counts: bool,
+    /// What cannot leave until then lapses; `None` where the time says so already.
+    pub latest: Option<Moment>,
+}
+
+/// What a person found out about an unconfirmed call.
+pub struct Found {
+    /// Who.
+    pub by: String,
+    /// It was sent.
+    pub sent: bool,
+    /// In their words.
+    pub note: Option<Shown>,
 }
 
 /// One decision.
@@ -72,53 +102,98 @@ pub struct DecisionLine {
     /// When.
     pub at: Moment,
     /// Why.
-    pub reason: Option<String>,
+    pub reason: Option<Shown>,
     /// Taken back since.
     pub void: bool,
 }
 
 impl Panel {
     /// The panel of a call for this reader.
-    pub async fn new(by: &SignedIn, listed: &Listed, now: Timestamp, typed: &str) -> Panel {
-        let call = &listed.call;
+    pub async fn new(state: &WebState, by: &SignedIn, listed: &Listed, typed: &str) -> Panel {
+        let (call, now) = (&listed.call, state.gate.clock().now());
         let reader = &by.reviewer.person().email;
-        let undecided = matches!(call.state, State::Held { .. });
-        let barred = if undecided { by.reviewer.entitled(call).await.err().map(|error| error.to_string()) } else { None };
-        let approved_by_reader = undecided && call.approved_by().any(|who| who == reader);
-        let (agent_is, on_approval) = call_view::on_approval(listed);
+        let paused = notices::switch(state).await.stopped.is_some();
+        let around = Around { paused, refuse_again_for: state.gate.settings().hold.refuse_again_for };
+        let entitled = by.reviewer.entitled(call).await;
+        let before = if let State::Held { expires_at } = call.state { Some(Before::new(listed, expires_at, &around, now)) } else { None };
+        let unknown = if let State::Unconfirmed { why, .. } = &call.state { Some(Shown::new(why.trim_end_matches('.'))) } else { None };
+        let asked = before.is_some() || unknown.is_some();
         Panel {
             id: call.id.to_string(),
-            revision: call.revision,
+            revision: format!("{}-{}{}", call.revision, listed.presence.word(), if paused { "-paused" } else { "" }),
             version: call.version,
             digest: call.digest.to_string(),
             form_token: by.form_token(),
             standing: Standing::of(call),
-            open: undecided && barred.is_none(),
-            barred,
-            approved_by_reader,
+            open: before.is_some() && entitled.is_ok(),
+            approved_by_reader: before.is_some() && call.approved_by().any(|who| who == reader),
             approvals: call.approved_by().count(),
             needed: call.approvals,
-            undoable: matches!(call.state, State::Approved { .. }) && by.reviewer.entitled(call).await.is_ok(),
-            ending: call_view::ending(call, now),
+            soon: soon(call, paused, now),
+            undoable: matches!(call.state, State::Approved { .. }) && entitled.is_ok(),
+            resolvable: unknown.is_some() && entitled.is_ok(),
+            barred: entitled.err().filter(|_| asked).map(|error| error.to_string()),
+            before,
+            unknown,
+            message: call.message.is_some(),
+            ending: call_view::ending(call).map(|words| Shown::new(&words)),
             settled: call.state.settled_at().map(|at| Moment::new(at, now)),
-            expires: if let State::Held { expires_at } = call.state { Some(Moment::new(expires_at, now)) } else { None },
-            agent_is,
-            on_approval,
+            told: found(call),
             decisions: call.decisions.iter().map(|d| DecisionLine::new(d, now)).collect(),
-            outcome: if let State::Answered { outcome, .. } = &call.state { Some(call_view::readable(&outcome.body)) } else { None },
+            outcome: came_back(call),
             typed: typed.to_owned(),
         }
     }
 }
 
+/// When an approved call leaves, or what keeps it.
+fn soon(call: &Call, paused: bool, now: Timestamp) -> Option<Soon> {
+    let State::Approved { release_at, send_by, tries, .. } = &call.state else { return None };
+    let (leaves, lapses) = (Moment::new(*release_at, now), Moment::new(*send_by, now));
+    Some(if call.cancelled {
+        let lead = "The agent took its request back. Nothing goes out unless it asks for the same again; the permit ends";
+        Soon { lead, at: lapses, counts: false, latest: None }
+    } else if paused {
+        let lead = "Paraph is paused. It goes out once an operator resumes, unless that is after";
+        Soon { lead, at: lapses, counts: false, latest: None }
+    } else if *tries > 0 {
+        Soon { lead: "The server could not be reached and nothing left. The next try is", at: leaves, counts: true, latest: Some(lapses) }
+    } else {
+        Soon { lead: "It goes out", at: leaves, counts: true, latest: Some(lapses) }
+    })
+}
+
+fn found(call: &Call) -> Option<Found> {
+    let State::Answered { outcome, .. } = &call.state else { return None };
+    let told = outcome.as_told()?;
+    Some(Found { by: told.by, sent: told.sent, note: told.note.as_deref().map(Shown::new) })
+}
+
+/// What a person told is said in words, and an erased answer is none.
+fn came_back(call: &Call) -> Option<Shown> {
+    match &call.state {
+        State::Answered { outcome, .. } if outcome.kind != OutcomeKind::Told && call.erased_at.is_none() => Some(call_view::readable(&outcome.body)),
+        State::Answered { .. }
+        | State::Held { .. }
+        | State::Approved { .. }
+        | State::Sending { .. }
+        | State::Rejected { .. }
+        | State::ChangesRequested { .. }
+        | State::Expired { .. }
+        | State::Withdrawn { .. }
+        | State::Lapsed { .. }
+        | State::Unconfirmed { .. } => None,
+    }
+}
+
 impl DecisionLine {
-    fn new(decision: &crate::domain::call::Decision, now: Timestamp) -> DecisionLine {
+    fn new(decision: &Decision, now: Timestamp) -> DecisionLine {
         DecisionLine {
             by: decision.by.clone(),
             did: call_view::past(decision.verdict),
             via: decision.via.word(),
             at: Moment::new(decision.at, now),
-            reason: decision.reason.clone(),
+            reason: decision.reason.as_deref().map(Shown::new),
             void: decision.void,
         }
     }
@@ -133,11 +208,8 @@ struct PanelTemplate {
 /// `GET /calls/{id}/panel`: what the live update puts in an old panel's place. Records no view: it has no text.
 pub async fn show(by: SignedIn, Shared(state): Shared<WebState>, Path(id): Path<String>) -> Response {
     match by.reviewer.look(&CallId(id)).await {
-        Ok(listed) => {
-            let panel = Panel::new(&by, &listed, state.gate.clock().now(), "").await;
-            page::html(&state, StatusCode::OK, &PanelTemplate { panel })
-        }
+        Ok(listed) => page::html(&state, StatusCode::OK, &PanelTemplate { panel: Panel::new(&state, &by, &listed, "").await }),
         Err(ReviewError::Failure(failure)) => page::failure(&state, Some(&by), &failure),
-        Err(_) => page::no_such_call(&state, &by),
+        Err(_) => page::no_such_call(&state, &by).await,
     }
 }

@@ -8,6 +8,7 @@ use super::page;
 use super::session::SignedIn;
 use super::shown::Shown;
 use crate::domain::call::{CallId, Presence, State};
+use crate::domain::people::Role;
 use crate::gate::Listed;
 use crate::gate::review::ReviewError;
 use askama::Template;
@@ -21,8 +22,8 @@ use jiff::Timestamp;
 pub struct Row {
     /// For the link.
     pub id: String,
-    /// Changes with every write: how the script knows that a row is old.
-    pub revision: u64,
+    /// Changes with every write and with the agent's presence: how the script knows that a row is old.
+    pub revision: String,
     /// Recipient, or the tool's name.
     pub title: Shown,
     /// The beginning of the text, or of the arguments.
@@ -37,15 +38,21 @@ pub struct Row {
     pub rule: String,
     /// "waiting", "gone" or "took it back"; only while open.
     pub agent_is: Option<&'static str>,
-    /// When it expires, or was settled.
+    /// When it expires, leaves, ends as a permit, or was settled.
     pub when: Option<Moment>,
+    /// What that time is.
+    pub when_is: &'static str,
+    /// The time is near and counts down.
+    pub counts: bool,
+    /// The form token, when the reader may take the approval back.
+    pub undo: Option<String>,
     /// Who settled it, when a person did.
     pub by: Option<String>,
 }
 
 impl Row {
     /// How a call looks in the list.
-    pub fn new(listed: &Listed, now: Timestamp) -> Row {
+    pub fn new(by: &SignedIn, listed: &Listed, now: Timestamp) -> Row {
         let call = &listed.call;
         let (title, line) = match &call.message {
             Some(message) => (Shown::new(&message.to), Shown::beginning(&message.text)),
@@ -57,14 +64,23 @@ impl Row {
             (None, Presence::Gone) => Some("has gone"),
             (None, Presence::Cancelled) => Some("took it back"),
         };
-        let when = match &call.state {
-            State::Held { expires_at } => Some(*expires_at),
-            State::Approved { release_at, .. } => Some(*release_at),
-            state => state.settled_at(),
+        let approved = matches!(call.state, State::Approved { .. });
+        let (when, when_is) = match &call.state {
+            State::Held { expires_at } => (Some(*expires_at), "expires"),
+            State::Approved { send_by, .. } if call.cancelled => (Some(*send_by), "permit ends"),
+            State::Approved { release_at, .. } => (Some(*release_at), "leaves"),
+            State::Sending { .. }
+            | State::Answered { .. }
+            | State::Rejected { .. }
+            | State::ChangesRequested { .. }
+            | State::Expired { .. }
+            | State::Withdrawn { .. }
+            | State::Lapsed { .. }
+            | State::Unconfirmed { .. } => (call.state.settled_at(), ""),
         };
         Row {
             id: call.id.to_string(),
-            revision: call.revision,
+            revision: format!("{}-{}", call.revision, listed.presence.word()),
             title,
             line,
             standing: Standing::of(call),
@@ -73,6 +89,9 @@ impl Row {
             rule: call.rule.clone(),
             agent_is,
             when: when.map(|at| Moment::new(at, now)),
+            when_is,
+            counts: approved && !call.cancelled,
+            undo: (approved && by.reviewer.person().role != Role::Auditor).then(|| by.form_token()),
             by: call_view::decided_by(call),
         }
     }
@@ -87,8 +106,8 @@ struct RowTemplate {
 /// `GET /calls/{id}/row`: what the live update puts in an old row's place. Reads nothing as seen.
 pub async fn show(by: SignedIn, Shared(state): Shared<WebState>, Path(id): Path<String>) -> Response {
     match by.reviewer.look(&CallId(id)).await {
-        Ok(listed) => page::html(&state, StatusCode::OK, &RowTemplate { row: Row::new(&listed, state.gate.clock().now()) }),
+        Ok(listed) => page::html(&state, StatusCode::OK, &RowTemplate { row: Row::new(&by, &listed, state.gate.clock().now()) }),
         Err(ReviewError::Failure(failure)) => page::failure(&state, Some(&by), &failure),
-        Err(_) => page::no_such_call(&state, &by),
+        Err(_) => page::no_such_call(&state, &by).await,
     }
 }

@@ -42,7 +42,7 @@ struct Servers {
 /// `GET /servers`
 pub async fn show(by: SignedIn, State(state): State<WebState>) -> Response {
     let servers = by.reviewer.servers().await.into_iter().map(server).collect();
-    page::html(&state, StatusCode::OK, &Servers { frame: Frame::new(&state, Some(&by), "servers"), servers })
+    page::html(&state, StatusCode::OK, &Servers { frame: Frame::new(&state, Some(&by), "servers").await, servers })
 }
 
 fn server(view: ServerView) -> Server {

@@ -28,10 +28,10 @@ impl FromRequestParts<WebState> for SignedIn {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &WebState) -> Result<SignedIn, Response> {
-        let Some(secret) = secret_in(state, &parts.headers) else { return Err(sign_in::needed(state, StatusCode::UNAUTHORIZED)) };
+        let Some(secret) = secret_in(state, &parts.headers) else { return Err(sign_in::needed(state, StatusCode::UNAUTHORIZED).await) };
         match state.gate.by_session(&secret).await {
             Ok(Some(reviewer)) => Ok(SignedIn { reviewer, secret }),
-            Ok(None) => Err(sign_in::needed(state, StatusCode::UNAUTHORIZED)),
+            Ok(None) => Err(sign_in::needed(state, StatusCode::UNAUTHORIZED).await),
             Err(failure) => Err(page::failure(state, None, &failure)),
         }
     }

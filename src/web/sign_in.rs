@@ -23,24 +23,24 @@ struct SignIn {
 
 /// `GET /sign-in`: how to get a link.
 pub async fn help(State(state): State<WebState>) -> Response {
-    needed(&state, StatusCode::OK)
+    needed(&state, StatusCode::OK).await
 }
 
 /// The same page in the place of one that needs a session.
-pub fn needed(state: &WebState, status: StatusCode) -> Response {
-    page_with(state, status, false, false, false, String::new())
+pub async fn needed(state: &WebState, status: StatusCode) -> Response {
+    page_with(state, status, false, false, false, String::new()).await
 }
 
 /// After signing out.
-pub fn ended(state: &WebState) -> Response {
-    page_with(state, StatusCode::OK, false, false, true, String::new())
+pub async fn ended(state: &WebState) -> Response {
+    page_with(state, StatusCode::OK, false, false, true, String::new()).await
 }
 
 /// `GET /sign-in/{secret}`: a button, when the link works.
 pub async fn ask(State(state): State<WebState>, Path(secret): Path<String>) -> Response {
     match state.gate.link_is_good(&secret).await {
-        Ok(true) => page_with(&state, StatusCode::OK, true, false, false, secret),
-        Ok(false) => page_with(&state, StatusCode::GONE, false, true, false, String::new()),
+        Ok(true) => page_with(&state, StatusCode::OK, true, false, false, secret).await,
+        Ok(false) => page_with(&state, StatusCode::GONE, false, true, false, String::new()).await,
         Err(failure) => page::failure(&state, None, &failure),
     }
 }
@@ -52,11 +52,11 @@ pub async fn redeem(State(state): State<WebState>, Path(secret): Path<String>) -
             let cookie = session::cookie(&state, Some(&opened.secret), opened.life);
             ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
         }
-        Ok(None) => page_with(&state, StatusCode::GONE, false, true, false, String::new()),
+        Ok(None) => page_with(&state, StatusCode::GONE, false, true, false, String::new()).await,
         Err(failure) => page::failure(&state, None, &failure),
     }
 }
 
-fn page_with(state: &WebState, status: StatusCode, good: bool, spent: bool, signed_out: bool, secret: String) -> Response {
-    page::html(state, status, &SignIn { frame: Frame::new(state, None, ""), good, spent, signed_out, secret })
+async fn page_with(state: &WebState, status: StatusCode, good: bool, spent: bool, signed_out: bool, secret: String) -> Response {
+    page::html(state, status, &SignIn { frame: Frame::new(state, None, "").await, good, spent, signed_out, secret })
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// The button was pressed.
 pub async fn sign_out(State(state): State<WebState>, form: Submitted) -> Response {
     match state.gate.sign_out(&form.by.secret).await {
-        Ok(()) => ([(header::SET_COOKIE, session::cookie(&state, None, Duration::ZERO))], sign_in::ended(&state)).into_response(),
+        Ok(()) => ([(header::SET_COOKIE, session::cookie(&state, None, Duration::ZERO))], sign_in::ended(&state).await).into_response(),
         Err(failure) => page::failure(&state, Some(&form.by), &failure),
     }
 }

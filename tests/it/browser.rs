@@ -2,6 +2,7 @@
 //! `target/screenshots` for people to look at.
 
 mod accessibility;
+mod outcomes;
 
 use crate::world::{Agent, Browser, Desk, Gateway, World, text_of, until};
 use serde_json::{Value, json};
@@ -22,15 +23,23 @@ fn dm(text: &str) -> Value {
 struct Sitting {
     browser: Browser,
     agent: Agent,
+    token: String,
     desk: Desk,
     gateway: Gateway,
     world: World,
 }
 
-/// A gateway, an agent, and Ann signed in by her one-time link.
+/// A gateway, an agent, and Ann, a reviewer, signed in by her one-time link.
 async fn sitting(javascript: bool) -> Sitting {
-    let world = World::with_demo_server("");
-    let (token, ann) = (world.agent("support-bot").await, world.reviewer(ANN).await);
+    sitting_with(javascript, "", "reviewer").await
+}
+
+/// The same with further sections of the config, and with another role for Ann.
+async fn sitting_with(javascript: bool, sections: &str, role: &str) -> Sitting {
+    let world = World::with_demo_server(sections);
+    let token = world.agent("support-bot").await;
+    world.told(&["reviewer", "add", ANN, "--role", role]).await;
+    let ann = world.told(&["reviewer", "token", ANN]).await;
     let gateway = world.serve().await;
     let agent = Agent::connect(&gateway.mcp("demo"), &token).await;
     let browser = Browser::start(javascript).await;
@@ -40,7 +49,7 @@ async fn sitting(javascript: bool) -> Sitting {
     browser.find_text("button", "Sign in").await.click().await.unwrap();
     browser.says("Needs you").await;
     let desk = gateway.desk(&ann);
-    Sitting { browser, agent, desk, gateway, world }
+    Sitting { browser, agent, token, desk, gateway, world }
 }
 
 impl Sitting {

@@ -41,9 +41,17 @@ async fn where_tls_is_the_cookie_is_secure_and_bound_to_the_host() {
 async fn nobody_sees_a_page_without_a_session_and_a_disabled_person_is_out_at_once() {
     let desk = Desk::open().await;
     let id = desk.hold("hi").await;
-    for path in
-        ["/".to_owned(), format!("/calls/{id}"), format!("/calls/{id}/row"), format!("/calls/{id}/panel"), "/audit".into(), "/servers".into(), "/live".into()]
-    {
+    for path in [
+        "/".to_owned(),
+        format!("/calls/{id}"),
+        format!("/calls/{id}/row"),
+        format!("/calls/{id}/panel"),
+        "/audit".into(),
+        "/servers".into(),
+        "/live".into(),
+        "/pause".into(),
+        "/notices".into(),
+    ] {
         assert_eq!(desk.request(Method::GET, &path).send().await.unwrap().status(), StatusCode::UNAUTHORIZED, "{path}");
     }
     let ann = desk.sign_in("ann@example.org").await;
@@ -226,3 +234,5 @@ async fn a_call_that_needs_two_people_waits_for_the_second() {
 
 mod api;
 mod live;
+mod switch;
+mod unknown;

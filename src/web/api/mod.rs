@@ -2,14 +2,18 @@
 //! as the pages, so nobody can do here what they could not do there. Described at `/api/openapi.json`.
 
 mod audit;
+mod body;
 mod caller;
 mod calls;
 mod decision;
 mod events;
+mod lift;
 mod one_call;
 mod openapi;
 mod outcome;
+mod pause;
 mod problem;
+mod resolution;
 mod undo;
 
 pub use problem::problem;
@@ -26,7 +30,11 @@ pub fn routes() -> Router<WebState> {
         .route("/api/v1/calls/{id}", get(one_call::show))
         .route("/api/v1/calls/{id}/decision", post(decision::decide))
         .route("/api/v1/calls/{id}/undo", post(undo::undo))
+        .route("/api/v1/calls/{id}/resolution", post(resolution::resolve))
+        .route("/api/v1/calls/{id}/lift", post(lift::lift))
         .route("/api/v1/calls/{id}/outcome", get(outcome::show))
+        .route("/api/v1/pause", get(pause::show).post(pause::pause))
+        .route("/api/v1/resume", post(pause::resume))
         .route("/api/v1/audit", get(audit::export))
         .route("/api/v1/events", get(events::stream))
 }

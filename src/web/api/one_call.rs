@@ -1,20 +1,33 @@
 //! `GET /api/v1/calls/{id}`: one call, whole; serving it is recorded as a view, so that its reader may decide.
+//! Only here CALL says whether its recipient is closed, which costs a read.
 //! An answer to HEAD carries no text, so it is no view.
 
 use super::super::WebState;
 use super::caller::Caller;
 use super::problem;
 use crate::domain::call::CallId;
+use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{Method, StatusCode};
-use axum::response::Response;
+use axum::http::Method;
+use axum::response::{IntoResponse as _, Response};
+use serde_json::Value;
 
 /// Serves it.
 pub async fn show(caller: Caller, State(state): State<WebState>, method: Method, Path(id): Path<String>) -> Response {
     let id = CallId(id);
     let found = if method == Method::HEAD { caller.reviewer.look(&id).await } else { caller.reviewer.read(&id).await };
-    match found {
-        Ok(listed) => problem::call(StatusCode::OK, &listed),
-        Err(error) => problem::refused(&state, &error),
+    let listed = match found {
+        Ok(listed) => listed,
+        Err(error) => return problem::refused(&state, &error),
+    };
+    match caller.reviewer.is_closed(&listed.call).await {
+        Ok(closed) => {
+            let mut call = listed.to_json();
+            if let Value::Object(members) = &mut call {
+                members.insert("recipient_closed".to_owned(), Value::Bool(closed));
+            }
+            Json(call).into_response()
+        }
+        Err(failure) => problem::failure(&failure),
     }
 }

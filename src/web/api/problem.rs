@@ -51,7 +51,11 @@ fn document(status: StatusCode, detail: &str, reference: &str) -> Response {
 }
 
 fn sentence(error: &ReviewError) -> String {
-    let text = error.to_string();
+    format!("{}.", capital(&error.to_string()))
+}
+
+/// The text as a sentence begins.
+pub fn capital(text: &str) -> String {
     let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
+    letters.next().map_or_else(String::new, |first| format!("{}{}", first.to_uppercase(), letters.as_str()))
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const CALL: [&str; 17] = [
+const CALL: [&str; 20] = [
     "id",
     "version",
     "state",
@@ -20,9 +20,12 @@ const CALL: [&str; 17] = [
     "release_at",
     "decisions",
     "outcome",
+    "last_sent",
+    "revises",
+    "erased_at",
 ];
 
-async fn body(answer: reqwest::Response) -> Value {
+pub(super) async fn body(answer: reqwest::Response) -> Value {
     serde_json::from_str(&answer.text().await.unwrap()).unwrap()
 }
 

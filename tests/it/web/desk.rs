@@ -2,13 +2,14 @@
 //! sessions and tokens, and an upstream that answers everything with "sent".
 
 use async_trait::async_trait;
-use paraph::domain::call::CallId;
+use paraph::domain::call::{CallId, Verdict};
 use paraph::domain::door::Door;
 use paraph::domain::json::strict;
 use paraph::domain::people::{Agent, Role};
 use paraph::domain::policy::{Action, Policy, PolicySpec, RuleSpec};
+use paraph::gate::review::Decide;
 use paraph::gate::upstream::{Sent, ServerState, ServerStatus, Ticket, ToolInfo};
-use paraph::gate::{Admission, Ask, Gate, HoldSettings, Seat, ServerSettings, Settings, SystemClock, Upstream};
+use paraph::gate::{Admission, Ask, Gate, HoldSettings, Reviewer, Seat, ServerSettings, Settings, SystemClock, Upstream};
 use paraph::store::in_memory::InMemory;
 use paraph::web::{WebSettings, WebState, routes};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -24,7 +25,10 @@ struct Obliging;
 #[async_trait]
 impl Upstream for Obliging {
     async fn send(&self, ticket: Ticket) -> Sent {
-        drop(ticket.spend());
+        let outgoing = ticket.spend();
+        if outgoing.tool == "send_lost" {
+            return Sent::Unknown("the connection was cut before the server answered".into());
+        }
         Sent::Result(RawValue::from_string(r#"{"content":[{"type":"text","text":"sent <b>now</b>"}]}"#.into()).unwrap())
     }
 
@@ -77,6 +81,15 @@ impl Desk {
 
     /// `public_url` empty: the bound address.
     pub async fn with(hold: HoldSettings, public_url: &str, live_pages: usize) -> Desk {
+        Desk::built(Settings { hold, ..Settings::default() }, public_url, live_pages).await
+    }
+
+    /// Texts are erased as soon as `forget_old` looks.
+    pub async fn forgetful() -> Desk {
+        Desk::built(Settings { keep_text: Duration::ZERO, ..Settings::default() }, "", 5).await
+    }
+
+    async fn built(settings: Settings, public_url: &str, live_pages: usize) -> Desk {
         let rules = vec![
             rule("secret-desk", &["send_message"], Action::RequireApproval, &["board"], None),
             rule("two-people", &["pay"], Action::RequireApproval, &[], Some(2)),
@@ -85,7 +98,7 @@ impl Desk {
         ];
         let policy = Policy::build(PolicySpec { default: Action::Deny, reads: Vec::new(), rules }).unwrap();
         let servers = BTreeMap::from([("demo".to_owned(), ServerSettings { policy, messages: BTreeMap::new() })]);
-        let settings = Settings { hold, servers, audit_queue: 100, in_flight_per_server: 8, ..Settings::default() };
+        let settings = Settings { servers, audit_queue: 100, in_flight_per_server: 8, ..settings };
         let gate = Gate::open(Arc::new(InMemory::new()), Arc::new(Obliging), Arc::new(SystemClock), settings);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -127,6 +140,49 @@ impl Desk {
     /// A direct message is held.
     pub async fn hold(&self, text: &str) -> CallId {
         self.ask("send_dm", &json!({ "to": "@bob", "text": text })).await.call().clone()
+    }
+
+    /// A message that was approved and of which nobody knows whether it left.
+    pub async fn lose(&self, text: &str) -> CallId {
+        let id = self.ask("send_lost", &json!({ "to": "@bob", "text": text })).await.call().clone();
+        self.approve(&id).await;
+        self.settled(&id, "unconfirmed").await;
+        id
+    }
+
+    /// Three refusals close the way to Bob; the last refused call.
+    pub async fn close_way(&self) -> CallId {
+        let mut last = self.hold("first").await;
+        self.decide(&last, Verdict::Reject, Some("no")).await;
+        for text in ["second", "third"] {
+            last = self.hold(text).await;
+            self.decide(&last, Verdict::Reject, Some("no")).await;
+        }
+        last
+    }
+
+    /// Olga approves.
+    pub async fn approve(&self, id: &CallId) {
+        self.decide(id, Verdict::Approve, None).await;
+    }
+
+    /// Olga decides.
+    pub async fn decide(&self, id: &CallId, verdict: Verdict, reason: Option<&str>) {
+        let olga = self.reviewer("olga@example.org").await;
+        let call = olga.read(id).await.unwrap().call;
+        let decide = Decide { verdict, digest: call.digest, version: call.version, reason: reason.map(str::to_owned), edits: false };
+        olga.decide(id, decide).await.unwrap();
+    }
+
+    /// A person at the gate itself.
+    pub async fn reviewer(&self, email: &str) -> Reviewer {
+        self.gate.by_api_token(&self.token(email).await).await.unwrap().unwrap()
+    }
+
+    /// Waits until the call is in this state.
+    pub async fn settled(&self, id: &CallId, state: &str) {
+        let olga = self.reviewer("olga@example.org").await;
+        crate::world::until(state, || async { (olga.visible(id).await.unwrap().state.word() == state).then_some(()) }).await;
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -194,7 +250,7 @@ impl Browser<'_> {
 
 /// The value of the form's hidden field.
 pub fn hidden(page: &str, name: &str) -> String {
-    let form = page.rsplit_once("<form class=\"decide\"").map_or(page, |(_, form)| form);
+    let form = page.rsplit_once("<form class=\"decide\"").or_else(|| page.rsplit_once("<form class=\"resolve\"")).map_or(page, |(_, form)| form);
     let start = form.split_once(&format!("name=\"{name}\" value=\"")).unwrap().1;
     start.split_once('"').unwrap().0.to_owned()
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Reads the stream until a text was in it; `false` when it ended before.
-async fn until(answer: &mut reqwest::Response, seen: &mut String, text: &str) -> bool {
+pub(super) async fn until(answer: &mut reqwest::Response, seen: &mut String, text: &str) -> bool {
     while !seen.contains(text) {
         match tokio::time::timeout(Duration::from_secs(20), answer.chunk()).await.unwrap() {
             Ok(Some(bytes)) => seen.push_str(&String::from_utf8_lossy(&bytes)),
@@ -56,4 +56,21 @@ async fn one_stream_too_many_is_refused_and_all_end_when_the_gate_drains() {
     assert_eq!((answer.status(), answer.headers().contains_key("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, true));
     desk.gate.close(Duration::from_secs(1)).await;
     assert!(!until(&mut live, &mut String::new(), "never").await);
+}
+
+#[tokio::test]
+async fn a_stream_tells_when_an_agent_comes_and_leaves_and_not_that_its_call_is_new() {
+    let desk = Desk::open().await;
+    let seat = desk.ask("send_dm", &json!({"to": "@bob", "text": "hi"})).await;
+    let id = seat.call().clone();
+    let ann = desk.sign_in("ann@example.org").await;
+    let row = async || ann.get(&format!("/calls/{id}/row")).await.1;
+    assert!(row().await.contains("-waiting\""));
+    let mut live = ann.request(Method::GET, "/live").send().await.unwrap();
+    let mut seen = String::new();
+    assert!(until(&mut live, &mut seen, "event: look").await);
+    drop(seat);
+    assert!(until(&mut live, &mut seen, &format!("{{\"id\":\"{id}\",\"state\":\"held\"}}")).await);
+    assert!(seen.contains("event: call.changed") && !seen.contains("event: call.held"), "{seen}");
+    assert!(row().await.contains("-gone\"") && row().await.contains("which has gone"));
 }

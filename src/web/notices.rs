@@ -1,0 +1,93 @@
+//! What stands above every page while it is so: the gateway is paused, calls of which nobody knows whether they
+//! left, a start after an unclean stop (semantics.md 37). Read with the reader's own rights at every page; the
+//! live update fetches the same piece alone. Used by `page`.
+
+use super::WebState;
+use super::moment::Moment;
+use super::page::{self, Frame};
+use super::session::SignedIn;
+use super::shown::Shown;
+use crate::domain::pause::{Pause, Stopped};
+use crate::domain::people::Role;
+use crate::gate;
+use askama::Template;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use jiff::Timestamp;
+use serde::Deserialize;
+
+/// The notices of one page.
+#[derive(Default)]
+pub struct Notices {
+    /// The gateway is paused.
+    pub paused: Option<Paused>,
+    /// There are calls of which nobody knows whether they left, and the reader may say.
+    pub unknown: bool,
+    /// For operators: this process started after an unclean stop.
+    pub unclean: Option<Moment>,
+    /// The reader is an operator.
+    pub operator: bool,
+}
+
+/// Why nothing goes out.
+pub struct Paused {
+    /// Since when.
+    pub at: Moment,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: Shown,
+}
+
+impl Paused {
+    /// The record in words.
+    pub fn new(stopped: &Stopped, now: Timestamp) -> Paused {
+        let by = stopped.by.strip_prefix("person:").unwrap_or(&stopped.by).to_owned();
+        Paused { at: Moment::new(stopped.at, now), by, reason: Shown::new(&stopped.reason) }
+    }
+}
+
+impl Notices {
+    /// What this person is told now. A read that fails leaves its notice out: the page itself says that the
+    /// store does not answer.
+    pub async fn of(state: &WebState, by: &SignedIn) -> Notices {
+        let now = state.gate.clock().now();
+        let role = by.reviewer.person().role;
+        let operator = role == Role::Operator;
+        let unknown = gate::Query { states: vec!["unconfirmed".to_owned()], limit: 1, ..gate::Query::default() };
+        Notices {
+            paused: switch(state).await.stopped.map(|stopped| Paused::new(&stopped, now)),
+            // An auditor cannot say what happened; the tab shows them that there is something.
+            unknown: role != Role::Auditor && by.reviewer.calls(unknown).await.is_ok_and(|page| !page.calls.is_empty()),
+            unclean: state.gate.unclean_start().filter(|_| operator).map(|at| Moment::new(at, now)),
+            operator,
+        }
+    }
+}
+
+/// How the kill switch stands, as far as it can be read.
+pub async fn switch(state: &WebState) -> Pause {
+    state.gate.pause_record().await.unwrap_or_default()
+}
+
+#[derive(Template)]
+#[template(path = "notices.html")]
+struct NoticesTemplate {
+    frame: Frame,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Wanted {
+    #[serde(default)]
+    here: String,
+}
+
+/// `GET /notices?here=…`: what the live update puts above an open page. A page that is about a notice itself
+/// does not repeat it.
+pub async fn show(by: SignedIn, State(state): State<WebState>, wanted: Result<Query<Wanted>, QueryRejection>) -> Response {
+    let Ok(Query(wanted)) = wanted else { return page::wrong_query(&state, &by).await };
+    let here = ["pause", "unknown"].into_iter().find(|known| *known == wanted.here).unwrap_or_default();
+    page::html(&state, StatusCode::OK, &NoticesTemplate { frame: Frame::new(&state, Some(&by), here).await })
+}
