@@ -8,6 +8,7 @@ mod browser;
 mod cli;
 mod engines;
 mod fakes;
+mod faulty;
 mod kill;
 mod life;
 mod mail;

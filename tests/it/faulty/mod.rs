@@ -1,0 +1,5 @@
+//! Faults of the store.
+
+pub mod random;
+pub mod store;
+pub mod witness;
