@@ -130,7 +130,8 @@ impl Drop for Alive {
 }
 
 impl Gate {
-    /// Joins the parts and starts the gate's own tasks. Call [`Gate::recover`] before anything is let in.
+    /// Joins the parts. Call [`Gate::recover`] before anything is let in; nothing is sent and no deadline acts before
+    /// [`Gate::resume_work`]: what was due while the gateway was down would leave before anybody could take it back.
     pub fn open(store: Arc<dyn Store>, upstream: Arc<dyn Upstream>, clock: Arc<dyn Clock>, settings: Settings) -> Gate {
         let (draining, broken, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let (behind, writer) = behind::Behind::new(store.clone(), clock.clone(), settings.audit_queue.max(1));
@@ -148,7 +149,6 @@ impl Gate {
         };
         gate.keep(writer);
         gate.keep(gate.clone().pass_hints());
-        gate.keep(gate.clone().keep_deadlines());
         gate
     }
 

@@ -36,6 +36,12 @@ impl Books {
 
     fn read(&mut self, entry: &Entry) {
         self.head = follow(&self.head, entry).expect("6. the chain verifies");
+        if entry.kind == "paused" {
+            // Whatever was approved and has not left needs a new approval.
+            for life in self.lives.values_mut().filter(|life| !life.sending && life.settlements == 0 && life.approved_by.len() as u64 >= life.needed) {
+                life.approved_by.clear();
+            }
+        }
         let Some(id) = &entry.call else { return };
         if entry.kind == "call.held" {
             let life = Life { needed: entry.data["approvals"].as_u64().unwrap(), digest: text(entry, "digest"), ..Life::default() };

@@ -133,8 +133,9 @@ impl<const KIND: u8> Play<KIND> {
 
     fn begin(table: &Table) -> System {
         let engine = if KIND == 1 { Engine::Sled(tempfile::tempdir().unwrap()) } else { Engine::Memory(std::sync::Arc::default()) };
-        let system = System::start(engine);
+        let mut system = System::start(engine);
         if Self::FAULTY {
+            system.alone = false;
             random::script(&system.process().store, table.seed);
         }
         system
