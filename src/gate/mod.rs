@@ -43,7 +43,7 @@ use crate::domain::audit::{Entry, Fact, Head};
 use crate::domain::call::{Call, CallId, Presence};
 use crate::domain::message::MessagePointers;
 use crate::domain::policy::Policy;
-use crate::store::{CommitError, Store};
+use crate::store::{CommitError, Row, Store};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -238,18 +238,29 @@ impl Gate {
         }
     }
 
+    /// After a lost acknowledgement: whether the row is there as it was to be written.
+    async fn is_written(&self, row: &Row) -> Result<bool, Failure> {
+        let stored = self.inner.store.row(row.kind(), row.key()).await.map_err(|e| self.failed(&e))?;
+        Ok(stored.as_ref() == Some(row))
+    }
+
     /// Applies `next` to the newest revision until it is written; `None` when `next` has nothing to write.
     async fn rewrite<F>(&self, id: &CallId, mut next: F) -> Result<Option<Call>, Failure>
     where
         F: FnMut(&Call) -> Option<(Call, Fact)> + Send,
     {
+        let mut unanswered: Option<Call> = None;
         for _ in 0..REWRITES {
             let Some(call) = self.inner.store.call(id).await.map_err(|e| self.failed(&e))? else { return Ok(None) };
+            if unanswered.is_some_and(|written| written == call) {
+                return Ok(Some(call));
+            }
             let Some((written, fact)) = next(&call) else { return Ok(None) };
             match self.inner.store.commit(crate::store::Change::of_call(self.inner.clock.now(), written.clone(), fact)).await {
                 Ok(_) => return Ok(Some(written)),
-                // After a lost acknowledgement the next read tells whether it was written.
-                Err(CommitError::Conflict | CommitError::Lost) => {}
+                Err(CommitError::Conflict) => unanswered = None,
+                // The next read tells whether it was written; whoever did it must not be told that somebody else was first.
+                Err(CommitError::Lost) => unanswered = Some(written),
                 Err(error @ (CommitError::Full { .. } | CommitError::Store(_))) => return Err(self.failed(&error)),
             }
         }

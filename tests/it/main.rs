@@ -14,6 +14,7 @@ mod life;
 mod mail;
 mod mcp;
 mod model;
+mod races;
 mod readme;
 mod sdks;
 mod upstream_servers;

@@ -91,13 +91,16 @@ impl Bed {
 
     /// Decides what was read before.
     pub async fn decide(&self, person: usize, id: &CallId, verdict: Verdict) -> Result<Call, ReviewError> {
-        let call = self.call(id).await;
+        self.decide_as_shown(person, &self.call(id).await, verdict).await
+    }
+
+    pub async fn decide_as_shown(&self, person: usize, call: &Call, verdict: Verdict) -> Result<Call, ReviewError> {
         let decide = match verdict {
-            Verdict::Approve => approve(&call),
-            Verdict::Reject => reject(&call),
-            Verdict::RequestChanges => Decide { verdict, ..reject(&call) },
+            Verdict::Approve => approve(call),
+            Verdict::Reject => reject(call),
+            Verdict::RequestChanges => Decide { verdict, ..reject(call) },
         };
-        self.people[person].decide(id, decide).await.map(|listed| listed.call)
+        self.people[person].decide(&call.id, decide).await.map(|listed| listed.call)
     }
 
     /// Both read it, Ann approves.

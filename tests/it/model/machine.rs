@@ -49,7 +49,10 @@ fn some_step(crashes: u32) -> BoxedStrategy<Step> {
     let down = prop_oneof![Just(0i64), 1i64..=30, 60i64..=8000];
     match crashes {
         0 => steps.boxed(),
-        crashes => prop_oneof![60 => steps, crashes => down.clone().prop_map(|down| Step::Crash { down }), crashes => down.prop_map(|down| Step::Restart { down })].boxed(),
+        crashes => {
+            prop_oneof![60 => steps, crashes => down.clone().prop_map(|down| Step::Crash { down }), crashes => down.prop_map(|down| Step::Restart { down })]
+                .boxed()
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 //! Times are seconds since the start. A line is one text of one agent to one recipient; asking again for it is
 //! "the identical call". `said` is what the last step should have been answered.
 
-use crate::faulty::witness::Manner;
 use crate::fakes::Mood;
+use crate::faulty::witness::Manner;
 use std::collections::BTreeSet;
 
 pub const GATES: usize = 2;
@@ -56,24 +56,70 @@ pub enum Verdict {
 /// One step of a history. `text`, `gate` and `person` are places in the lists above.
 #[derive(Debug, Clone, Copy)]
 pub enum Step {
-    Ask { text: usize, gate: usize },
-    Leave { text: usize, gate: usize },
-    Cancel { text: usize, gate: usize },
+    Ask {
+        text: usize,
+        gate: usize,
+    },
+    Leave {
+        text: usize,
+        gate: usize,
+    },
+    Cancel {
+        text: usize,
+        gate: usize,
+    },
     /// A waiting request ends: with the outcome, or with "pending" when there is none yet.
-    Collect { text: usize, gate: usize },
-    Decide { text: usize, gate: usize, person: usize, verdict: Verdict, how: How },
+    Collect {
+        text: usize,
+        gate: usize,
+    },
+    Decide {
+        text: usize,
+        gate: usize,
+        person: usize,
+        verdict: Verdict,
+        how: How,
+    },
     /// Reads, waits until the deadline has passed unnoticed, and approves.
-    DecideTooLate { text: usize, gate: usize, person: usize },
-    Undo { text: usize, gate: usize, person: usize },
-    Resolve { text: usize, gate: usize, person: usize, sent: bool, stale: bool },
-    Lift { text: usize, gate: usize, person: usize },
-    Pause { gate: usize },
-    Resume { gate: usize },
-    EditClock { by: i64 },
+    DecideTooLate {
+        text: usize,
+        gate: usize,
+        person: usize,
+    },
+    Undo {
+        text: usize,
+        gate: usize,
+        person: usize,
+    },
+    Resolve {
+        text: usize,
+        gate: usize,
+        person: usize,
+        sent: bool,
+        stale: bool,
+    },
+    Lift {
+        text: usize,
+        gate: usize,
+        person: usize,
+    },
+    Pause {
+        gate: usize,
+    },
+    Resume {
+        gate: usize,
+    },
+    EditClock {
+        by: i64,
+    },
     Upstream(Manner),
     /// The clock goes on while nothing runs.
-    Crash { down: i64 },
-    Restart { down: i64 },
+    Crash {
+        down: i64,
+    },
+    Restart {
+        down: i64,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
