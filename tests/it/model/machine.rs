@@ -10,11 +10,14 @@ use paraph::domain::call::{Call, State};
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
-fn some_step(crashes: u32) -> BoxedStrategy<Step> {
+/// In every third history people refuse nearly everything, so that ways close and are opened again.
+fn some_step(crashes: u32, table: &Table) -> BoxedStrategy<Step> {
+    let strict = table.seed.is_multiple_of(3);
+    let (yes, no, lift) = if strict { (1, 9, 4) } else { (5, 2, 1) };
     let (text, gate, person) = (0..TEXTS.len(), 0..GATES, 0..PEOPLE);
     let seat = (text.clone(), gate.clone());
     let click = (text, gate.clone(), person);
-    let verdict = prop_oneof![4 => Just(Verdict::Approve), 2 => Just(Verdict::Reject), 1 => Just(Verdict::RequestChanges)];
+    let verdict = prop_oneof![yes => Just(Verdict::Approve), no => Just(Verdict::Reject), 1 => Just(Verdict::RequestChanges)];
     let how = prop_oneof![
         12 => Just(How::Honest),
         1 => Just(How::OtherVersion),
@@ -40,7 +43,7 @@ fn some_step(crashes: u32) -> BoxedStrategy<Step> {
         3 => click.clone().prop_map(|(text, gate, person)| Step::Undo { text, gate, person }),
         3 => (click.clone(), any::<bool>(), prop::bool::weighted(0.2))
             .prop_map(|((text, gate, person), sent, stale)| Step::Resolve { text, gate, person, sent, stale }),
-        1 => click.prop_map(|(text, gate, person)| Step::Lift { text, gate, person }),
+        lift => click.prop_map(|(text, gate, person)| Step::Lift { text, gate, person }),
         2 => gate.clone().prop_map(|gate| Step::Pause { gate }),
         3 => gate.prop_map(|gate| Step::Resume { gate }),
         6 => by.prop_map(|by| Step::EditClock { by }),
@@ -67,8 +70,8 @@ impl<const CRASHES: u32> ReferenceStateMachine for Histories<CRASHES> {
         any::<u64>().prop_map(Table::new).boxed()
     }
 
-    fn transitions(_: &Table) -> BoxedStrategy<Step> {
-        some_step(CRASHES)
+    fn transitions(table: &Table) -> BoxedStrategy<Step> {
+        some_step(CRASHES, table)
     }
 
     fn apply(mut table: Table, step: &Step) -> Table {
@@ -217,7 +220,7 @@ prop_state_machine! {
     #![proptest_config(rounds(256))]
 
     #[test]
-    fn every_history_over_sled_ends_as_the_table_says(sequential 1..40 => Play<1>);
+    fn every_history_over_sled_ends_as_the_table_says(sequential 1..24 => Play<1>);
 }
 
 prop_state_machine! {
