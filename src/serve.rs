@@ -160,8 +160,8 @@ pub async fn open_offline(config: &Config) -> Result<Offline, StartError> {
     let store = open_store(&config.store, 0).await?;
     let attestor = Arc::new(open_key(&config.store.path, clock.as_ref())?);
     let upstreams = Arc::new(Upstreams::new(BTreeMap::new(), &config.bounds, PathBuf::new()));
-    // A command is not the gateway: it must not let calls expire or leave, nor withdraw them for servers it does not know.
-    let gate = Gate::still(Arc::new(store.clone()) as Arc<dyn Store>, upstreams, clock, settings_of(config));
+    // No `resume_work`: a command must not let calls expire or leave, nor withdraw them for servers it does not know.
+    let gate = Gate::open(Arc::new(store.clone()) as Arc<dyn Store>, upstreams, clock, settings_of(config));
     gate.recover().await?;
     Ok(Offline { gate, attestor, store })
 }
@@ -174,7 +174,7 @@ pub async fn after_restore(config: &Config, folder: &std::path::Path, contents: 
     let store = open_store(&place, 0).await?;
     open_key(folder, clock.as_ref())?;
     let upstreams = Arc::new(Upstreams::new(BTreeMap::new(), &config.bounds, PathBuf::new()));
-    let gate = Gate::still(Arc::new(store.clone()) as Arc<dyn Store>, upstreams, clock, settings_of(config));
+    let gate = Gate::open(Arc::new(store.clone()) as Arc<dyn Store>, upstreams, clock, settings_of(config));
     let unsure = gate.after_restore(contents.made_at, &contents.head).await;
     gate.close(DRAIN).await;
     close_store(store).await;

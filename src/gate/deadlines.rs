@@ -1,6 +1,6 @@
 //! The one place that acts on time: sleeps until the next deadline in the store or until something changed,
 //! then looks at what is due. Level-triggered: a lost hint costs at most the longest sleep, never correctness.
-//! Started by `Gate::open`.
+//! Started by `Gate::resume_work`.
 
 use super::Gate;
 use crate::domain::call::State;

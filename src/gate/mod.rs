@@ -49,7 +49,7 @@ use crate::domain::audit::{Entry, Fact, Head};
 use crate::domain::call::{Call, CallId, Presence};
 use crate::domain::message::MessagePointers;
 use crate::domain::policy::Policy;
-use crate::store::{CommitError, Store};
+use crate::store::{CommitError, Row, Store};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -140,16 +140,9 @@ impl Drop for Alive {
 }
 
 impl Gate {
-    /// Joins the parts and starts the gate's own tasks. Call [`Gate::recover`] before anything is let in.
+    /// Joins the parts. Call [`Gate::recover`] before anything is let in; nothing is sent and no deadline acts before
+    /// [`Gate::resume_work`]: what was due while the gateway was down would leave before anybody could take it back.
     pub fn open(store: Arc<dyn Store>, upstream: Arc<dyn Upstream>, clock: Arc<dyn Clock>, settings: Settings) -> Gate {
-        let gate = Gate::still(store, upstream, clock, settings);
-        gate.keep(gate.clone().keep_deadlines());
-        gate
-    }
-
-    /// A gate that does nothing by itself: no deadline acts and nothing is sent. A command has no servers to send to,
-    /// and may not even know their names.
-    pub fn still(store: Arc<dyn Store>, upstream: Arc<dyn Upstream>, clock: Arc<dyn Clock>, settings: Settings) -> Gate {
         let (draining, broken, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let (behind, writer) = behind::Behind::new(store.clone(), clock.clone(), settings.audit_queue.max(1));
         let sends = release::Sends::new(settings.servers.keys(), settings.in_flight_per_server.max(1));
@@ -262,23 +255,29 @@ impl Gate {
         }
     }
 
+    /// After a lost acknowledgement: whether the row is there as it was to be written.
+    async fn is_written(&self, row: &Row) -> Result<bool, Failure> {
+        let stored = self.inner.store.row(row.kind(), row.key()).await.map_err(|e| self.failed(&e))?;
+        Ok(stored.as_ref() == Some(row))
+    }
+
     /// Applies `next` to the newest revision until it is written; `None` when `next` has nothing to write.
     async fn rewrite<F>(&self, id: &CallId, mut next: F) -> Result<Option<Call>, Failure>
     where
         F: FnMut(&Call) -> Option<(Call, Fact)> + Send,
     {
-        let mut unacknowledged: Option<Call> = None;
+        let mut unanswered: Option<Call> = None;
         for _ in 0..REWRITES {
             let Some(call) = self.inner.store.call(id).await.map_err(|e| self.failed(&e))? else { return Ok(None) };
-            if unacknowledged.as_ref() == Some(&call) {
-                return Ok(unacknowledged);
+            if unanswered.is_some_and(|written| written == call) {
+                return Ok(Some(call));
             }
             let Some((written, fact)) = next(&call) else { return Ok(None) };
             match self.inner.store.commit(crate::store::Change::of_call(self.inner.clock.now(), written.clone(), fact)).await {
                 Ok(_) => return Ok(Some(written)),
-                Err(CommitError::Conflict) => {}
-                // The next read tells whether it was written.
-                Err(CommitError::Lost) => unacknowledged = Some(written),
+                Err(CommitError::Conflict) => unanswered = None,
+                // The next read tells whether it was written; whoever did it must not be told that somebody else was first.
+                Err(CommitError::Lost) => unanswered = Some(written),
                 Err(error @ (CommitError::Full { .. } | CommitError::Store(_))) => return Err(self.failed(&error)),
             }
         }

@@ -5,14 +5,16 @@
 
 use super::{Failure, Gate};
 use crate::domain::audit::Fact;
-use crate::domain::call::State;
+use crate::domain::call::CallId;
 use crate::domain::pause::{Pause, Stopped};
 use crate::store::{Change, CommitError, Kind, PAUSE, Query, Row, Seen};
-use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
-/// The name that stands where a rule's name stands when the pause refuses a call.
+/// The name that stands where a rule's name stands when the pause refuses a call; also the entry's kind.
 pub const PAUSED: &str = "paused";
+/// Calls or entries looked at in one read.
+const TOGETHER: usize = 100;
 /// Characters of a reason to pause; longer ones are refused.
 pub const MAX_REASON: usize = 500;
 
@@ -47,20 +49,39 @@ impl Gate {
             return Err(PauseError::Incomplete("the reason is longer than 500 characters"));
         }
         let stopped = Stopped { at: self.inner.clock.now(), by: actor.to_owned(), reason: reason.to_owned() };
-        let turned = self.turn(actor, "paused", "the gateway is paused already", |pause| pause.stopped.is_none().then(|| Some(stopped.clone()))).await;
+        let turned = self.turn(actor, PAUSED, "the gateway is paused already", |pause| pause.stopped.is_none().then(|| Some(stopped.clone()))).await;
         if matches!(turned, Err(PauseError::Already(_))) {
-            // The one before may have been cut short by a fault.
-            self.finish_pause().await?;
+            self.finish_pause("paraph").await?;
         }
         turned?;
         tracing::warn!("the gateway is paused: nothing is sent until it is resumed");
-        Ok(self.take_back_approved(stopped.at, actor).await?)
+        let mut taken_back = 0;
+        for id in self.approved().await? {
+            taken_back += usize::from(self.take_back(&id, actor).await?);
+        }
+        Ok(taken_back)
     }
 
-    /// Resumes. What was approved during the pause goes out now.
+    /// Resumes. What was approved during the pause goes out now; what was approved before it does not, also when
+    /// the pause was cut short before it had taken everything back.
     pub async fn resume_sending(&self, actor: &str) -> Result<(), PauseError> {
+        self.finish_pause(actor).await?;
         self.turn(actor, "resumed", "the gateway is not paused", |pause| pause.stopped.is_some().then_some(None)).await?;
         tracing::warn!("the gateway is resumed");
+        Ok(())
+    }
+
+    /// Takes back what a pause that was cut short, by a crash or a fault, left approved.
+    pub(super) async fn finish_pause(&self, actor: &str) -> Result<(), Failure> {
+        let approved = self.approved().await?;
+        if approved.is_empty() || self.pause_record().await?.stopped.is_none() {
+            return Ok(());
+        }
+        // After the list, so that no approval on it is missed here.
+        let since = self.decided_since_pause().await?;
+        for id in approved.iter().filter(|id| !since.contains(*id)) {
+            self.take_back(id, actor).await?;
+        }
         Ok(())
     }
 
@@ -76,51 +97,58 @@ impl Gate {
         for _ in 0..super::REWRITES {
             let pause = self.pause_record().await?;
             let Some(stopped) = next(&pause) else { return Err(PauseError::Already(already)) };
-            let turned = Pause { revision: pause.revision + 1, stopped };
-            let row = Row::Pause(turned.clone());
+            let row = Row::Pause(Pause { revision: pause.revision + 1, stopped });
             // The reason is somebody's text and stays out of the chain.
             let fact = Fact { kind, call: None, actor: actor.to_owned(), data: Value::Object(serde_json::Map::new()) };
-            match self.inner.store.commit(Change::of_row(self.inner.clock.now(), row, fact)).await {
+            match self.inner.store.commit(Change::of_row(self.inner.clock.now(), row.clone(), fact)).await {
                 Ok(_) => return Ok(()),
+                Err(CommitError::Lost) if self.is_written(&row).await? => return Ok(()),
                 Err(CommitError::Conflict) => {}
-                Err(CommitError::Lost) if self.pause_record().await? == turned => return Ok(()),
                 Err(error @ (CommitError::Full { .. } | CommitError::Store(_) | CommitError::Lost)) => return Err(self.failed(&error).into()),
             }
         }
         Err(self.failed(&CommitError::Conflict).into())
     }
 
-    /// After a start: what a pause that was cut short by a crash left approved.
-    pub(super) async fn finish_pause(&self) -> Result<(), Failure> {
-        match self.pause_record().await?.stopped {
-            Some(stopped) => self.take_back_approved(stopped.at, "paraph").await.map(drop),
-            None => Ok(()),
-        }
-    }
-
-    /// Whatever was approved until then and has not left is held again. What is approved during the pause stays so.
-    async fn take_back_approved(&self, until: Timestamp, actor: &str) -> Result<usize, Failure> {
-        let mut taken_back = 0;
-        let mut query = Query { states: vec!["approved".to_owned()], limit: 100, ..Query::default() };
+    /// Whatever is approved and has not left.
+    async fn approved(&self) -> Result<Vec<CallId>, Failure> {
+        let mut approved = Vec::new();
+        let mut query = Query { states: vec!["approved".to_owned()], limit: TOGETHER, ..Query::default() };
         loop {
             let page = self.inner.store.calls(&query).await.map_err(|e| self.failed(&e))?;
-            for call in &page.calls {
-                let written = self
-                    .rewrite(&call.id, |call| {
-                        if !matches!(call.state, State::Approved { at, .. } if at <= until) {
-                            return None;
-                        }
-                        let next = call.undone(self.inner.clock.now()).ok()?;
-                        let fact = self.call_fact("call.undone", &next, actor, json!({ "why": PAUSED }));
-                        Some((next, fact))
-                    })
-                    .await?;
-                taken_back += usize::from(written.is_some());
-            }
+            approved.extend(page.calls.into_iter().map(|call| call.id));
             if page.next.is_none() {
-                return Ok(taken_back);
+                return Ok(approved);
             }
             query.cursor = page.next;
         }
+    }
+
+    /// What people decided since the gateway was paused last. The chain knows the order, whatever clocks did.
+    async fn decided_since_pause(&self) -> Result<HashSet<CallId>, Failure> {
+        let mut decided = HashSet::new();
+        let mut top = self.audit_head().await?.seq;
+        while top > 0 {
+            let from = top.saturating_sub(TOGETHER as u64 - 1).max(1);
+            for entry in self.audit_entries(from, TOGETHER).await?.into_iter().rev().filter(|entry| entry.seq <= top) {
+                match entry.kind.as_str() {
+                    PAUSED => return Ok(decided),
+                    "call.decided" => decided.extend(entry.call),
+                    _ => {}
+                }
+            }
+            top = from - 1;
+        }
+        Ok(decided)
+    }
+
+    /// Held again, with no approval left; false when it is not approved any more.
+    async fn take_back(&self, id: &CallId, actor: &str) -> Result<bool, Failure> {
+        let written = self.rewrite(id, |call| {
+            let next = call.undone(self.inner.clock.now()).ok()?;
+            let fact = self.call_fact("call.undone", &next, actor, json!({ "why": PAUSED }));
+            Some((next, fact))
+        });
+        Ok(written.await?.is_some())
     }
 }

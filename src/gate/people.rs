@@ -3,7 +3,7 @@
 
 use super::{Failure, Gate};
 use crate::domain::audit::Fact;
-use crate::domain::call::State;
+use crate::domain::call::{CallId, State};
 use crate::domain::digest::Digest;
 use crate::domain::people::{Agent, Credential, CredentialKind, Person, Role};
 use crate::store::{Change, CommitError, Kind, Query, Row};
@@ -175,18 +175,24 @@ impl Gate {
         loop {
             let page = self.inner.store.calls(&query).await.map_err(|e| self.failed(&e))?;
             for call in &page.calls {
-                self.rewrite(&call.id, |call| {
-                    let next = call.without(email, self.now())?;
-                    let fact = self.call_fact("call.undone", &next, "operator", json!({ "why": "person.disabled" }));
-                    Some((next, fact))
-                })
-                .await?;
+                self.void_approval(&call.id, email, "operator").await?;
             }
             if page.next.is_none() {
                 return Ok(());
             }
             query.cursor = page.next;
         }
+    }
+
+    /// One call's share of it.
+    pub(super) async fn void_approval(&self, id: &CallId, email: &str, actor: &str) -> Result<(), Failure> {
+        self.rewrite(id, |call| {
+            let next = call.without(email, self.now())?;
+            let fact = self.call_fact("call.undone", &next, actor, json!({ "why": "person.disabled" }));
+            Some((next, fact))
+        })
+        .await
+        .map(drop)
     }
 
     /// Makes a one-time sign-in secret; the caller puts it into a link.
@@ -231,10 +237,13 @@ impl Gate {
     }
 
     async fn write(&self, change: Change, conflict: &PeopleError) -> Result<(), PeopleError> {
-        match self.inner.store.commit(change).await {
-            Ok(_) => Ok(()),
-            Err(CommitError::Conflict) => Err(conflict.clone()),
-            Err(error @ (CommitError::Full { .. } | CommitError::Store(_) | CommitError::Lost)) => Err(self.failed(&error).into()),
+        let first = change.rows.first().cloned();
+        match (self.inner.store.commit(change).await, first) {
+            (Ok(_), _) => Ok(()),
+            // All or nothing: one row stands for the change. What follows a written one must still be done.
+            (Err(CommitError::Lost), Some(row)) if self.is_written(&row).await? => Ok(()),
+            (Err(CommitError::Conflict), _) => Err(conflict.clone()),
+            (Err(error @ (CommitError::Full { .. } | CommitError::Store(_) | CommitError::Lost)), _) => Err(self.failed(&error).into()),
         }
     }
 

@@ -52,10 +52,10 @@ impl Gate {
     }
 
     /// For a gateway that is about to serve, with its config: undo windows run again in full, because nobody could
-    /// use them while it was down, and calls of servers that are not there any more are taken back.
+    /// use them while it was down, and calls of servers that are not there any more are taken back. Then time acts.
     pub async fn resume_work(&self) -> Result<(), Failure> {
         self.record(Fact { kind: OPENED, call: None, actor: "paraph".into(), data: json!({}) }).await?;
-        self.finish_pause().await?;
+        self.finish_pause("paraph").await?;
         let mut query = Query { states: vec!["held".into(), "approved".into()], limit: TOGETHER, ..Query::default() };
         loop {
             let page = self.inner.store.calls(&query).await.map_err(|e| self.failed(&e))?;
@@ -72,8 +72,11 @@ impl Gate {
                 .await?;
             }
             if page.next.is_none() {
-                // Not for one command on a closed store: it may not know the config's `keep_text`.
+                // Not for one command on a closed store: it may not know the config's `keep_text`, and sends nothing.
                 self.keep(self.clone().keep_forgetting());
+                // Last: a release that is faster than the loop above would take the undo window from it, and one that
+                // is faster than `recover` would be taken for the send of a process that is gone.
+                self.keep(self.clone().keep_deadlines());
                 return Ok(());
             }
             query.cursor = page.next;

@@ -83,8 +83,10 @@ impl Reviewer {
                 return Ok(false);
             }
             let fact = Fact { kind: "recipient.opened", call: Some(id.clone()), actor: self.actor(), data: json!({ "via": self.via().word() }) };
-            match gate.inner.store.commit(Change::of_row(gate.inner.clock.now(), Row::Refusals(refusals.lifted()), fact)).await {
+            let row = Row::Refusals(refusals.lifted());
+            match gate.inner.store.commit(Change::of_row(gate.inner.clock.now(), row.clone(), fact)).await {
                 Ok(_) => return Ok(true),
+                Err(CommitError::Lost) if gate.is_written(&row).await? => return Ok(true),
                 Err(CommitError::Conflict) => {}
                 Err(error @ (CommitError::Full { .. } | CommitError::Store(_) | CommitError::Lost)) => return Err(gate.failed(&error).into()),
             }

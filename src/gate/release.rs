@@ -109,6 +109,13 @@ impl Gate {
             Ok(agent) => seen.push(agent),
             Err(why) => return self.withdraw(id, &why, "policy").await,
         }
+        for person in call.approved_by() {
+            match self.still_in(person).await? {
+                Some(person) => seen.push(person),
+                // Shutting somebody out takes their approvals back; it may have been cut short.
+                None => return self.void_approval(id, person, "paraph").await,
+            }
+        }
         let now = self.inner.clock.now();
         let sending = match call.after(&Event::Send, now) {
             Ok(sending) => sending,

@@ -185,11 +185,8 @@ impl Reviewer {
 
     /// The person's record as it is now: a decision must not count when its person is shut out first.
     async fn still_in(&self) -> Result<Seen, ReviewError> {
-        let (gate, email) = (self.gate(), &self.person().email);
-        match gate.inner.store.row(Kind::Person, email).await.map_err(|e| gate.failed(&e))? {
-            Some(Row::Person(person)) if person.disabled_at.is_none() => Ok(Seen { kind: Kind::Person, key: person.email, revision: person.revision }),
-            _ => Err(ReviewError::NotEntitled("an operator has shut you out")),
-        }
+        let seen = self.gate().still_in(&self.person().email).await?;
+        seen.ok_or(ReviewError::NotEntitled("an operator has shut you out"))
     }
 
     /// After a lost acknowledgement: the call as it is, if this person's decision is in it.
@@ -213,6 +210,15 @@ fn can_be_seen(reason: &str) -> bool {
 }
 
 impl Gate {
+    /// What a change names that must not happen once this person is shut out; `None` when they are.
+    pub(super) async fn still_in(&self, email: &str) -> Result<Option<Seen>, Failure> {
+        let row = self.inner.store.row(Kind::Person, email).await.map_err(|e| self.failed(&e))?;
+        Ok(match row {
+            Some(Row::Person(person)) if person.disabled_at.is_none() => Some(Seen { kind: Kind::Person, key: person.email, revision: person.revision }),
+            _ => None,
+        })
+    }
+
     /// A call together with what only memory knows.
     pub(super) fn listed(&self, call: Call) -> Listed {
         let presence = self.presence(&call);

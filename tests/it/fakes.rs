@@ -19,15 +19,26 @@ pub struct ManualClock {
     drawn: AtomicU64,
 }
 
+const START: i64 = 1_790_000_000_000;
+
 impl Default for ManualClock {
     fn default() -> ManualClock {
-        ManualClock { millis: AtomicI64::new(1_790_000_000_000), drawn: AtomicU64::new(0) }
+        ManualClock { millis: AtomicI64::new(START), drawn: AtomicU64::new(0) }
     }
 }
 
 impl ManualClock {
     pub fn advance(&self, by: Duration) {
         self.millis.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// Seconds since the start; also backwards, as a wall clock may go.
+    pub fn set(&self, seconds: i64) {
+        self.millis.store(START + 1000 * seconds, Ordering::SeqCst);
+    }
+
+    pub fn seconds_of(at: Timestamp) -> i64 {
+        (at.as_millisecond() - START) / 1000
     }
 }
 

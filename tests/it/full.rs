@@ -36,7 +36,7 @@ async fn below_the_floor_new_work_is_refused_and_the_rest_goes_on() {
     let _waiting = agent.begin("send_dm", before.clone());
     let held = desk.held("before the floor").await;
 
-    disk.order(&format!("full {}", disk.used() + 100 * MIB));
+    disk.order(&format!("full {}", disk.used() + 200 * MIB));
     until("the gateway sees it", || async { gateway.log().contains("nearly full").then_some(()) }).await;
     for to in ["@bob", "@notes"] {
         let refused = asks(&agent, "send_dm", json!({"to": to, "text": "below the floor"})).await;

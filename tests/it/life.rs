@@ -76,6 +76,7 @@ impl Desk {
     pub async fn over(store: Arc<dyn Store>, settings: Settings) -> Desk {
         let (clock, upstream) = (Arc::new(ManualClock::default()), Arc::new(CountingUpstream::default()));
         let gate = Gate::open(store.clone(), upstream.clone(), clock.clone(), settings.clone());
+        gate.resume_work().await.unwrap();
         let token = gate.add_agent(NewAgent { name: "bot".into(), ..NewAgent::default() }).await.unwrap();
         let agent = gate.agent_by_token(&token).await.unwrap().unwrap();
         Desk { gate, store, clock, upstream, agent, settings }
@@ -574,6 +575,7 @@ async fn held_calls_survive_a_restart_over_sled_and_can_be_approved_then() {
     let store: Arc<dyn Store> = Arc::new(OnSled::open(&data, &SledSettings::default()).unwrap());
     let gate = Gate::open(store.clone(), upstream.clone(), clock.clone(), settings());
     gate.recover().await.unwrap();
+    gate.resume_work().await.unwrap();
     gate.add_person("ann@example.org", None, Vec::new(), Role::Operator).await.unwrap();
     let token = gate.make_api_token("ann@example.org", HOUR).await.unwrap();
     let ann = gate.by_api_token(&token).await.unwrap().unwrap();

@@ -189,6 +189,7 @@ impl World {
         let mut settings = crate::life::settings();
         settings.servers.insert("dead".to_owned(), settings.servers["demo"].clone());
         let gate = Gate::open(Arc::new(InMemory::default()), upstreams.clone(), Arc::new(SystemClock), settings);
+        gate.resume_work().await.unwrap();
         let token = gate.add_agent(NewAgent { name: "bot".into(), ..agent }).await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -100,6 +100,7 @@ impl Desk {
         let servers = BTreeMap::from([("demo".to_owned(), ServerSettings { policy, messages: BTreeMap::new() })]);
         let settings = Settings { servers, audit_queue: 100, in_flight_per_server: 8, ..settings };
         let gate = Gate::open(Arc::new(InMemory::new()), Arc::new(Obliging), Arc::new(SystemClock), settings);
+        gate.resume_work().await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let url = format!("http://127.0.0.1:{port}");
