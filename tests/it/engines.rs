@@ -417,7 +417,7 @@ async fn a_call_that_is_over_is_found_until_its_texts_are_erased(mut bench: Benc
     let told = put(bench.store(), lost.after(&Event::Resolve { outcome }, ms(20)).unwrap()).await;
     bench.reopen();
     assert!(bench.store().over(ms(20), 10).await.unwrap().is_empty());
-    assert_eq!(bench.store().over(ms(21), 10).await.unwrap(), [held.id.clone()]);
+    assert_eq!(bench.store().over(ms(21), 10).await.unwrap(), std::slice::from_ref(&held.id));
     let erased = put(bench.store(), told.erased(ms(30)).unwrap()).await;
     assert!(bench.store().over(ms(1_000), 10).await.unwrap().is_empty());
     bench.reopen();

@@ -67,7 +67,7 @@ pub(super) async fn change_of(step: &Step, number: u32, model: &Arc<dyn Store>) 
                 _ => Event::Restore { why: "from a backup".into() },
             };
             let erased = if event_number == 10 { old.erased(at) } else { None };
-            let mut next = erased.map_or_else(|| old.after(&event, at).unwrap_or_else(|_| Call { delivered: true, ..old.touched() }), |erased| erased);
+            let mut next = erased.unwrap_or_else(|| old.after(&event, at).unwrap_or_else(|_| Call { delivered: true, ..old.touched() }));
             next.revision += u64::from(*stale);
             Some(Change::of_call(at, next, fact("call.moved")))
         }
