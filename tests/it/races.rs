@@ -385,6 +385,31 @@ fn every_pair_at_once(from: From) {
     }
 }
 
+/// What the second half of a pause, a revocation or a shutting-out takes back is out of reach for it, and the send
+/// had looked before: the first half alone must stop it.
+#[tokio::test]
+async fn a_send_that_was_ready_does_not_leave_once_a_pause_a_revocation_or_a_shutting_out_is_written() {
+    for action in [Pause, Revoke, ShutOut(0)] {
+        let scene = Scene::set(From::Approved, [After(UNDO), action]).await;
+        let back = Arc::new(HoldBack::default());
+        let mut waiting = Some(back.clone());
+        scene.bed.store.script_commits(move |change| match change.facts.first().map(|fact| fact.kind) {
+            Some("call.sending") => waiting.take().map_or(OnCommit::Pass, OnCommit::Held),
+            Some("call.undone" | "call.withdrawn") => OnCommit::Fail(paraph::store::StoreError::Busy),
+            Some(_) | None => OnCommit::Pass,
+        });
+        scene.act(After(UNDO)).await;
+        back.came.notified().await;
+        scene.act(action).await;
+        back.go.notify_one();
+        scene.bed.store.rest().await;
+        assert_eq!((scene.bed.word(&scene.id).await, scene.bed.upstream.total()), ("approved", 0), "{action:?}");
+        scene.bed.store.mend();
+        scene.bed.later(Duration::from_secs(1)).await;
+        assert_eq!(scene.bed.upstream.total(), 0, "{action:?}");
+    }
+}
+
 macro_rules! races {
     ($($name:ident: $from:expr),* $(,)?) => {
         mod one_held_back {

@@ -25,6 +25,7 @@ struct Life {
 pub struct Books {
     head: Head,
     lives: HashMap<CallId, Life>,
+    paused: bool,
 }
 
 impl Books {
@@ -36,7 +37,11 @@ impl Books {
 
     fn read(&mut self, entry: &Entry) {
         self.head = follow(&self.head, entry).expect("6. the chain verifies");
+        if entry.kind == "resumed" {
+            self.paused = false;
+        }
         if entry.kind == "paused" {
+            self.paused = true;
             // Whatever was approved and has not left needs a new approval.
             for life in self.lives.values_mut().filter(|life| !life.sending && life.settlements == 0 && life.approved_by.len() as u64 >= life.needed) {
                 life.approved_by.clear();
@@ -63,6 +68,7 @@ impl Books {
                 life.approved_by.clear();
             }
             "call.sending" => {
+                assert!(!self.paused, "2. {id} is sent in a pause");
                 assert!(life.approved_by.len() as u64 >= life.needed, "2. {id} is sent with {:?} of {}", life.approved_by, life.needed);
                 assert_eq!(text(entry, "digest"), life.digest, "4. sent is what was approved");
                 assert!(!life.sending && life.settlements == 0, "1. {id} is sent again");
@@ -83,7 +89,7 @@ impl Books {
                 assert!(!life.resolved && life.settlements == 1, "{id} is resolved twice");
                 life.resolved = true;
             }
-            "call.viewed" | "call.cancelled" | "call.asked_again" | "call.delivered" | "call.window_again" => {}
+            "call.viewed" | "call.cancelled" | "call.asked_again" | "call.delivered" | "call.window_again" | "recipient.opened" => {}
             other => panic!("the chain tells of {other}, which this model does not know"),
         }
         assert!(life.settlements <= 1, "1. {id} is settled twice");

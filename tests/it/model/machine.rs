@@ -49,9 +49,11 @@ fn some_step(crashes: u32, table: &Table) -> BoxedStrategy<Step> {
         6 => by.prop_map(|by| Step::EditClock { by }),
         3 => manner.prop_map(Step::Upstream),
     ];
+    let likely = table.rare_by_chance(crashes > 0);
+    let steps = if likely.is_empty() { steps.boxed() } else { prop_oneof![4 => steps, 1 => prop::sample::select(likely)].boxed() };
     let down = prop_oneof![Just(0i64), 1i64..=30, 60i64..=8000];
     match crashes {
-        0 => steps.boxed(),
+        0 => steps,
         crashes => {
             prop_oneof![60 => steps, crashes => down.clone().prop_map(|down| Step::Crash { down }), crashes => down.prop_map(|down| Step::Restart { down })]
                 .boxed()

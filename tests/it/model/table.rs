@@ -236,6 +236,28 @@ impl Table {
         Table { now: 0, lines: vec![FREE; TEXTS.len()], paused: false, manner, said: String::new(), seed, ways: Default::default() }
     }
 
+    /// Steps that mean something only here and that chance seldom proposes: the same person approves a second
+    /// time, somebody looks into an unconfirmed call, its outcome is told once and the call made again, a closed way
+    /// is opened, the process dies while something is being sent.
+    pub fn rare_by_chance(&self, crashes: bool) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for (text, line) in self.lines.iter().enumerate() {
+            let gate = usize::from(line.seats[0] == 0 && line.seats[1] > 0);
+            match (line.is, line.yes.first()) {
+                (Is::Held { .. }, Some(&person)) => steps.push(Step::Decide { text, gate, person, verdict: Verdict::Approve, how: How::Honest }),
+                (Is::Sending, _) if crashes => steps.push(Step::Crash { down: 5 }),
+                (Is::Over { end: End::Unconfirmed, .. }, _) => steps.push(Step::Resolve { text, gate, person: 0, sent: true, stale: false }),
+                (Is::Over { end: End::Told, .. }, _) if line.seats[gate] > 0 => steps.push(Step::Collect { text, gate }),
+                (Is::Over { end: End::Told, .. }, _) => steps.push(Step::Ask { text, gate }),
+                (Is::Free | Is::Held { .. } | Is::Approved { .. } | Is::Sending | Is::Over { .. }, _) => {}
+            }
+            if line.is != Is::Free && self.ways[WAYS[text]].closed {
+                steps.push(Step::Lift { text, gate, person: 1 });
+            }
+        }
+        steps
+    }
+
     pub fn apply(&mut self, step: &Step) {
         self.said = match *step {
             Step::Ask { text, gate } => self.ask(text, gate).to_owned(),
