@@ -51,6 +51,8 @@ async fn before_sending_a_deny_withdraws_with_the_rule_as_reason_and_a_hold_verd
         let stamped = desk.call(&id).await;
         desk.gate.close(Duration::from_secs(5)).await;
         let gate = Gate::open(desk.store.clone(), desk.upstream.clone(), desk.clock.clone(), judged_by(action));
+        gate.recover().await.unwrap();
+        gate.resume_work().await.unwrap();
         desk.clock.advance(Duration::from_secs(30));
         gate.add_person("tick@example.org", None, Vec::new(), Role::Auditor).await.unwrap();
         let call = desk.until(&id, word).await;
@@ -155,6 +157,7 @@ impl Upstream for Patient {
 async fn once_it_is_being_sent_a_cancel_an_undo_and_a_pause_are_too_late_and_the_call_runs_on() {
     let (store, clock, upstream) = (Arc::new(InMemory::default()), Arc::new(ManualClock::default()), Arc::new(Patient::default()));
     let gate = Gate::open(store.clone(), upstream.clone(), clock.clone(), settings());
+    gate.resume_work().await.unwrap();
     let token = gate.add_agent(NewAgent { name: "bot".into(), ..NewAgent::default() }).await.unwrap();
     let agent = gate.agent_by_token(&token).await.unwrap().unwrap();
     gate.add_person("ann@example.org", None, Vec::new(), Role::Reviewer).await.unwrap();
