@@ -33,9 +33,10 @@ const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const REVISION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 
-/// The server has forgotten the session (404); the request was not executed.
+/// The server has forgotten the session (404), with what it answered. Whether it did what was asked before it forgot
+/// cannot be told: a session may also end while a request in it is carried out.
 #[derive(Debug)]
-pub(super) struct Lost;
+pub(super) struct Lost(pub(super) Box<serde_json::value::RawValue>);
 
 pub(super) struct HttpLink {
     pub(super) server: String,
@@ -108,6 +109,11 @@ impl HttpLink {
         matches!(self.ping().await, Some(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND))
     }
 
+    /// Whether the server says that it does not know the session any more, asked by something harmless.
+    pub(super) async fn is_lost(&self) -> bool {
+        self.session().is_some() && self.ping().await == Some(StatusCode::NOT_FOUND)
+    }
+
     /// What the server answers to something harmless in the same session.
     async fn ping(&self) -> Option<StatusCode> {
         let ping = self.posted(wire::request(0, "ping", None, false), false).send();
@@ -157,7 +163,7 @@ impl HttpLink {
         let status = response.status();
         // A server that answers this way to one request alone may have executed it; then it is the answer.
         if status == StatusCode::NOT_FOUND && with_session && self.ping().await == Some(StatusCode::NOT_FOUND) {
-            return Err(Lost);
+            return Err(Lost(self.refusal(status, response).await));
         }
         if status.is_client_error() {
             if status == StatusCode::BAD_REQUEST && with_session {

@@ -63,6 +63,10 @@ async fn answer(State(seen): State<Arc<Seen>>, method: Method, headers: HeaderMa
     if headers.get("mcp-session-id").is_none_or(|id| *id != format!("s{}", seen.sessions.lock().unwrap())) {
         return respond(if *seen.rude.lock().unwrap() { 400 } else { 404 }, "text/plain", "no such session");
     }
+    if name == "vendor/act" {
+        *seen.sessions.lock().unwrap() += 10;
+        return respond(404, "text/plain", "no such session");
+    }
     if name != "tools/call" {
         return respond(202, "text/plain", "");
     }
@@ -84,6 +88,10 @@ async fn answer(State(seen): State<Arc<Seen>>, method: Method, headers: HeaderMa
         "forget" => {
             *seen.sessions.lock().unwrap() += 10;
             respond(200, "application/json", result.to_string())
+        }
+        "send and forget" => {
+            *seen.sessions.lock().unwrap() += 10;
+            respond(404, "text/plain", "no such session")
         }
         "500" => respond(500, "application/json", result.to_string()),
         "400 json-rpc" => respond(400, "application/json", r#"{"jsonrpc":"2.0","id":null,"error":{"code":-1,"message":"m","x": [ ]}}"#),
@@ -200,6 +208,22 @@ async fn a_404_in_a_session_that_lives_is_the_answer_and_the_request_is_not_sent
     let Reply::Error(error) = call(&peer, "404", None).await.unwrap() else { panic!("no error") };
     assert!(error.get().contains(r#""httpStatus":404"#), "{error}");
     assert_eq!((seen.posts("tools/call").len(), seen.posts("initialize").len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_session_that_ends_while_a_call_is_carried_out_does_not_let_it_leave_twice() {
+    let seen = Arc::new(Seen::default());
+    let all = start(&seen).await;
+    let peer = peer(&all).await;
+    let Reply::Error(error) = call(&peer, "send and forget", None).await.unwrap() else { panic!("no error") };
+    assert!(error.get().contains(r#""httpStatus":404"#), "{error}");
+    assert_eq!(seen.posts("tools/call").len(), 1, "the server may have done it before it forgot the session");
+    let Ok(Reply::Error(_)) = peer.request("vendor/act", None, None, CancellationToken::new()).await else { panic!("no error") };
+    assert_eq!(seen.posts("vendor/act").len(), 1);
+    // The next one has a session again.
+    assert_eq!(text(call(&peer, "json", None).await.unwrap()), r#"{ "n": 1.10 }"#);
+    assert_eq!(seen.posts("tools/call").len(), 2);
+    all.shutdown().await;
 }
 
 #[tokio::test]
