@@ -96,6 +96,10 @@ async fn answer(State(seen): State<Arc<Seen>>, method: Method, headers: HeaderMa
         "500" => respond(500, "application/json", result.to_string()),
         "400 json-rpc" => respond(400, "application/json", r#"{"jsonrpc":"2.0","id":null,"error":{"code":-1,"message":"m","x": [ ]}}"#),
         "404" => respond(404, "text/plain", "no such person"),
+        "null error" => respond(200, "application/json", format!("{{\"jsonrpc\":\"2.0\",\"result\":{{ \"n\": 1.10 }},\"error\":null,\"id\":{id}}}")),
+        "error of text" => respond(200, "application/json", json!({"jsonrpc": "2.0", "id": id, "error": "no"}).to_string()),
+        "both" => respond(200, "application/json", json!({"jsonrpc": "2.0", "id": id, "result": {}, "error": {"code": 1, "message": "m"}}).to_string()),
+        "400 null" => respond(400, "application/json", r#"{"jsonrpc":"2.0","id":null,"error":null}"#),
         "403" => respond(403, "text/html", "<h1>no</h1>"),
         "202" => respond(202, "text/plain", ""),
         "307" => Response::builder().status(307).header("location", "/elsewhere").body(Body::empty()).unwrap(),
@@ -157,6 +161,21 @@ async fn every_failure_says_whether_the_call_may_have_been_executed() {
     assert!(refused.get().contains("403") && refused.get().contains("credentials") && !refused.get().contains("h1"), "{refused}");
     assert_eq!(seen.posts("tools/call").len(), 10, "nothing is sent twice");
     all.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_error_that_is_none_hides_no_result_and_an_answer_that_says_both_says_nothing() {
+    let seen = Arc::new(Seen::default());
+    let upstreams = start(&seen).await;
+    let peer = peer(&upstreams).await;
+    // Some servers write every member of a response.
+    let Reply::Result(result) = call(&peer, "null error", None).await.unwrap() else { panic!("no result") };
+    assert_eq!(result.get(), r#"{ "n": 1.10 }"#);
+    let Reply::Error(error) = call(&peer, "400 null", None).await.unwrap() else { panic!("no error") };
+    assert!(error.get().contains(r#""httpStatus":400"#), "{error}");
+    for answer in ["error of text", "both"] {
+        assert!(matches!(call(&peer, answer, None).await, Err(RequestFailure::Unknown(_))), "{answer}");
+    }
 }
 
 #[tokio::test]
