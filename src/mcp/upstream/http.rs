@@ -29,6 +29,14 @@ pub(super) const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration
 /// However soon the server asks to be asked again.
 const SHORTEST: Duration = Duration::from_millis(100);
 
+/// JSON-RPC: the method does not exist.
+const NO_METHOD: i64 = -32601;
+
+#[derive(serde::Deserialize)]
+struct Code {
+    code: i64,
+}
+
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const REVISION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
@@ -109,9 +117,22 @@ impl HttpLink {
         matches!(self.ping().await, Some(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND))
     }
 
-    /// Whether the server says that it does not know the session any more, asked by something harmless.
+    /// Whether the server does not know the session any more, asked by something harmless. One that has no ping says
+    /// so and means no session.
     pub(super) async fn is_lost(&self) -> bool {
-        self.session().is_some() && self.ping().await == Some(StatusCode::NOT_FOUND)
+        if self.session().is_none() {
+            return false;
+        }
+        let asked = async {
+            let response = self.posted(wire::request(0, "ping", None, false), false).send().await.ok()?;
+            if response.status() != StatusCode::NOT_FOUND {
+                return Some(false);
+            }
+            let body = capped(response, ERROR_BODY).await.unwrap_or_default();
+            let error = std::str::from_utf8(&body).ok().and_then(wire::read).and_then(|message| message.error);
+            Some(error.and_then(|error| serde_json::from_str::<Code>(error.get()).ok()).is_none_or(|error| error.code != NO_METHOD))
+        };
+        tokio::time::timeout(CONNECT, asked).await.ok().flatten().unwrap_or(false)
     }
 
     /// What the server answers to something harmless in the same session.
@@ -162,7 +183,7 @@ impl HttpLink {
         };
         let status = response.status();
         // A server that answers this way to one request alone may have executed it; then it is the answer.
-        if status == StatusCode::NOT_FOUND && with_session && self.ping().await == Some(StatusCode::NOT_FOUND) {
+        if status == StatusCode::NOT_FOUND && with_session && self.is_lost().await {
             return Err(Lost(self.refusal(status, response).await));
         }
         if status.is_client_error() {

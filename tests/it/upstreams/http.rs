@@ -18,6 +18,8 @@ struct Seen {
     sessions: Mutex<u64>,
     /// Answers 400 instead of 404 to a session it does not know.
     rude: Mutex<bool>,
+    /// Knows no ping and says so by 404.
+    no_ping: Mutex<bool>,
 }
 
 impl Seen {
@@ -62,6 +64,9 @@ async fn answer(State(seen): State<Arc<Seen>>, method: Method, headers: HeaderMa
     }
     if headers.get("mcp-session-id").is_none_or(|id| *id != format!("s{}", seen.sessions.lock().unwrap())) {
         return respond(if *seen.rude.lock().unwrap() { 400 } else { 404 }, "text/plain", "no such session");
+    }
+    if name == "ping" && *seen.no_ping.lock().unwrap() {
+        return respond(404, "application/json", json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "m"}}).to_string());
     }
     if name == "vendor/act" {
         *seen.sessions.lock().unwrap() += 10;
@@ -242,6 +247,18 @@ async fn a_session_that_ends_while_a_call_is_carried_out_does_not_let_it_leave_t
     // The next one has a session again.
     assert_eq!(text(call(&peer, "json", None).await.unwrap()), r#"{ "n": 1.10 }"#);
     assert_eq!(seen.posts("tools/call").len(), 2);
+    all.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_server_without_ping_keeps_its_session() {
+    let seen = Arc::new(Seen::default());
+    *seen.no_ping.lock().unwrap() = true;
+    let all = start(&seen).await;
+    let peer = peer(&all).await;
+    assert_eq!(text(call(&peer, "json", None).await.unwrap()), r#"{ "n": 1.10 }"#);
+    assert!(matches!(call(&peer, "404", None).await, Ok(Reply::Error(_))));
+    assert_eq!((seen.posts("tools/call").len(), seen.posts("initialize").len()), (2, 1));
     all.shutdown().await;
 }
 
