@@ -391,7 +391,7 @@ impl Table {
                 line.yes.insert(person);
                 if line.yes.len() >= TEXTS[text].4 {
                     let span = if line.cancelled { PERMIT_FOR } else { EXPIRES_IN };
-                    line.become_now(Is::Approved { at: now, release: now + line.undo, send_by: now + span + line.undo, tries: 0 });
+                    line.become_now(Is::Approved { at: now, release: now + line.undo, send_by: (now + span).max(now + 2 * line.undo), tries: 0 });
                 }
             }
             Verdict::Reject | Verdict::RequestChanges if how == How::Silent => return "incomplete".to_owned(),
