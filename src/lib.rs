@@ -8,8 +8,8 @@
 //! 4. `notify/outbox.rs` sends the letter; `web/live.rs` tells open pages.
 //! 5. `gate/review.rs` takes a person's decision, from whichever way it comes.
 //! 6. `gate/release.rs` judges once more, writes `Sending`, spends the ticket, writes the end.
-//! 7. `gate/hold.rs` hands the outcome to the waiting request, or to the agent's next identical call.
-//! 8. `gate/expire.rs`, `gate/cancel.rs` and `gate/recover.rs` are the other ways a call can go.
+//! 7. `gate/deliver.rs` notes that the waiting request has the outcome; else the next identical call collects it.
+//! 8. `gate/expire.rs`, `gate/cancel.rs`, `gate/recover.rs` and `gate/resolve.rs` are the other ways a call can go.
 //! 9. `store/on_sled` keeps all of it and chains the audit (`domain/audit.rs`).
 //! 10. `serve.rs` is the only file that knows every other: it opens, wires, starts and stops.
 

@@ -34,7 +34,7 @@ pub mod upstream;
 mod waiters;
 
 pub use crate::domain::hold::HoldSettings;
-pub use crate::store::{Hint, Page, Query};
+pub use crate::store::{Hint, Page, Query, Space};
 pub use admit::{Admission, Ask};
 pub use clock::{Clock, SystemClock};
 pub use deliver::Grace;
@@ -215,6 +215,11 @@ impl Gate {
         self.inner.lives.tasks.close();
         self.inner.behind.close();
         self.inner.lives.tasks.wait().await;
+    }
+
+    /// How much room the store has left.
+    pub fn space(&self) -> Space {
+        self.inner.store.space()
     }
 
     /// The audit chain's last number and hash.

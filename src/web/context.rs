@@ -30,6 +30,8 @@ pub struct Context {
     pub may_lift: bool,
     /// When the text was erased.
     pub erased: Option<Moment>,
+    /// The server was started anew since the hold, or will be for the send.
+    pub restarted: bool,
 }
 
 /// Another call as a line.
@@ -94,6 +96,7 @@ impl Context {
             refusals: REFUSALS,
             may_lift: closed && by.reviewer.entitled(call).await.is_ok(),
             erased: call.erased_at.map(|at| Moment::new(at, now)),
+            restarted: by.reviewer.server_restarted(call).await,
         })
     }
 }

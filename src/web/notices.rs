@@ -27,6 +27,8 @@ pub struct Notices {
     pub unknown: bool,
     /// For operators: this process started after an unclean stop.
     pub unclean: Option<Moment>,
+    /// For operators: the disk is nearly full.
+    pub no_room: bool,
     /// The reader is an operator.
     pub operator: bool,
 }
@@ -62,6 +64,7 @@ impl Notices {
             // An auditor cannot say what happened; the tab shows them that there is something.
             unknown: role != Role::Auditor && by.reviewer.calls(unknown).await.is_ok_and(|page| !page.calls.is_empty()),
             unclean: state.gate.unclean_start().filter(|_| operator).map(|at| Moment::new(at, now)),
+            no_room: operator && state.gate.space().is_low(),
             operator,
         }
     }

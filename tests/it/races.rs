@@ -60,6 +60,8 @@ enum From {
     ApprovedInAPause,
     Unconfirmed,
     Answered,
+    /// Answered, and its agent knows: the identical call is a new one.
+    Collected,
     /// Held, to a recipient to whom the way is closed.
     BehindAClosedWay,
 }
@@ -86,6 +88,7 @@ fn possible(from: From) -> Vec<Action> {
         From::ApprovedInAPause => vec![Resume, Undo(1), Cancel, Revoke, ShutOut(0), Shutdown],
         From::Unconfirmed => vec![Resolve(0, true), Resolve(1, false), Attach, Decide(1, Reject), Revoke, Shutdown],
         From::Answered => vec![Delivered, Delivered, Attach, Undo(0), Resolve(0, true)],
+        From::Collected => vec![Attach, Attach, Pause, Revoke],
         From::BehindAClosedWay => vec![Lift(0), Lift(1), Decide(1, Reject), Decide(0, Approve)],
     }
 }
@@ -138,7 +141,7 @@ async fn closed_way(bed: &Bed) {
 
 impl Scene {
     async fn set(from: From, pair: [Action; 2]) -> Scene {
-        let undo = if matches!(from, From::Unconfirmed | From::Answered) { Duration::ZERO } else { UNDO };
+        let undo = if matches!(from, From::Unconfirmed | From::Answered | From::Collected) { Duration::ZERO } else { UNDO };
         let bed = Bed::in_memory(undo).await;
         if from == From::Unconfirmed {
             bed.upstream.become_now(Manner::Is(Mood::Vanishes));
@@ -161,6 +164,13 @@ impl Scene {
                 }
             }
             From::Approved | From::Unconfirmed | From::Answered => drop(bed.decide(0, &id, Approve).await.unwrap()),
+            From::Collected => {
+                bed.decide(0, &id, Approve).await.unwrap();
+                for mut seat in seats.drain(..) {
+                    seat.settled().await.unwrap();
+                    seat.delivered().await.unwrap();
+                }
+            }
             From::Permit => {
                 for seat in seats.drain(..) {
                     seat.cancel().await.unwrap();
@@ -180,7 +190,7 @@ impl Scene {
             From::Held | From::Cancelled | From::BehindAClosedWay => "held",
             From::Approved | From::Permit | From::ApprovedInAPause => "approved",
             From::Unconfirmed => "unconfirmed",
-            From::Answered => "answered",
+            From::Answered | From::Collected => "answered",
         };
         while bed.word(&id).await != word {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -431,5 +441,6 @@ races![
     of_two_actions_on_a_call_approved_in_a_pause_one_is_first: From::ApprovedInAPause,
     of_two_actions_on_an_unconfirmed_call_one_is_first: From::Unconfirmed,
     of_two_actions_on_an_answered_call_one_is_first: From::Answered,
+    of_two_actions_after_the_outcome_was_collected_one_is_first: From::Collected,
     of_two_actions_behind_a_closed_way_one_is_first: From::BehindAClosedWay,
 ];

@@ -307,9 +307,11 @@ impl Call {
         self.decisions.iter().filter(|d| d.verdict == Verdict::Approve && !d.void).map(|d| d.by.as_str())
     }
 
-    /// How long after its approval the call may still be sent (semantics.md 10).
+    /// How long after its approval the call may still be sent (semantics.md 10); an undo window that is longer than
+    /// that leaves as much time again.
     pub fn send_span(&self) -> Duration {
-        if self.cancelled { self.terms.permit_for + self.terms.undo } else { self.terms.expires_in + self.terms.undo }
+        let span = if self.cancelled { self.terms.permit_for } else { self.terms.expires_in };
+        span.max(2 * self.terms.undo)
     }
 
     /// True when this person was served the full text of the current digest.

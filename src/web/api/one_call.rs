@@ -1,5 +1,5 @@
 //! `GET /api/v1/calls/{id}`: one call, whole; serving it is recorded as a view, so that its reader may decide.
-//! Only here CALL says whether its recipient is closed, which costs a read.
+//! Only here CALL says whether its recipient is closed and its server was started anew, which costs a read.
 //! An answer to HEAD carries no text, so it is no view.
 
 use super::super::WebState;
@@ -25,6 +25,7 @@ pub async fn show(caller: Caller, State(state): State<WebState>, method: Method,
             let mut call = listed.to_json();
             if let Value::Object(members) = &mut call {
                 members.insert("recipient_closed".to_owned(), Value::Bool(closed));
+                members.insert("server_restarted".to_owned(), Value::Bool(caller.reviewer.server_restarted(&listed.call).await));
             }
             Json(call).into_response()
         }

@@ -160,6 +160,8 @@ pub struct Line {
 struct Way {
     refused: Vec<i64>,
     closed: bool,
+    /// Opened again, and nothing was refused since.
+    opened: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -237,22 +239,40 @@ impl Table {
     }
 
     /// Steps that mean something only here and that chance seldom proposes: the same person approves a second
-    /// time, somebody looks into an unconfirmed call, its outcome is told once and the call made again, a closed way
-    /// is opened, the process dies while something is being sent.
+    /// time or after an undo, an approval is taken back or its agent leaves, an unconfirmed call is asked for and
+    /// looked into, its outcome is told once and the call made again, a closed way is opened and somebody refuses
+    /// again, the process dies while something is being sent.
     pub fn rare_by_chance(&self, crashes: bool) -> Vec<Step> {
         let mut steps = Vec::new();
         for (text, line) in self.lines.iter().enumerate() {
             let gate = usize::from(line.seats[0] == 0 && line.seats[1] > 0);
             match (line.is, line.yes.first()) {
                 (Is::Held { .. }, Some(&person)) => steps.push(Step::Decide { text, gate, person, verdict: Verdict::Approve, how: How::Honest }),
+                (Is::Held { .. }, None) if line.version > 1 => {
+                    steps.push(Step::Decide { text, gate, person: 0, verdict: Verdict::Approve, how: How::Honest });
+                }
+                (Is::Approved { .. }, _) => {
+                    steps.push(Step::Undo { text, gate, person: 1 });
+                    if line.seats[gate] > 0 {
+                        steps.push(Step::Cancel { text, gate });
+                    }
+                }
                 (Is::Sending, _) if crashes => steps.push(Step::Crash { down: 5 }),
-                (Is::Over { end: End::Unconfirmed, .. }, _) => steps.push(Step::Resolve { text, gate, person: 0, sent: true, stale: false }),
+                (Is::Over { end: End::Unconfirmed, .. }, _) => {
+                    steps.push(Step::Resolve { text, gate, person: 0, sent: true, stale: false });
+                    steps.push(Step::Ask { text, gate });
+                }
                 (Is::Over { end: End::Told, .. }, _) if line.seats[gate] > 0 => steps.push(Step::Collect { text, gate }),
                 (Is::Over { end: End::Told, .. }, _) => steps.push(Step::Ask { text, gate }),
-                (Is::Free | Is::Held { .. } | Is::Approved { .. } | Is::Sending | Is::Over { .. }, _) => {}
+                (Is::Free | Is::Held { .. } | Is::Sending | Is::Over { .. }, _) => {}
             }
             if line.is != Is::Free && self.ways[WAYS[text]].closed {
                 steps.push(Step::Lift { text, gate, person: 1 });
+            }
+            if self.ways[WAYS[text]].opened {
+                let held = matches!(line.is, Is::Held { .. });
+                let refuse = Step::Decide { text, gate, person: 1, verdict: Verdict::Reject, how: How::Honest };
+                steps.extend(if held { [refuse, refuse] } else { [Step::Ask { text, gate }, Step::EditClock { by: REFUSE_AGAIN_FOR }] });
             }
         }
         steps
@@ -371,7 +391,7 @@ impl Table {
                 line.yes.insert(person);
                 if line.yes.len() >= TEXTS[text].4 {
                     let span = if line.cancelled { PERMIT_FOR } else { EXPIRES_IN };
-                    line.become_now(Is::Approved { at: now, release: now + line.undo, send_by: now + span + line.undo, tries: 0 });
+                    line.become_now(Is::Approved { at: now, release: now + line.undo, send_by: (now + span).max(now + 2 * line.undo), tries: 0 });
                 }
             }
             Verdict::Reject | Verdict::RequestChanges if how == How::Silent => return "incomplete".to_owned(),
@@ -380,6 +400,7 @@ impl Table {
                 let way = &mut self.ways[WAYS[text]];
                 way.refused.retain(|at| now < at + REFUSALS_COUNT_FOR);
                 way.refused.push(now);
+                way.opened = false;
                 way.closed |= way.refused.len() >= 3;
             }
             Verdict::RequestChanges => line.become_now(Is::Over { end: End::ChangesRequested, at: now }),
@@ -428,7 +449,7 @@ impl Table {
         let way = &mut self.ways[WAYS[text]];
         let was_closed = way.closed;
         if was_closed {
-            *way = Way::default();
+            *way = Way { opened: true, ..Way::default() };
         }
         format!("lifted {was_closed}")
     }

@@ -16,11 +16,15 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Answers every call.
-struct Obliging;
+#[derive(Default)]
+pub struct Obliging {
+    /// Which instance runs.
+    pub instance: Mutex<Option<String>>,
+}
 
 #[async_trait]
 impl Upstream for Obliging {
@@ -33,7 +37,7 @@ impl Upstream for Obliging {
     }
 
     async fn instance(&self, _server: &str, _agent: &str) -> Option<String> {
-        None
+        self.instance.lock().unwrap().clone()
     }
 
     async fn close_agent(&self, _agent: &str) {}
@@ -56,6 +60,8 @@ pub struct Desk {
     pub gate: Gate,
     pub url: String,
     pub http: reqwest::Client,
+    pub store: Arc<InMemory>,
+    pub upstream: Arc<Obliging>,
     agent: Agent,
 }
 
@@ -99,7 +105,8 @@ impl Desk {
         let policy = Policy::build(PolicySpec { default: Action::Deny, reads: Vec::new(), rules }).unwrap();
         let servers = BTreeMap::from([("demo".to_owned(), ServerSettings { policy, messages: BTreeMap::new() })]);
         let settings = Settings { servers, audit_queue: 100, in_flight_per_server: 8, ..settings };
-        let gate = Gate::open(Arc::new(InMemory::new()), Arc::new(Obliging), Arc::new(SystemClock), settings);
+        let (store, upstream) = (Arc::new(InMemory::new()), Arc::new(Obliging::default()));
+        let gate = Gate::open(store.clone(), upstream.clone(), Arc::new(SystemClock), settings);
         gate.resume_work().await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -117,7 +124,7 @@ impl Desk {
         let token = gate.add_agent(new).await.unwrap();
         let agent = gate.agent_by_token(&token).await.unwrap().unwrap();
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
-        Desk { gate, url, http, agent }
+        Desk { gate, url, http, store, upstream, agent }
     }
 
     /// The agent asks; it waits as long as the seat is kept.

@@ -2,6 +2,7 @@
 
 use super::api::body;
 use super::*;
+use paraph::gate::Space;
 
 #[tokio::test]
 async fn everybody_reads_the_switch_and_an_operator_turns_it() {
@@ -143,4 +144,30 @@ async fn open_pages_are_told_to_look_when_the_switch_is_turned_and_not_for_every
     desk.reviewer("olga@example.org").await.pause("wild").await.unwrap();
     seen.clear();
     assert!(super::live::until(&mut live, &mut seen, "event: look").await);
+}
+
+#[tokio::test]
+async fn a_reviewer_sees_that_the_server_was_started_anew_since_the_hold() {
+    let desk = Desk::open().await;
+    *desk.upstream.instance.lock().unwrap() = Some("one".into());
+    let id = desk.hold("Send it from the account I chose.").await;
+    let (ann, token) = (desk.sign_in("ann@example.org").await, desk.token("ann@example.org").await);
+    let path = format!("/calls/{id}");
+    for (instance, restarted) in [("one", false), ("two", true)] {
+        *desk.upstream.instance.lock().unwrap() = Some(instance.into());
+        assert_eq!(ann.get(&path).await.1.contains("was started anew since this was held"), restarted, "{instance}");
+        let call: serde_json::Value = desk.api(&token, reqwest::Method::GET, &format!("/api/v1{path}"), None).await.json().await.unwrap();
+        assert_eq!(call["server_restarted"], restarted, "{instance}");
+    }
+}
+
+#[tokio::test]
+async fn operators_are_told_that_the_disk_is_nearly_full_as_long_as_it_is() {
+    let desk = Desk::open().await;
+    let (olga, ann) = (desk.sign_in("olga@example.org").await, desk.sign_in("ann@example.org").await);
+    for (free, told) in [(100, false), (99, true), (100, false)] {
+        desk.store.set_space(Space { free: Some(free), floor: 100 });
+        assert_eq!(olga.get("/").await.1.contains("The disk is nearly full"), told, "{free}");
+        assert!(!ann.get("/").await.1.contains("The disk is nearly full"), "{free}");
+    }
 }
