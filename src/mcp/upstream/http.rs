@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -29,6 +30,8 @@ pub(super) const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration
 /// However soon the server asks to be asked again.
 const SHORTEST: Duration = Duration::from_millis(100);
 
+/// How long after an answer a session is taken for alive.
+const FRESH: Duration = Duration::from_secs(5);
 /// JSON-RPC: the method does not exist.
 const NO_METHOD: i64 = -32601;
 
@@ -63,6 +66,8 @@ pub(super) struct HttpLink {
 struct State {
     session: Option<HeaderValue>,
     revision: Option<&'static str>,
+    /// When the server last answered in the session.
+    heard: Option<Instant>,
 }
 
 impl HttpLink {
@@ -115,6 +120,13 @@ impl HttpLink {
             return false;
         }
         matches!(self.ping().await, Some(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND))
+    }
+
+    /// The same, unless the server answered in the session just now: a round trip for each call would be dear, and a
+    /// call that meets a session lost in between gets the 404 as its answer.
+    pub(super) async fn may_be_lost(&self) -> bool {
+        let fresh = self.lock().heard.is_some_and(|heard| heard.elapsed() < FRESH);
+        !fresh && self.is_lost().await
     }
 
     /// Whether the server does not know the session any more, asked by something harmless. One that has no ping says
@@ -195,6 +207,7 @@ impl HttpLink {
         if !status.is_success() {
             return Ok(Err(self.unknown(status)));
         }
+        self.lock().heard = Some(Instant::now());
         if initialize {
             self.lock().session = response.headers().get(&SESSION).cloned().map(|mut id| {
                 id.set_sensitive(true);

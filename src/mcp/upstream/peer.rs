@@ -146,9 +146,10 @@ impl Peer {
         if let Link::Http(link) = &self.link
             && !repeats
         {
-            // It leaves once, so the session is tried before.
+            // It leaves once, so the session is tried before. A call that a person approved is tried every time.
             let session = self.session();
-            if link.is_lost().await {
+            let lost = if relay.is_some() { link.may_be_lost().await } else { link.is_lost().await };
+            if lost {
                 self.renew(session).await.map_err(RequestFailure::NeverLeft)?;
             }
         }

@@ -251,6 +251,20 @@ async fn a_session_that_ends_while_a_call_is_carried_out_does_not_let_it_leave_t
 }
 
 #[tokio::test]
+async fn an_agents_call_costs_no_further_question_while_the_session_answers_and_an_approved_one_does() {
+    let seen = Arc::default();
+    let all = start(&seen).await;
+    let peer = peer(&all).await;
+    for _ in 0..3 {
+        call(&peer, "json", Some(relay(None).0)).await.unwrap();
+    }
+    assert_eq!((seen.posts("tools/call").len(), seen.posts("ping").len()), (3, 0));
+    call(&peer, "json", None).await.unwrap();
+    assert_eq!((seen.posts("tools/call").len(), seen.posts("ping").len()), (4, 1));
+    all.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_server_without_ping_keeps_its_session() {
     let seen = Arc::new(Seen::default());
     *seen.no_ping.lock().unwrap() = true;
