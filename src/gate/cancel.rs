@@ -19,7 +19,7 @@ impl Gate {
                 let state = match &call.state {
                     State::Held { .. } => call.state.clone(),
                     State::Approved { at, release_at, tries, .. } => {
-                        State::Approved { at: *at, release_at: *release_at, send_by: *at + call.terms.permit_for, tries: *tries }
+                        State::Approved { at: *at, release_at: *release_at, send_by: *at + call.permit_span(), tries: *tries }
                     }
                     State::Sending { .. }
                     | State::Answered { .. }

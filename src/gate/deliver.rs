@@ -29,6 +29,8 @@ struct Recent {
     connections: Vec<(u64, CancellationToken)>,
     /// One delivery counts for good; the others cannot take that back.
     stands: bool,
+    /// The record says "delivered" for one that was lost: the others have to answer for it.
+    borrowed: bool,
 }
 
 /// One delivery, as long as it can be taken back.
@@ -82,8 +84,15 @@ impl Deliveries {
 
     /// The record said "delivered" before any of the recent ones: what made it say so counts for good.
     fn stood_before(&self, id: &CallId) {
-        if let Some(recent) = self.lock().get_mut(id).filter(|recent| recent.connections.len() == 1) {
+        if let Some(recent) = self.lock().get_mut(id).filter(|recent| recent.connections.len() == 1 && !recent.borrowed) {
             recent.stands = true;
+        }
+    }
+
+    /// A delivery is lost, and may leave its record to the others.
+    fn borrow(&self, id: &CallId) {
+        if let Some(recent) = self.lock().get_mut(id) {
+            recent.borrowed = true;
         }
     }
 
@@ -107,8 +116,9 @@ impl Seat {
         let grace = Grace { gate, id, number, closed };
         match grace.gate.note_delivered(&grace.id).await? {
             None => grace.gate.inner.deliveries.stood_before(&grace.id),
-            // Some clients hang up on every stream as soon as they have read it: told twice is told.
-            Some(call) if call.taken_back => grace.gate.inner.deliveries.stands(&grace.id),
+            // Some clients hang up on every stream as soon as they have read it: told twice is told. What waited beside
+            // the first was not told after it.
+            Some(call) if call.taken_back && self.is_late() => grace.gate.inner.deliveries.stands(&grace.id),
             Some(_) => {}
         }
         Ok(grace)
@@ -159,6 +169,7 @@ impl Gate {
 
     async fn not_delivered(&self, id: &CallId, number: u64) -> Result<(), Failure> {
         let deliveries = &self.inner.deliveries;
+        deliveries.borrow(id);
         let Some(call) = self.inner.store.call(id).await.map_err(|e| self.failed(&e))? else { return Ok(()) };
         let newest = self.inner.store.newest(&call.ask_key()).await.map_err(|e| self.failed(&e))?;
         if newest.is_none_or(|newest| newest.id != *id) {

@@ -226,6 +226,11 @@ impl Seat {
         self.place.waits()
     }
 
+    /// Whether the call was settled before this request came.
+    pub(super) fn is_late(&self) -> bool {
+        self.late
+    }
+
     pub(super) fn only_listen(&mut self) {
         self.place.only_listen();
     }

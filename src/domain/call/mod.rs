@@ -310,8 +310,12 @@ impl Call {
     /// How long after its approval the call may still be sent (semantics.md 10); an undo window that is longer than
     /// that leaves as much time again.
     pub fn send_span(&self) -> Duration {
-        let span = if self.cancelled { self.terms.permit_for } else { self.terms.expires_in };
-        span.max(2 * self.terms.undo)
+        if self.cancelled { self.permit_span() } else { self.terms.expires_in.max(2 * self.terms.undo) }
+    }
+
+    /// The same for an approval that waits for its agent.
+    pub fn permit_span(&self) -> Duration {
+        self.terms.permit_for.max(2 * self.terms.undo)
     }
 
     /// True when this person was served the full text of the current digest.

@@ -170,6 +170,9 @@ impl Board {
             (Some(_), None) => self.notified(text, call).await,
             (None, Some(id)) => {
                 let answer = match (message.error, message.result) {
+                    (Some(_), Some(result)) if result.get() != "null" => {
+                        Err(RequestFailure::Unknown("The server answered with a result and an error at once; its author has to mend that.".to_owned()))
+                    }
                     (Some(error), _) => Ok(Reply::Error(error.to_owned())),
                     (None, Some(result)) => Ok(Reply::Result(result.to_owned())),
                     (None, None) => {

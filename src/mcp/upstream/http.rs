@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -29,13 +30,24 @@ pub(super) const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration
 /// However soon the server asks to be asked again.
 const SHORTEST: Duration = Duration::from_millis(100);
 
+/// How long after an answer a session is taken for alive.
+const FRESH: Duration = Duration::from_secs(5);
+/// JSON-RPC: the method does not exist.
+const NO_METHOD: i64 = -32601;
+
+#[derive(serde::Deserialize)]
+struct Code {
+    code: i64,
+}
+
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const REVISION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 
-/// The server has forgotten the session (404); the request was not executed.
+/// The server has forgotten the session (404), with what it answered. Whether it did what was asked before it forgot
+/// cannot be told: a session may also end while a request in it is carried out.
 #[derive(Debug)]
-pub(super) struct Lost;
+pub(super) struct Lost(pub(super) Box<serde_json::value::RawValue>);
 
 pub(super) struct HttpLink {
     pub(super) server: String,
@@ -54,6 +66,8 @@ pub(super) struct HttpLink {
 struct State {
     session: Option<HeaderValue>,
     revision: Option<&'static str>,
+    /// When the server last answered in the session.
+    heard: Option<Instant>,
 }
 
 impl HttpLink {
@@ -108,6 +122,31 @@ impl HttpLink {
         matches!(self.ping().await, Some(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND))
     }
 
+    /// The same, unless the server answered in the session just now: a round trip for each call would be dear, and a
+    /// call that meets a session lost in between gets the 404 as its answer.
+    pub(super) async fn may_be_lost(&self) -> bool {
+        let fresh = self.lock().heard.is_some_and(|heard| heard.elapsed() < FRESH);
+        !fresh && self.is_lost().await
+    }
+
+    /// Whether the server does not know the session any more, asked by something harmless. One that has no ping says
+    /// so and means no session.
+    pub(super) async fn is_lost(&self) -> bool {
+        if self.session().is_none() {
+            return false;
+        }
+        let asked = async {
+            let response = self.posted(wire::request(0, "ping", None, false), false).send().await.ok()?;
+            if response.status() != StatusCode::NOT_FOUND {
+                return Some(false);
+            }
+            let body = capped(response, ERROR_BODY).await.unwrap_or_default();
+            let error = std::str::from_utf8(&body).ok().and_then(wire::read).and_then(|message| message.error);
+            Some(error.and_then(|error| serde_json::from_str::<Code>(error.get()).ok()).is_none_or(|error| error.code != NO_METHOD))
+        };
+        tokio::time::timeout(CONNECT, asked).await.ok().flatten().unwrap_or(false)
+    }
+
     /// What the server answers to something harmless in the same session.
     async fn ping(&self) -> Option<StatusCode> {
         let ping = self.posted(wire::request(0, "ping", None, false), false).send();
@@ -156,8 +195,8 @@ impl HttpLink {
         };
         let status = response.status();
         // A server that answers this way to one request alone may have executed it; then it is the answer.
-        if status == StatusCode::NOT_FOUND && with_session && self.ping().await == Some(StatusCode::NOT_FOUND) {
-            return Err(Lost);
+        if status == StatusCode::NOT_FOUND && with_session && self.is_lost().await {
+            return Err(Lost(self.refusal(status, response).await));
         }
         if status.is_client_error() {
             if status == StatusCode::BAD_REQUEST && with_session {
@@ -168,6 +207,7 @@ impl HttpLink {
         if !status.is_success() {
             return Ok(Err(self.unknown(status)));
         }
+        self.lock().heard = Some(Instant::now());
         if initialize {
             self.lock().session = response.headers().get(&SESSION).cloned().map(|mut id| {
                 id.set_sensitive(true);

@@ -142,6 +142,17 @@ impl Peer {
 
     async fn with_renewal(&self, method: &str, params: Option<&RawValue>, relay: Option<Relay>, cancel: &CancellationToken) -> Answer {
         let token = relay.as_ref().is_some_and(|relay| relay.progress_token.is_some());
+        let repeats = may_repeat(method);
+        if let Link::Http(link) = &self.link
+            && !repeats
+        {
+            // It leaves once, so the session is tried before. A call that a person approved is tried every time.
+            let session = self.session();
+            let lost = if relay.is_some() { link.may_be_lost().await } else { link.is_lost().await };
+            if lost {
+                self.renew(session).await.map_err(RequestFailure::NeverLeft)?;
+            }
+        }
         let deadline = Instant::now() + self.timeout;
         let mut renewed = false;
         loop {
@@ -156,10 +167,15 @@ impl Peer {
                     }
                     return answer;
                 }
-                Err(Lost) if renewed => {
+                Err(Lost(refusal)) if !repeats => {
+                    // It may have been carried out before the session ended: the 404 is the answer (semantics.md 19).
+                    let _ = self.renew(session).await;
+                    return Ok(Reply::Error(refusal));
+                }
+                Err(Lost(_)) if renewed => {
                     return Err(RequestFailure::NeverLeft(format!("Server {} forgot its session twice; its operator has to look at it.", self.server)));
                 }
-                Err(Lost) => {
+                Err(Lost(_)) => {
                     renewed = true;
                     self.renew(session).await.map_err(RequestFailure::NeverLeft)?;
                 }
@@ -331,6 +347,25 @@ impl Peer {
             Link::Http(link) => link.close().await,
         }
     }
+}
+
+/// Whether a request that met a lost session may be sent again in a new one: only what the specification defines and
+/// what changes nothing when it is carried out twice.
+fn may_repeat(method: &str) -> bool {
+    matches!(
+        method,
+        "ping"
+            | "tools/list"
+            | "resources/list"
+            | "resources/templates/list"
+            | "resources/read"
+            | "resources/subscribe"
+            | "resources/unsubscribe"
+            | "prompts/list"
+            | "prompts/get"
+            | "completion/complete"
+            | "logging/setLevel"
+    )
 }
 
 impl Drop for Peer {

@@ -19,13 +19,19 @@ pub(in crate::mcp) struct Envelope<'a> {
     pub params: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     pub result: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "object")]
     pub error: Option<&'a RawValue>,
 }
 
 /// `null` is a value here, not an absence.
 fn present<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(from).map(Some)
+}
+
+/// An error is an object (JSON-RPC 2.0, 5.1). Servers that write every member of a response say `"error": null` beside
+/// their result, and an agent that got that as its answer would take the call for failed.
+fn object<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<&'a RawValue>, D::Error> {
+    present(from).map(|value| value.filter(|value| value.get().starts_with('{')))
 }
 
 /// Reads a message; `None` for anything that is not JSON-RPC 2.0 (noise).

@@ -135,6 +135,19 @@ async fn an_outcome_that_was_taken_back_once_is_told_once_more_and_then_the_way_
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_requests_that_waited_together_none_is_told_twice_however_their_connections_close() {
+    let desk = Desk::new().await;
+    let (id, mut seats) = settled(&desk, 2).await;
+    for waiter in ["first", "second"] {
+        let (grace, closed) = handed_to(seats.remove(0)).await;
+        closed.cancel();
+        grace.watch().await.unwrap();
+        assert!(!desk.call(&id).await.delivered, "nobody may have read what the {waiter} got");
+    }
+    collects(&desk, &id).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_gateway_that_stops_takes_nothing_back() {
     let desk = Desk::new().await;
     let (id, mut seats) = settled(&desk, 1).await;

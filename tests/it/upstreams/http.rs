@@ -18,6 +18,8 @@ struct Seen {
     sessions: Mutex<u64>,
     /// Answers 400 instead of 404 to a session it does not know.
     rude: Mutex<bool>,
+    /// Knows no ping and says so by 404.
+    no_ping: Mutex<bool>,
 }
 
 impl Seen {
@@ -63,6 +65,13 @@ async fn answer(State(seen): State<Arc<Seen>>, method: Method, headers: HeaderMa
     if headers.get("mcp-session-id").is_none_or(|id| *id != format!("s{}", seen.sessions.lock().unwrap())) {
         return respond(if *seen.rude.lock().unwrap() { 400 } else { 404 }, "text/plain", "no such session");
     }
+    if name == "ping" && *seen.no_ping.lock().unwrap() {
+        return respond(404, "application/json", json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "m"}}).to_string());
+    }
+    if name == "vendor/act" {
+        *seen.sessions.lock().unwrap() += 10;
+        return respond(404, "text/plain", "no such session");
+    }
     if name != "tools/call" {
         return respond(202, "text/plain", "");
     }
@@ -85,9 +94,17 @@ async fn answer(State(seen): State<Arc<Seen>>, method: Method, headers: HeaderMa
             *seen.sessions.lock().unwrap() += 10;
             respond(200, "application/json", result.to_string())
         }
+        "send and forget" => {
+            *seen.sessions.lock().unwrap() += 10;
+            respond(404, "text/plain", "no such session")
+        }
         "500" => respond(500, "application/json", result.to_string()),
         "400 json-rpc" => respond(400, "application/json", r#"{"jsonrpc":"2.0","id":null,"error":{"code":-1,"message":"m","x": [ ]}}"#),
         "404" => respond(404, "text/plain", "no such person"),
+        "null error" => respond(200, "application/json", format!("{{\"jsonrpc\":\"2.0\",\"result\":{{ \"n\": 1.10 }},\"error\":null,\"id\":{id}}}")),
+        "error of text" => respond(200, "application/json", json!({"jsonrpc": "2.0", "id": id, "error": "no"}).to_string()),
+        "both" => respond(200, "application/json", json!({"jsonrpc": "2.0", "id": id, "result": {}, "error": {"code": 1, "message": "m"}}).to_string()),
+        "400 null" => respond(400, "application/json", r#"{"jsonrpc":"2.0","id":null,"error":null}"#),
         "403" => respond(403, "text/html", "<h1>no</h1>"),
         "202" => respond(202, "text/plain", ""),
         "307" => Response::builder().status(307).header("location", "/elsewhere").body(Body::empty()).unwrap(),
@@ -152,6 +169,21 @@ async fn every_failure_says_whether_the_call_may_have_been_executed() {
 }
 
 #[tokio::test]
+async fn an_error_that_is_none_hides_no_result_and_an_answer_that_says_both_says_nothing() {
+    let seen = Arc::new(Seen::default());
+    let upstreams = start(&seen).await;
+    let peer = peer(&upstreams).await;
+    // Some servers write every member of a response.
+    let Reply::Result(result) = call(&peer, "null error", None).await.unwrap() else { panic!("no result") };
+    assert_eq!(result.get(), r#"{ "n": 1.10 }"#);
+    let Reply::Error(error) = call(&peer, "400 null", None).await.unwrap() else { panic!("no error") };
+    assert!(error.get().contains(r#""httpStatus":400"#), "{error}");
+    for answer in ["error of text", "both"] {
+        assert!(matches!(call(&peer, answer, None).await, Err(RequestFailure::Unknown(_))), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_refused_connection_never_left_and_the_sentence_keeps_the_url_to_itself() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/mcp?key=in-the-url", listener.local_addr().unwrap());
@@ -200,6 +232,48 @@ async fn a_404_in_a_session_that_lives_is_the_answer_and_the_request_is_not_sent
     let Reply::Error(error) = call(&peer, "404", None).await.unwrap() else { panic!("no error") };
     assert!(error.get().contains(r#""httpStatus":404"#), "{error}");
     assert_eq!((seen.posts("tools/call").len(), seen.posts("initialize").len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_session_that_ends_while_a_call_is_carried_out_does_not_let_it_leave_twice() {
+    let seen = Arc::new(Seen::default());
+    let all = start(&seen).await;
+    let peer = peer(&all).await;
+    let Reply::Error(error) = call(&peer, "send and forget", None).await.unwrap() else { panic!("no error") };
+    assert!(error.get().contains(r#""httpStatus":404"#), "{error}");
+    assert_eq!(seen.posts("tools/call").len(), 1, "the server may have done it before it forgot the session");
+    let Ok(Reply::Error(_)) = peer.request("vendor/act", None, None, CancellationToken::new()).await else { panic!("no error") };
+    assert_eq!(seen.posts("vendor/act").len(), 1);
+    // The next one has a session again.
+    assert_eq!(text(call(&peer, "json", None).await.unwrap()), r#"{ "n": 1.10 }"#);
+    assert_eq!(seen.posts("tools/call").len(), 2);
+    all.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_agents_call_costs_no_further_question_while_the_session_answers_and_an_approved_one_does() {
+    let seen = Arc::default();
+    let all = start(&seen).await;
+    let peer = peer(&all).await;
+    for _ in 0..3 {
+        call(&peer, "json", Some(relay(None).0)).await.unwrap();
+    }
+    assert_eq!((seen.posts("tools/call").len(), seen.posts("ping").len()), (3, 0));
+    call(&peer, "json", None).await.unwrap();
+    assert_eq!((seen.posts("tools/call").len(), seen.posts("ping").len()), (4, 1));
+    all.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_server_without_ping_keeps_its_session() {
+    let seen = Arc::new(Seen::default());
+    *seen.no_ping.lock().unwrap() = true;
+    let all = start(&seen).await;
+    let peer = peer(&all).await;
+    assert_eq!(text(call(&peer, "json", None).await.unwrap()), r#"{ "n": 1.10 }"#);
+    assert!(matches!(call(&peer, "404", None).await, Ok(Reply::Error(_))));
+    assert_eq!((seen.posts("tools/call").len(), seen.posts("initialize").len()), (2, 1));
+    all.shutdown().await;
 }
 
 #[tokio::test]

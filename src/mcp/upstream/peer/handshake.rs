@@ -29,7 +29,7 @@ impl Peer {
                     self.start_timeout.as_secs_f32()
                 ));
             }
-            Ok(Err(Lost)) => return Err(format!("Server {name} answered initialize with HTTP 404: check its url.")),
+            Ok(Err(Lost(_))) => return Err(format!("Server {name} answered initialize with HTTP 404: check its url.")),
             Ok(Ok(Err(failure))) => return Err(format!("Server {name} could not be started. {failure}")),
             Ok(Ok(Ok(Reply::Error(error)))) => return Err(format!("Server {name} refused initialize{}.", error_code(&error))),
             Ok(Ok(Ok(Reply::Result(result)))) => result,
