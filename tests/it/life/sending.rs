@@ -185,3 +185,22 @@ async fn once_it_is_being_sent_a_cancel_an_undo_and_a_pause_are_too_late_and_the
     assert_eq!((body.as_str(), upstream.sends.load(Ordering::SeqCst)), (RESULT, 1));
     assert!(upstream.cancelled.load(Ordering::SeqCst), "the server was told that the agent took it back");
 }
+
+#[tokio::test]
+async fn a_permit_outlives_its_undo_window_however_short_it_is() {
+    let mut settings = with_undo();
+    settings.hold.permit_for = Duration::from_secs(2);
+    let desk = Desk::over(Arc::new(InMemory::default()), settings).await;
+    let ann = desk.reviewer("ann@example.org", Role::Reviewer, &[]).await;
+    let seat = desk.seat("send_dm", DM).await;
+    let id = seat.call().clone();
+    read_and_decide(&ann, &id, approve).await.unwrap();
+    desk.clock.advance(Duration::from_secs(1));
+    seat.cancel().await.unwrap();
+    desk.later(Duration::from_secs(4)).await;
+    let mut again = desk.seat("send_dm", DM).await;
+    assert_eq!((again.call(), desk.call(&id).await.state.word()), (&id, "approved"));
+    desk.later(Duration::from_secs(6)).await;
+    assert!(matches!(again.settled().await.unwrap(), Delivery::Result { earlier: None, .. }));
+    assert_eq!(desk.upstream.count(DM), 1);
+}
