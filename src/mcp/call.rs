@@ -9,6 +9,7 @@ use super::message::{Id, look_alike, string};
 use super::session::Entry;
 use super::upstream::wire::Members;
 use super::{relay, result};
+use crate::domain::digest::Digest;
 use crate::domain::people::Agent;
 use crate::gate::{Admission, Ask};
 use ::http::StatusCode;
@@ -71,6 +72,7 @@ pub(super) fn read(agent: &Agent, server: &str, params: Option<&RawValue>, mut v
         arguments: arguments.to_owned(),
         value: parsed,
         meta: meta.as_ref().map(|meta| meta.with("progressToken", None)).filter(|meta| meta != "{}"),
+        session: None,
         trace: TRACE.into_iter().filter_map(trace).collect(),
     };
     Ok(Asked { ask, progress_token: progress_token.map(|token| token.get().to_owned()) })
@@ -78,7 +80,8 @@ pub(super) fn read(agent: &Agent, server: &str, params: Option<&RawValue>, mut v
 
 /// Has it judged and answers.
 pub(super) async fn answer(caller: &Caller, id: Id, entry: Entry, asked: Asked) -> Response {
-    let Asked { ask, progress_token } = asked;
+    let Asked { mut ask, progress_token } = asked;
+    ask.session = Some(Digest::of_bytes(entry.session().id.as_bytes()).short());
     let gate = &caller.state.gate;
     let tool = ask.tool.clone();
     // A task of its own: a client that leaves meanwhile may still cancel what is being held for it.
