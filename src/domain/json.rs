@@ -1,8 +1,9 @@
 //! Strict JSON: accepts only texts that every reader understands alike, so that what was judged is what the
 //! server will execute. serde_json decides the grammar; a second walk over the accepted text refuses what
-//! readers disagree on: duplicate keys, numbers that lose digits, depth. Called by `mcp` for every request
+//! readers disagree on, and says where: duplicate keys, lone surrogates, numbers that lose digits, depth. Called by `mcp` for every request
 //! and by `gate` for decisions; the canonical form (RFC 8785) is what a digest is taken over.
 
+use serde::de::IgnoredAny;
 use serde_json::{Number, Value};
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -34,45 +35,11 @@ pub fn strict_within(text: &[u8], envelope: usize) -> Result<Value, NotStrict> {
     if text.starts_with('\u{feff}') {
         return Err(whole("the text starts with a byte order mark", true));
     }
-    if too_deep(text, MAX_DEPTH + envelope) {
-        return Err(whole("nested deeper than 64 levels", false));
-    }
-    let value: Value = serde_json::from_str(text).map_err(|error| {
-        if error.to_string().starts_with("number out of range") {
-            return whole("a number is too large for any reader", false);
-        }
-        whole("the text is not valid JSON", true)
-    })?;
-    Walk { text: text.as_bytes(), at: 0, pointer: String::new() }.value()?;
-    Ok(value)
-}
-
-/// Nesting is measured before parsing, so that a hostile text costs no recursion.
-fn too_deep(text: &str, most: usize) -> bool {
-    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
-    for byte in text.bytes() {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
-        match byte {
-            b'"' => in_string = true,
-            b'{' | b'[' => {
-                depth += 1;
-                if depth > most {
-                    return true;
-                }
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    false
+    let not_json = |_| whole("the text is not valid JSON", true);
+    // The grammar alone, without recursion and without a look at what numbers and escapes mean.
+    serde_json::from_str::<IgnoredAny>(text).map_err(not_json)?;
+    Walk { text: text.as_bytes(), at: 0, pointer: String::new(), room: MAX_DEPTH + envelope }.value()?;
+    serde_json::from_str(text).map_err(not_json)
 }
 
 /// A walk over a text that serde_json has already accepted: the grammar is known to be right.
@@ -80,18 +47,18 @@ struct Walk<'a> {
     text: &'a [u8],
     at: usize,
     pointer: String,
+    /// Levels that may still be opened here.
+    room: usize,
 }
 
 impl Walk<'_> {
     fn value(&mut self) -> Result<(), NotStrict> {
         self.space();
         match self.text[self.at] {
+            b'{' | b'[' if self.room == 0 => Err(self.refuse("nested deeper than 64 levels")),
             b'{' => self.object(),
             b'[' => self.array(),
-            b'"' => {
-                self.string();
-                Ok(())
-            }
+            b'"' => self.string().map(drop),
             b't' | b'n' => {
                 self.at += 4;
                 Ok(())
@@ -106,6 +73,7 @@ impl Walk<'_> {
 
     fn object(&mut self) -> Result<(), NotStrict> {
         self.at += 1;
+        self.room -= 1;
         let mut seen = HashSet::new();
         loop {
             self.space();
@@ -117,7 +85,7 @@ impl Walk<'_> {
                 }
                 _ => {}
             }
-            let key: String = serde_json::from_slice(self.string()).unwrap_or_default();
+            let key: String = serde_json::from_slice(self.string()?).unwrap_or_default();
             let parent = self.pointer.len();
             let _ = write!(self.pointer, "/{}", key.replace('~', "~0").replace('/', "~1"));
             if !seen.insert(key) {
@@ -129,11 +97,13 @@ impl Walk<'_> {
             self.pointer.truncate(parent);
         }
         self.at += 1;
+        self.room += 1;
         Ok(())
     }
 
     fn array(&mut self) -> Result<(), NotStrict> {
         self.at += 1;
+        self.room -= 1;
         let mut index = 0usize;
         loop {
             self.space();
@@ -152,17 +122,31 @@ impl Walk<'_> {
             index += 1;
         }
         self.at += 1;
+        self.room += 1;
         Ok(())
     }
 
-    fn string(&mut self) -> &[u8] {
+    /// Some readers replace half a surrogate pair, some keep it, some refuse the text.
+    fn string(&mut self) -> Result<&[u8], NotStrict> {
         let start = self.at;
         self.at += 1;
         while self.text[self.at] != b'"' {
-            self.at += if self.text[self.at] == b'\\' { 2 } else { 1 };
+            let escape = self.text[self.at] == b'\\';
+            match (escape, self.unit(self.at)) {
+                (false, _) => self.at += 1,
+                (true, Some(0xd800..=0xdbff)) if matches!(self.unit(self.at + 6), Some(0xdc00..=0xdfff)) => self.at += 12,
+                (true, Some(0xd800..=0xdfff)) => return Err(self.refuse("half a surrogate pair")),
+                (true, _) => self.at += 2,
+            }
         }
         self.at += 1;
-        &self.text[start..self.at]
+        Ok(&self.text[start..self.at])
+    }
+
+    /// The UTF-16 code unit that is escaped here, if one is.
+    fn unit(&self, at: usize) -> Option<u16> {
+        let digits = self.text.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
     }
 
     fn number(&mut self) -> Result<(), NotStrict> {
@@ -176,7 +160,7 @@ impl Walk<'_> {
         } else {
             token.parse::<i64>().is_ok() || token.parse::<u64>().is_ok()
         };
-        if exact { Ok(()) } else { Err(self.refuse("a number that readers round differently")) }
+        if exact { Ok(()) } else { Err(self.refuse("a number that readers round differently or that is too large for them")) }
     }
 
     fn space(&mut self) {
@@ -288,7 +272,10 @@ mod tests {
         {
             assert_eq!(refused(&format!("[{text}]")).pointer, "/0", "{text}");
         }
-        assert!(!refused("[1e400]").not_json);
+        for text in ["1e400", "-1e400", "1e99999999999999999999", "123456789e400"] {
+            let refused = refused(&format!(r#"{{"a":[0,{text}]}}"#));
+            assert_eq!((refused.pointer.as_str(), refused.not_json), ("/a/1", false), "{text}");
+        }
         for text in [
             "0",
             "-0",
@@ -316,13 +303,66 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_told_apart_from_what_is_refused() {
-        for text in ["", "{", "[1,]", "NaN", "{\"a\":NaN}", "{'a':1}", "1 2", "\"\\ud800\"", "\u{feff}{}"] {
+        for text in [
+            "",
+            "{",
+            "[1,]",
+            "{\"a\":1,}",
+            "NaN",
+            "-Infinity",
+            "{\"a\":NaN}",
+            "{'a':1}",
+            "{a:1}",
+            "1 2",
+            "{}{}",
+            "{} {}",
+            "\u{feff}{}",
+            "{}\0",
+            "01",
+            "+1",
+            ".5",
+            "1.",
+            "0x10",
+            "/**/{}",
+            "{}//",
+            "\"\n\"",
+            "\"\\u12\"",
+            "\"\\x41\"",
+            "\"\\ud800",
+            "tRUE",
+            "undefined",
+        ] {
             assert!(refused(text).not_json, "{text}");
         }
-        assert!(strict(b"\"\xff\"").unwrap_err().not_json);
-        assert!(!refused(&"[".repeat(65)).not_json);
-        let deep = format!("{}{}", "[".repeat(64), "]".repeat(64));
-        assert!(strict(deep.as_bytes()).is_ok());
+        for bytes in [&b"\"\xff\""[..], b"\"\xed\xa0\x80\"", b"\"\xc0\x80\"", b"{\0}\0", b"\xff\xfe{\0}\0"] {
+            assert!(strict(bytes).unwrap_err().not_json, "{bytes:?}");
+        }
+        assert!(refused(&"[".repeat(65)).not_json, "never closed");
+    }
+
+    #[test]
+    fn what_nests_too_deep_is_refused_at_its_place_and_costs_no_recursion() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(strict(nested(64).as_bytes()).is_ok());
+        let deep = refused(&format!(r#"{{"a":1,"b":{}}}"#, nested(64)));
+        assert_eq!((deep.pointer, deep.not_json), (format!("/b{}", "/0".repeat(63)), false));
+        assert!(!refused(&nested(1_000_000)).not_json);
+        // Side by side is not deep.
+        assert!(strict(format!("[{}]", vec![nested(63); 100].join(",")).as_bytes()).is_ok());
+        assert!(strict_within(nested(66).as_bytes(), 2).is_ok() && strict_within(nested(67).as_bytes(), 2).is_err());
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_refused_at_its_place() {
+        for text in [r"\ud800", r"\uDC00", r"\ud800\ud800", r"\udc00\ud800", r"a\ud83dA", r"\ud83d\\ude00", r"\ud83d\n", r"\ud83d \ude00"] {
+            let value = refused(&format!(r#"{{"a":["x","{text}"]}}"#));
+            assert_eq!((value.pointer.as_str(), value.not_json), ("/a/1", false), "{text}");
+            let key = refused(&format!(r#"{{"a":{{"{text}":1}}}}"#));
+            assert_eq!((key.pointer.as_str(), key.not_json), ("/a", false), "{text}");
+        }
+        for text in [r"\ud83d\ude00", r"\\ud800", r"\uD83D\uDE00\u0000", r"\ud7ff\ue000", "\u{1f600}"] {
+            assert!(strict(format!(r#"{{"{text}":"{text}"}}"#).as_bytes()).is_ok(), "{text}");
+        }
     }
 
     #[test]

@@ -131,9 +131,7 @@ fn not_strict(body: &[u8], why: &json::NotStrict) -> Refusal {
     // An id that stands twice is no id to answer to.
     let id = members.as_ref().filter(|members| members.0.iter().filter(|(key, _)| key == "id").count() == 1).and_then(|members| members.get("id"));
     let id = id.and_then(Id::read);
-    let in_params = || members.as_ref().and_then(|members| members.get("params")).is_some_and(|params| json::strict(params.get().as_bytes()).is_err());
-    // Depth and range are found before anything has a place.
-    let pointer = if why.pointer.is_empty() && in_params() { "/params" } else { why.pointer.as_str() };
+    let pointer = why.pointer.as_str();
     let code = if pointer == "/params" || pointer.starts_with("/params/") { -32602 } else { -32600 };
     Refusal::new(StatusCode::BAD_REQUEST, code, format!("The message is refused: {}.", why.reason)).at(pointer).of(id.as_ref())
 }
@@ -151,7 +149,8 @@ mod tests {
     #[test]
     fn a_message_is_refused_with_its_id_and_the_place() {
         let deep = format!(r#"{{"jsonrpc":"2.0","id":7,"method":"m","params":{}{}}}"#, "{\"a\":".repeat(70) + "1", "}".repeat(70));
-        let rows: [(&str, i64, Option<&str>, Option<&str>); 18] = [
+        let deep_at = format!("/params{}", "/a".repeat(65));
+        let rows: [(&str, i64, Option<&str>, Option<&str>); 25] = [
             ("{", -32700, None, None),
             (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"x":NaN}}"#, -32700, None, None),
             (r#"[{"jsonrpc":"2.0","id":1,"method":"m"}]"#, -32600, None, None),
@@ -159,7 +158,14 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"m"}"#, -32600, Some("/id"), None),
             (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":{"b":1,"\u0062":2}}}"#, -32602, Some("/params/a/b"), Some("1")),
             (r#"{"jsonrpc":"2.0","id":"x","method":"m","params":{"a":12345678901234567890123}}"#, -32602, Some("/params/a"), Some("\"x\"")),
-            (&deep, -32602, Some("/params"), Some("7")),
+            (&deep, -32602, Some(&deep_at), Some("7")),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":[1e400]}}"#, -32602, Some("/params/a/0"), Some("1")),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":{"b":"\ud800"}}}"#, -32602, Some("/params/a/b"), Some("1")),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"\udfff":1}}"#, -32602, Some("/params"), Some("1")),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"\ud800"}"#, -32600, Some("/method"), Some("1")),
+            (r#"{"jsonrpc":"2.0","id":"\ud800","method":"m"}"#, -32600, Some("/id"), None),
+            (r#"{"jsonrpc":"2.0","id":1e400,"method":"m"}"#, -32600, Some("/id"), None),
+            (r#"{"jsonrpc":"2.0","id":1,"result":{"a":1e400}}"#, -32600, Some("/result/a"), Some("1")),
             (r#"{"jsonrpc":"2.0","id":1,"Method":"m","method":"m"}"#, -32600, None, Some("1")),
             ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"m\",\"param\u{17f}\":{}}", -32600, None, Some("1")),
             (r#"{"jsonrpc":"1.0","id":1,"method":"m"}"#, -32600, None, Some("1")),
