@@ -7,7 +7,7 @@ use super::leave::Leave;
 use super::sse::{Broken, Events};
 use super::{Reply, RequestFailure, wire};
 use crate::config::Secret;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -230,6 +230,13 @@ impl HttpLink {
             return Ok(Err(self.unknown(status)));
         }
         self.lock().heard = Some(Instant::now());
+        // Paraph asks for no coding. What it cannot read it cannot filter either.
+        if response.headers().get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            return Ok(Err(RequestFailure::Unknown(format!(
+                "Server {} compressed its answer, which nobody asked it to; whether it did what was asked is not known.",
+                self.server
+            ))));
+        }
         if initialize {
             self.lock().session = response.headers().get(&SESSION).cloned().map(|mut id| {
                 id.set_sensitive(true);

@@ -127,7 +127,10 @@ impl Peer {
                 self.server
             )));
         };
-        let answer = self.with_renewal(method, params, relay, &cancel).await;
+        let mut answer = self.with_renewal(method, params, relay, &cancel).await;
+        if let (Ok(Reply::Error(error)), "tools/list") = (&mut answer, method) {
+            *error = wire::bare_error(error);
+        }
         match &answer {
             Ok(reply) => {
                 self.seen.reached(None);

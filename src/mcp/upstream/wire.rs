@@ -171,6 +171,15 @@ pub(in crate::mcp) fn error(code: i32, message: &str) -> String {
     format!("{{\"code\":{code},\"message\":{}}}", quoted(message))
 }
 
+/// Of an `error` object, its code and message: what else a server puts there could be a list that nobody filters.
+pub(in crate::mcp) fn bare_error(error: &RawValue) -> Box<RawValue> {
+    let Some(members) = Members::read(error.get()).filter(|members| members.0.iter().any(|(key, _)| key != "code" && key != "message")) else {
+        return error.to_owned();
+    };
+    let of = |name: &str, otherwise: &str| members.get(name).map_or_else(|| otherwise.to_owned(), |value| value.get().to_owned());
+    raw(format!("{{\"code\":{},\"message\":{}}}", of("code", "-32603"), of("message", "\"\"")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -52,7 +52,6 @@ pub struct Record(Mutex<Vec<(HeaderMap, Vec<u8>)>>);
 
 /// A gateway before four servers: over HTTP and stdio, each with a policy that allows and one that denies by default.
 pub struct Site {
-    pub gate: Gate,
     pub port: u16,
     pub token: String,
     pub upstreams: Arc<Upstreams>,
@@ -98,7 +97,7 @@ pub fn rule(name: &str, tool: &str, action: Action) -> RuleSpec {
     }
 }
 
-fn policy(default: Action) -> Policy {
+pub fn policy(default: Action) -> Policy {
     let rules = vec![rule("accounts-stay", "delete_account", Action::Deny), rule("secret", "hidden_*", Action::Hide), rule("reading", "read_*", Action::Allow)];
     Policy::build(PolicySpec { default, reads: Vec::new(), rules }).unwrap()
 }
@@ -150,6 +149,7 @@ impl Site {
         Site::before(servers, records, folder).await
     }
 
+    /// A gateway before servers of the test's own.
     pub async fn before(servers: BTreeMap<String, (Transport, Policy)>, records: BTreeMap<&'static str, Arc<Record>>, folder: TempDir) -> Site {
         let known = servers.iter().map(|(name, (_, policy))| (name.clone(), ServerSettings { policy: policy.clone(), messages: BTreeMap::new() }));
         let settings = Settings { servers: known.collect(), audit_queue: 1_000, in_flight_per_server: 8, ..Settings::default() };
@@ -173,10 +173,10 @@ impl Site {
             session_key: SessionKey([7; 32]),
             door: Door::new(port, "", &[]),
         };
-        let state = McpState::new(gate.clone(), upstreams.clone(), settings);
+        let state = McpState::new(gate, upstreams.clone(), settings);
         let app = routes(state.clone()).into_make_service_with_connect_info::<Connection>();
         tokio::spawn(async move { axum::serve(Listener::new(listener), app).await.unwrap() });
-        Site { gate, port, token, upstreams, records, folder, _state: state }
+        Site { port, token, upstreams, records, folder, _state: state }
     }
 
     /// Everything one request needs before its own headers.
