@@ -19,6 +19,7 @@ mod mcp;
 mod model;
 mod power;
 mod races;
+mod readers;
 mod readme;
 mod sdks;
 mod shutdown;
