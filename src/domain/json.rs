@@ -394,6 +394,158 @@ mod tests {
         })
     }
 
+    /// `PARAPH_ROUNDS` raises the number of random texts.
+    fn rounds(usual: u32) -> ProptestConfig {
+        ProptestConfig::with_cases(std::env::var("PARAPH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).map_or(usual, |rounds: u32| rounds.max(usual)))
+    }
+
+    /// The same value, spelled by chance: blanks, escapes and members in another order.
+    fn spelled(value: &Value, dice: &mut impl FnMut(usize) -> usize, out: &mut String) {
+        let gap = |dice: &mut dyn FnMut(usize) -> usize| ["", "", "", " ", "\n", "\t\r\n "][dice(6)];
+        let string = |text: &str, dice: &mut dyn FnMut(usize) -> usize, out: &mut String| {
+            out.push('"');
+            for c in text.chars() {
+                match (dice(4), c) {
+                    (1, _) => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
+                        let _ = if dice(2) == 0 { write!(out, "\\u{unit:04x}") } else { write!(out, "\\u{unit:04X}") };
+                    }),
+                    (2, '/') => out.push_str("\\/"),
+                    _ => {
+                        let quoted = serde_json::to_string(&c).unwrap();
+                        out.push_str(&quoted[1..quoted.len() - 1]);
+                    }
+                }
+            }
+            out.push('"');
+        };
+        out.push_str(gap(dice));
+        match value {
+            Value::Null | Value::Bool(_) => out.push_str(&value.to_string()),
+            Value::Number(number) => {
+                let text = number.to_string();
+                let fraction = text.contains('.') && !text.contains('e');
+                out.push_str(&match dice(4) {
+                    0 if fraction => format!("{text}0"),
+                    1 if fraction => format!("{text}e-0"),
+                    2 => text.replace('e', "E"),
+                    _ => text,
+                });
+            }
+            Value::String(text) => string(text, dice, out),
+            Value::Array(items) => {
+                out.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    out.push_str(if index > 0 { "," } else { "" });
+                    spelled(item, dice, out);
+                }
+                out.push_str(gap(dice));
+                out.push(']');
+            }
+            Value::Object(members) => {
+                let mut members: Vec<_> = members.iter().collect();
+                for at in (1..members.len()).rev() {
+                    members.swap(at, dice(at + 1));
+                }
+                out.push('{');
+                for (index, (key, value)) in members.into_iter().enumerate() {
+                    out.push_str(if index > 0 { "," } else { "" });
+                    out.push_str(gap(dice));
+                    string(key, dice, out);
+                    out.push_str(gap(dice));
+                    out.push(':');
+                    spelled(value, dice, out);
+                }
+                out.push_str(gap(dice));
+                out.push('}');
+            }
+        }
+        out.push_str(gap(dice));
+    }
+
+    /// Pieces that make a text nearly JSON.
+    fn near_json() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop::sample::select(vec![
+            &b"{"[..],
+            b"}",
+            b"[",
+            b"]",
+            b",",
+            b":",
+            b"\"a\":",
+            b"\"a\":1,",
+            b"\"b\":",
+            b"\"\\u0061\":",
+            b"\"\":",
+            b"null",
+            b"true",
+            b"1",
+            b"-0",
+            b"1e400",
+            b"0.10",
+            b"1e2",
+            b"9007199254740993",
+            b"18446744073709551616",
+            b"12345678901234567890123",
+            b"\"\\ud800\"",
+            b"\"\\ud83d\\ude00\"",
+            b"\"~/\":",
+            b"\"\xff\"",
+            b"NaN",
+            b" ",
+            b"\n",
+            b"\"",
+            b"\\",
+        ]);
+        let soup = prop::collection::vec(piece.clone(), 0..24).prop_map(|pieces| pieces.concat());
+        let spoiled = (any_json(), prop::collection::vec((any::<prop::sample::Index>(), piece), 0..3)).prop_map(|(value, changes)| {
+            let mut text = value.to_string().into_bytes();
+            for (at, put) in changes {
+                let at = at.index(text.len() + 1);
+                text.splice(at..at, put.iter().copied());
+            }
+            text
+        });
+        prop_oneof![1 => soup, 2 => spoiled]
+    }
+
+    proptest! {
+        #![proptest_config(rounds(10_000))]
+
+        #[test]
+        fn a_text_is_accepted_as_what_it_says_or_refused_at_a_place_it_has(text in near_json()) {
+            match (strict(&text), serde_json::from_slice::<Value>(&text)) {
+                (Ok(strict), lenient) => prop_assert_eq!(strict, lenient.unwrap()),
+                (Err(refused), Ok(lenient)) => {
+                    prop_assert!(!refused.not_json, "{} of what is JSON", refused);
+                    prop_assert!(lenient.pointer(&refused.pointer).is_some(), "{}", refused);
+                }
+                (Err(refused), Err(_)) => prop_assert!(refused.not_json || serde_json::from_slice::<IgnoredAny>(&text).is_ok()),
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(rounds(3_000))]
+
+        #[test]
+        fn however_a_value_is_spelled_its_canonical_form_is_one_and_another_value_has_another(value in any_json(), seed in any::<u64>(), other in any_json()) {
+            let mut state = seed | 1;
+            let mut dice = |sides: usize| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                usize::try_from(state >> 33).unwrap() % sides
+            };
+            let mut text = String::new();
+            spelled(&value, &mut dice, &mut text);
+            let read = strict(text.as_bytes());
+            prop_assert!(read.is_ok(), "{:?} {}", read, text);
+            prop_assert_eq!(canonical(&read.unwrap()), canonical(&value), "{}", text);
+            // Equal forms are equal values: the form can be read back.
+            let form = |value: &Value| strict(canonical(value).as_bytes()).unwrap();
+            prop_assert_eq!(canonical(&value) == canonical(&other), form(&value) == form(&other));
+            prop_assert_ne!(canonical(&json!([value])), canonical(&value));
+        }
+    }
+
     proptest! {
         #[test]
         fn whatever_we_write_we_accept_and_canonical_text_is_a_fixed_point(value in any_json()) {

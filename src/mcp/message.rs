@@ -191,6 +191,66 @@ mod tests {
         assert_eq!((id.raw.as_str(), id.key.as_str()), (r#""\u0061""#, r#""a""#));
     }
 
+    /// A message of few members, some of them twice or spelled otherwise.
+    fn any_message() -> impl Strategy<Value = String> {
+        let member = prop_oneof![
+            12 => prop::sample::select(vec![
+                r#""jsonrpc":"2.0""#, r#""id":1"#, r#""id":"\u0061""#, r#""method":"tools/call""#, r#""method":"tools\/call""#, r#""params":{}"#, r#""params":{ "name":"a" }"#,
+                r#""params":{"name":"a","arguments":{"n": 1.10}}"#, r#""result":{"x":[ ]}"#, r#""error":{"code":1}"#,
+            ]),
+            3 => prop::sample::select(vec![
+                r#""id":null"#, r#""id":1.0"#, r#""id":{}"#, r#""Id":1"#, r#""METHOD":"ping""#, "\"param\u{17f}\":{}", r#""\u006dethod":"ping""#, r#""params":[]"#, r#""params":{"a":1,"a":2}"#,
+                r#""params":{"a":1e400}"#, r#""result":null"#, r#""x":{"id":2}"#, r#""jsonrpc":2"#, r#""method":7"#, r#""id":"\ud800""#,
+            ]),
+        ];
+        let gap = || prop::sample::select(vec!["", "", " ", "\n"]);
+        let members = prop::collection::vec((member, gap()), 0..6);
+        (members, gap(), any::<bool>()).prop_map(|(members, gap, versioned)| {
+            let first = if versioned { vec![r#""jsonrpc":"2.0""#.to_owned()] } else { Vec::new() };
+            let members = first.into_iter().chain(members.into_iter().map(|(member, gap)| format!("{gap}{member}{gap}"))).collect::<Vec<_>>();
+            format!("{gap}{{{}}}{gap}", members.join(","))
+        })
+    }
+
+    fn rounds(usual: u32) -> ProptestConfig {
+        ProptestConfig::with_cases(std::env::var("PARAPH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).map_or(usual, |rounds: u32| rounds.max(usual)))
+    }
+
+    proptest! {
+        #![proptest_config(rounds(20_000))]
+
+        #[test]
+        fn a_message_has_the_parts_that_its_one_value_has_and_a_refusal_names_its_id(body in any_message()) {
+            let lenient: Option<Value> = serde_json::from_str(&body).ok();
+            match read(body.as_bytes()) {
+                Ok(Read { message, value }) => {
+                    prop_assert_eq!(Some(&value), lenient.as_ref());
+                    let (id, method, params) = match message {
+                        Message::Request { id, method, params } => (Some(id), Some(method), params),
+                        Message::Notification { method, params } => (None, Some(method), params),
+                        Message::Response { id, answer } => {
+                            prop_assert_eq!(value.get("result").is_some(), answer.is_ok());
+                            (Some(id), None, None)
+                        }
+                    };
+                    prop_assert_eq!(id.map(|id| serde_json::from_str::<Value>(&id.raw).unwrap()), value.get("id").cloned());
+                    prop_assert_eq!(method.as_deref(), value.get("method").and_then(Value::as_str));
+                    // A response has no params; what it calls so is dropped.
+                    let asked = value.get("params").filter(|_| method.is_some());
+                    prop_assert_eq!(params.map(|params| serde_json::from_str::<Value>(params.get()).unwrap()), asked.cloned());
+                }
+                Err(refusal) => {
+                    prop_assert!([-32700, -32600, -32602].contains(&refusal.code));
+                    prop_assert!(refusal.status.is_client_error());
+                    if let Some(id) = &refusal.id {
+                        prop_assert_eq!(body.matches(&format!("\"id\":{id}")).count(), 1);
+                    }
+                    prop_assert!(serde_json::from_str::<Value>(&refusal.text()).is_ok());
+                }
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
