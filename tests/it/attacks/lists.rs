@@ -193,6 +193,19 @@ async fn a_list_is_filtered_whatever_shape_it_has_or_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_list_is_asked_for_by_one_name_only() {
+    let site = site().await;
+    let session = site.session("http", "2025-11-25").await;
+    let asked = |method: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{"cursor":"plain"}}}}"#);
+    for method in ["tools\\/list", "\\u0074ools/list", "tools/lis\\u0074"] {
+        assert_eq!(result(&site.post("http", &session, asked(method).as_bytes()).await), SHOWN, "{method}");
+    }
+    for method in ["Tools/List", "TOOLS/LIST", "tools/list ", " tools/list", "tools/list\\u0000", "tools//list", "tool\u{17f}/list"] {
+        assert_eq!(site.post("http", &session, asked(method).as_bytes()).await.error(), Some(-32601), "{method}");
+    }
+}
+
+#[tokio::test]
 async fn a_compressed_list_is_refused_and_the_operator_reads_why() {
     let site = site().await;
     let session = site.session("http", "2025-11-25").await;
