@@ -131,9 +131,7 @@ fn not_strict(body: &[u8], why: &json::NotStrict) -> Refusal {
     // An id that stands twice is no id to answer to.
     let id = members.as_ref().filter(|members| members.0.iter().filter(|(key, _)| key == "id").count() == 1).and_then(|members| members.get("id"));
     let id = id.and_then(Id::read);
-    let in_params = || members.as_ref().and_then(|members| members.get("params")).is_some_and(|params| json::strict(params.get().as_bytes()).is_err());
-    // Depth and range are found before anything has a place.
-    let pointer = if why.pointer.is_empty() && in_params() { "/params" } else { why.pointer.as_str() };
+    let pointer = why.pointer.as_str();
     let code = if pointer == "/params" || pointer.starts_with("/params/") { -32602 } else { -32600 };
     Refusal::new(StatusCode::BAD_REQUEST, code, format!("The message is refused: {}.", why.reason)).at(pointer).of(id.as_ref())
 }
@@ -151,7 +149,8 @@ mod tests {
     #[test]
     fn a_message_is_refused_with_its_id_and_the_place() {
         let deep = format!(r#"{{"jsonrpc":"2.0","id":7,"method":"m","params":{}{}}}"#, "{\"a\":".repeat(70) + "1", "}".repeat(70));
-        let rows: [(&str, i64, Option<&str>, Option<&str>); 18] = [
+        let deep_at = format!("/params{}", "/a".repeat(65));
+        let rows: [(&str, i64, Option<&str>, Option<&str>); 25] = [
             ("{", -32700, None, None),
             (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"x":NaN}}"#, -32700, None, None),
             (r#"[{"jsonrpc":"2.0","id":1,"method":"m"}]"#, -32600, None, None),
@@ -159,7 +158,14 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"m"}"#, -32600, Some("/id"), None),
             (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":{"b":1,"\u0062":2}}}"#, -32602, Some("/params/a/b"), Some("1")),
             (r#"{"jsonrpc":"2.0","id":"x","method":"m","params":{"a":12345678901234567890123}}"#, -32602, Some("/params/a"), Some("\"x\"")),
-            (&deep, -32602, Some("/params"), Some("7")),
+            (&deep, -32602, Some(&deep_at), Some("7")),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":[1e400]}}"#, -32602, Some("/params/a/0"), Some("1")),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":{"b":"\ud800"}}}"#, -32602, Some("/params/a/b"), Some("1")),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"\udfff":1}}"#, -32602, Some("/params"), Some("1")),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"\ud800"}"#, -32600, Some("/method"), Some("1")),
+            (r#"{"jsonrpc":"2.0","id":"\ud800","method":"m"}"#, -32600, Some("/id"), None),
+            (r#"{"jsonrpc":"2.0","id":1e400,"method":"m"}"#, -32600, Some("/id"), None),
+            (r#"{"jsonrpc":"2.0","id":1,"result":{"a":1e400}}"#, -32600, Some("/result/a"), Some("1")),
             (r#"{"jsonrpc":"2.0","id":1,"Method":"m","method":"m"}"#, -32600, None, Some("1")),
             ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"m\",\"param\u{17f}\":{}}", -32600, None, Some("1")),
             (r#"{"jsonrpc":"1.0","id":1,"method":"m"}"#, -32600, None, Some("1")),
@@ -183,6 +189,66 @@ mod tests {
         let body = br#"{"jsonrpc":"2.0","id":"\u0061","method":"m"}"#;
         let Message::Request { id, .. } = read(body).unwrap().message else { panic!("a request") };
         assert_eq!((id.raw.as_str(), id.key.as_str()), (r#""\u0061""#, r#""a""#));
+    }
+
+    /// A message of few members, some of them twice or spelled otherwise.
+    fn any_message() -> impl Strategy<Value = String> {
+        let member = prop_oneof![
+            12 => prop::sample::select(vec![
+                r#""jsonrpc":"2.0""#, r#""id":1"#, r#""id":"\u0061""#, r#""method":"tools/call""#, r#""method":"tools\/call""#, r#""params":{}"#, r#""params":{ "name":"a" }"#,
+                r#""params":{"name":"a","arguments":{"n": 1.10}}"#, r#""result":{"x":[ ]}"#, r#""error":{"code":1}"#,
+            ]),
+            3 => prop::sample::select(vec![
+                r#""id":null"#, r#""id":1.0"#, r#""id":{}"#, r#""Id":1"#, r#""METHOD":"ping""#, "\"param\u{17f}\":{}", r#""\u006dethod":"ping""#, r#""params":[]"#, r#""params":{"a":1,"a":2}"#,
+                r#""params":{"a":1e400}"#, r#""result":null"#, r#""x":{"id":2}"#, r#""jsonrpc":2"#, r#""method":7"#, r#""id":"\ud800""#,
+            ]),
+        ];
+        let gap = || prop::sample::select(vec!["", "", " ", "\n"]);
+        let members = prop::collection::vec((member, gap()), 0..6);
+        (members, gap(), any::<bool>()).prop_map(|(members, gap, versioned)| {
+            let first = if versioned { vec![r#""jsonrpc":"2.0""#.to_owned()] } else { Vec::new() };
+            let members = first.into_iter().chain(members.into_iter().map(|(member, gap)| format!("{gap}{member}{gap}"))).collect::<Vec<_>>();
+            format!("{gap}{{{}}}{gap}", members.join(","))
+        })
+    }
+
+    fn rounds(usual: u32) -> ProptestConfig {
+        ProptestConfig::with_cases(std::env::var("PARAPH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).map_or(usual, |rounds: u32| rounds.max(usual)))
+    }
+
+    proptest! {
+        #![proptest_config(rounds(20_000))]
+
+        #[test]
+        fn a_message_has_the_parts_that_its_one_value_has_and_a_refusal_names_its_id(body in any_message()) {
+            let lenient: Option<Value> = serde_json::from_str(&body).ok();
+            match read(body.as_bytes()) {
+                Ok(Read { message, value }) => {
+                    prop_assert_eq!(Some(&value), lenient.as_ref());
+                    let (id, method, params) = match message {
+                        Message::Request { id, method, params } => (Some(id), Some(method), params),
+                        Message::Notification { method, params } => (None, Some(method), params),
+                        Message::Response { id, answer } => {
+                            prop_assert_eq!(value.get("result").is_some(), answer.is_ok());
+                            (Some(id), None, None)
+                        }
+                    };
+                    prop_assert_eq!(id.map(|id| serde_json::from_str::<Value>(&id.raw).unwrap()), value.get("id").cloned());
+                    prop_assert_eq!(method.as_deref(), value.get("method").and_then(Value::as_str));
+                    // A response has no params; what it calls so is dropped.
+                    let asked = value.get("params").filter(|_| method.is_some());
+                    prop_assert_eq!(params.map(|params| serde_json::from_str::<Value>(params.get()).unwrap()), asked.cloned());
+                }
+                Err(refusal) => {
+                    prop_assert!([-32700, -32600, -32602].contains(&refusal.code));
+                    prop_assert!(refusal.status.is_client_error());
+                    if let Some(id) = &refusal.id {
+                        prop_assert_eq!(body.matches(&format!("\"id\":{id}")).count(), 1);
+                    }
+                    prop_assert!(serde_json::from_str::<Value>(&refusal.text()).is_ok());
+                }
+            }
+        }
     }
 
     proptest! {
