@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// What a message asks for. It owns its parts, so that it can be carried out in a task.
 pub(super) enum Work {
     /// `tools/call`.
-    Call { id: Id, entry: Entry, asked: call::Asked },
+    Call { id: Id, entry: Entry, asked: Box<call::Asked> },
     /// Every other request.
     Pass { id: Id, entry: Entry, method: String, params: Option<Box<RawValue>> },
     /// A notification.
@@ -48,7 +48,7 @@ impl Caller {
                 if method == "tools/call" {
                     let read = call::read(&self.agent, &self.server, params, value, self.state.settings.arguments);
                     let asked = read.map_err(|refusal| refusal.of(Some(&id)))?;
-                    Work::Call { id, entry, asked }
+                    Work::Call { id, entry, asked: Box::new(asked) }
                 } else {
                     Work::Pass { id, entry, method, params: owned(params) }
                 }
@@ -63,7 +63,7 @@ impl Caller {
     /// Carries it out, up to its answer or to the stream that the answer comes over.
     pub(super) async fn carry_out(&self, session: &Session, work: Work) -> Result<Answer, Refusal> {
         match work {
-            Work::Call { id, entry, asked } => call::answer(self, id, entry, asked).await,
+            Work::Call { id, entry, asked } => call::answer(self, id, entry, *asked).await,
             Work::Pass { id, entry, method, params } => self.pass(session, id, method, params, entry).await,
             Work::Tell { method, params } => self.notification(session, &method, params.as_deref()).await.map(|()| Answer::Nothing),
             Work::Respond { id, reply } => {
