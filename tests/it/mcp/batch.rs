@@ -426,3 +426,20 @@ async fn an_id_that_is_used_twice_is_refused_the_second_time() {
     assert_eq!(stream.next().await.unwrap(), result(1));
     assert_eq!(stream.next().await, None);
 }
+
+#[tokio::test]
+async fn no_mutation_of_a_batch_reaches_the_server_unjudged() {
+    // The tool is denied, and no single byte makes its name one that is allowed.
+    let (world, _) = patient().await;
+    let valid = batch(&[PING.to_owned(), call(1, "deny_me", r#"{"to":"@bob"}"#)]).into_bytes();
+    for at in 0..valid.len() {
+        for byte in [b'"', b']', b',', b'\\', 0xff] {
+            let mut body = valid.clone();
+            body[at] = byte;
+            let answer = world.post(body).await;
+            assert!([200, 202, 400].contains(&answer.status), "{answer:?}");
+        }
+    }
+    assert!(world.behind.of("tools/call").is_empty());
+    assert_eq!(world.behind.saw("deny"), 0);
+}
