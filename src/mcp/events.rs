@@ -254,6 +254,18 @@ mod tests {
         );
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn one_answer_that_needs_a_stream_opens_it_at_once() {
+        let (writer, joint) = joint();
+        writer.another().plain("1".to_owned()).await;
+        writer.streams().await;
+        let before = tokio::time::Instant::now();
+        let response = joint.response(Duration::from_secs(1)).await;
+        assert_eq!(before.elapsed(), Duration::ZERO);
+        drop(writer);
+        assert_eq!(text_of(response).await, "event: message\ndata: 1\n\n: keep-alive\n\n");
+    }
+
     #[tokio::test]
     async fn each_of_several_answers_on_one_stream_is_taken_by_itself() {
         let (first, joint) = joint();

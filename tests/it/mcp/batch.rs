@@ -48,7 +48,7 @@ struct Events {
 
 impl Events {
     async fn open(world: &World, body: String) -> Events {
-        let response = world.open(body).await;
+        let response = tokio::time::timeout(Duration::from_secs(20), world.open(body)).await.expect("the stream is opened before the answers are there");
         assert_eq!((response.status().as_u16(), &response.headers()["content-type"]), (200, &"text/event-stream".parse().unwrap()));
         Events { response, read: String::new() }
     }
