@@ -26,12 +26,9 @@ fn policy(rules: usize) -> Policy {
         agents: vec!["*".to_owned()],
         conditions: vec![ConditionSpec { path: "args.to".to_owned(), op: Operator::Eq, value: json!(format!("@nobody-{number}")) }],
         action: Action::Allow,
-        reason: None,
-        reviewers: Vec::new(),
-        approvals: None,
-        expires_in: None,
+        ..RuleSpec::default()
     };
-    let spec = PolicySpec { default: Action::Deny, reads: Vec::new(), rules: (0..rules).map(rule).collect() };
+    let spec = PolicySpec { rules: (0..rules).map(rule).collect(), ..PolicySpec::default() };
     Policy::build(spec).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
 }
 
@@ -81,7 +78,7 @@ fn main() {
         table.measure(&mut criterion, "strict", size, || strict(black_box(body.as_bytes())));
         table.measure(&mut criterion, "digest", size, || Digest::of_call("demo", "send_dm", black_box(arguments)));
         for (rules, policy) in &policies {
-            let asked = Asked { agent: "bot", tool: "send_dm", arguments };
+            let asked = Asked { agent: "bot", tool: "send_dm", arguments, session: None };
             table.measure(&mut criterion, &format!("judge, {rules} rules"), size, || policy.judge(black_box(&asked)));
         }
     }

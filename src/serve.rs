@@ -323,5 +323,6 @@ fn settings_of(config: &Config) -> Settings {
         in_flight_per_server: config.bounds.in_flight_per_server,
         letters,
         keep_text: config.store.keep_text,
+        limit_keys: config.bounds.limit_keys,
     }
 }

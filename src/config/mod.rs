@@ -3,6 +3,7 @@
 //! Called by `cli`; the typed result is handed to `serve`.
 
 mod address;
+mod limits;
 mod mistake;
 mod quantity;
 mod read;
@@ -101,6 +102,8 @@ pub struct Bounds {
     pub audit_queue: usize,
     /// Requests under way to one server.
     pub in_flight_per_server: usize,
+    /// Keys of one counter of a limit, such as recipients (semantics.md 26).
+    pub limit_keys: usize,
 }
 
 /// `[mail]`.
@@ -264,6 +267,7 @@ impl Default for Bounds {
             outbox: 100_000,
             audit_queue: 10_000,
             in_flight_per_server: 256,
+            limit_keys: 10_000,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! A value that cannot be read gets a harmless stand-in, so that the mistakes behind it show too; the policy is
 //! thrown away then. Called by the reader of `[servers]`.
 
+use super::limits;
 use super::read::{Node, Section};
 use super::source::Source;
 use crate::domain::policy::{Action, ConditionSpec, Operator, Policy, PolicySpec, RuleSpec};
@@ -12,15 +13,15 @@ use toml::de::DeValue;
 const TEXTS: &str = "Write a list of texts, such as [\"send_*\"].";
 
 /// Reads and compiles the policy of one server.
-pub(super) fn policy(section: &mut Section<'_>, source: &mut Source<'_>) -> Policy {
+pub(super) fn policy(server: &str, section: &mut Section<'_>, source: &mut Source<'_>) -> Policy {
     let default = section.take(source, "default").and_then(|node| node.choice(source, "an action", &Action::NAMES, &[])).unwrap_or(Action::Deny);
     let reads = section.take(source, "reads").and_then(|node| node.texts(source, TEXTS)).unwrap_or_default();
     section.later(source, "policy");
-    section.later_list(source, "limits");
+    let limits = limits::limits(section, source);
     const RULES: &str = "Write each rule as [[servers.NAME.rules]].";
     let rules = section.take(source, "rules").and_then(|node| node.list(source, RULES)).unwrap_or_default();
     let rules = rules.iter().enumerate().map(|(index, node)| rule(index, node.section(source, RULES), source)).collect();
-    Policy::build(PolicySpec { default, reads, rules }).unwrap_or_else(|mistakes| {
+    Policy::build(PolicySpec { server: server.to_owned(), default, reads, rules, limits }).unwrap_or_else(|mistakes| {
         for mistake in mistakes {
             source.mistake(&format!("{}.{}", section.key, mistake.at), mistake.problem, mistake.mend);
         }
@@ -39,6 +40,7 @@ fn rule(index: usize, section: Option<Section<'_>>, source: &mut Source<'_>) -> 
         reviewers: Vec::new(),
         approvals: None,
         expires_in: None,
+        limits: Vec::new(),
     };
     let Some(mut section) = section else { return spec };
     if let Some(name) = section.need(source, "name", "Give the rule a name; verdicts and the audit say it.").and_then(|node| node.text(source, "Write a text."))
@@ -65,7 +67,7 @@ fn rule(index: usize, section: Option<Section<'_>>, source: &mut Source<'_>) -> 
     spec.approvals = approvals.and_then(|count| u32::try_from(count).ok());
     spec.expires_in = section.take(source, "expires_in").and_then(|node| node.time(source, Duration::ZERO, super::sections::LONGEST));
     section.later(source, "when");
-    section.later_list(source, "limits");
+    spec.limits = limits::limits(&mut section, source);
     if let Some(shadow) = section.take(source, "shadow")
         && shadow.flag(source) == Some(true)
     {

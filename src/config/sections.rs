@@ -148,6 +148,7 @@ pub(super) fn bounds(file: &mut Section<'_>, source: &mut Source<'_>) -> Bounds 
         ("outbox", &mut bounds.outbox),
         ("audit_queue", &mut bounds.audit_queue),
         ("in_flight_per_server", &mut bounds.in_flight_per_server),
+        ("limit_keys", &mut bounds.limit_keys),
     ] {
         count(&mut section, source, name, place);
     }

@@ -48,14 +48,14 @@ pub(super) fn servers(file: &mut Section<'_>, source: &mut Source<'_>) -> BTreeM
         } else if !seen.insert(name.to_ascii_lowercase()) {
             node.mistake(source, "another server's name differs only in case", "Give it a name that cannot be mixed up.");
         }
-        if let Some(server) = server(&node, source) {
+        if let Some(server) = server(name, &node, source) {
             servers.insert(name.to_owned(), server);
         }
     }
     servers
 }
 
-fn server(node: &Node<'_>, source: &mut Source<'_>) -> Option<Server> {
+fn server(name: &str, node: &Node<'_>, source: &mut Source<'_>) -> Option<Server> {
     let mut section = node.section(source, SERVERS)?;
     let transport = transport(&mut section, source);
     let methods = section.take(source, "methods").and_then(|node| methods(&node, source)).unwrap_or_default();
@@ -67,7 +67,7 @@ fn server(node: &Node<'_>, source: &mut Source<'_>) -> Option<Server> {
     if let Some(node) = section.take(source, "instances") {
         node.choice(source, "a way to run instances", &[("per_agent", ())], &["shared"]);
     }
-    let policy = rules::policy(&mut section, source);
+    let policy = rules::policy(name, &mut section, source);
     let messages = section.take(source, "messages").map(|node| messages(&node, source)).unwrap_or_default();
     section.finish(source);
     Some(Server { transport: transport?, methods, timeout, start_timeout, policy, messages })

@@ -10,6 +10,7 @@ pub mod export;
 pub mod hold;
 pub mod json;
 pub mod letter;
+pub mod limit;
 pub mod message;
 pub mod pause;
 pub mod people;

@@ -2,7 +2,7 @@
 //! open call or an undelivered outcome, then the pause, then the policy, then the bounds, then the commit. Whatever cannot be
 //! judged is denied. Called by `mcp` with the one strictly parsed value.
 
-use super::forward::Pass;
+use super::forward::{Pass, Passing};
 use super::hold::{Before, Held, Seat};
 use super::notice::{self, Notice, Wording};
 use super::pause::PAUSED;
@@ -15,7 +15,7 @@ use crate::domain::message::{self, Message};
 use crate::domain::people::Agent;
 use crate::domain::policy::{Action, Asked, Judgement};
 use crate::domain::recipient::RecipientKey;
-use crate::store::{Change, CommitError, Seen};
+use crate::store::{Change, CommitError};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub struct Ask {
     pub value: Value,
     /// JSON text of `_meta` without the progress token; only an allowed call keeps it.
     pub meta: Option<String>,
+    /// The MCP session in a word that does not give its id away; for limits that count by it.
+    pub session: Option<String>,
     /// Trace context members of `_meta`; a held call keeps these.
     pub trace: Vec<(String, String)>,
 }
@@ -85,9 +87,10 @@ impl Gate {
             match judgement.action {
                 Action::Allow if !reads && self.inner.store.space().is_low() => return self.no_room(&ask, &digest).await,
                 Action::RequireApproval if self.inner.store.space().is_low() => return self.no_room(&ask, &digest).await,
-                Action::Allow => match Pass::new(self.clone(), ask.clone(), digest.clone(), judgement.rule, reads, seen).await? {
-                    Some(pass) => return Ok(Admission::Allowed(Box::new(pass))),
-                    None => continue,
+                Action::Allow => match Pass::permit(self.clone(), ask.clone(), digest.clone(), judgement, reads, seen).await? {
+                    Passing::Passes(pass) => return Ok(Admission::Allowed(pass)),
+                    Passing::Limited(full) => return self.limited(&ask, &digest, full).await.map(Admission::Refused),
+                    Passing::Moved => {}
                 },
                 Action::Deny => return self.deny(&ask, &digest, judgement).await,
                 Action::Hide => {
@@ -106,12 +109,13 @@ impl Gate {
 
     /// Whether `tools/list` leaves the tool out for this agent.
     pub fn hides(&self, server: &str, agent: &str, tool: &str) -> bool {
-        self.inner.settings.servers.get(server).is_none_or(|settings| settings.policy.hides(agent, tool))
+        self.settings().servers.get(server).is_none_or(|settings| settings.policy.hides(agent, tool))
     }
 
     /// Whether the identical call belongs to this one (contract.md, "How an agent waits").
     fn attaches(&self, call: &Call) -> bool {
-        let (now, hold) = (self.inner.clock.now(), &self.inner.settings.hold);
+        let (now, settings) = (self.inner.clock.now(), self.settings());
+        let hold = &settings.hold;
         match &call.state {
             State::Held { .. } | State::Approved { .. } | State::Sending { .. } | State::Unconfirmed { .. } => true,
             State::Rejected { at, .. } | State::ChangesRequested { at, .. } => now < *at + hold.refuse_again_for,
@@ -153,20 +157,21 @@ impl Gate {
     }
 
     pub(super) fn judge(&self, ask: &Ask) -> Judgement {
-        match self.inner.settings.servers.get(&ask.server) {
-            Some(settings) => settings.policy.judge(&Asked { agent: &ask.agent.name, tool: &ask.tool, arguments: &ask.value }),
-            None => Judgement { reason: None, ..refusal("no-such-server", "") },
+        match self.settings().servers.get(&ask.server) {
+            Some(settings) => settings.policy.judge(&Asked { agent: &ask.agent.name, tool: &ask.tool, arguments: &ask.value, session: ask.session.as_deref() }),
+            None => Judgement::denied("no-such-server".to_owned(), None),
         }
     }
 
     /// Whether an operator declared that the tool only reads.
     fn reads(&self, ask: &Ask) -> bool {
-        self.inner.settings.servers.get(&ask.server).is_some_and(|settings| settings.policy.reads(&ask.tool))
+        self.settings().servers.get(&ask.server).is_some_and(|settings| settings.policy.reads(&ask.tool))
     }
 
     /// The message in the arguments, as the page will show it.
     fn message_in(&self, ask: &Ask) -> Option<Message> {
-        let configured = self.inner.settings.servers.get(&ask.server).and_then(|settings| settings.messages.get(&ask.tool));
+        let settings = self.settings();
+        let configured = settings.servers.get(&ask.server).and_then(|settings| settings.messages.get(&ask.tool));
         message::find(&ask.tool, &ask.value, configured)
     }
 
@@ -187,7 +192,7 @@ impl Gate {
     }
 
     pub(super) fn wording(&self, server: &str, tool: &str) -> Wording {
-        let configured = self.inner.settings.servers.get(server).is_some_and(|settings| settings.messages.contains_key(tool));
+        let configured = self.settings().servers.get(server).is_some_and(|settings| settings.messages.contains_key(tool));
         Wording { message: message::is_message_tool(tool, configured) }
     }
 
@@ -198,17 +203,13 @@ impl Gate {
             kind,
             call: None,
             actor: format!("agent:{}", ask.agent.name),
-            data: json!({ "server": ask.server, "tool": tool, "digest": digest, "rule": rule }),
+            data: json!({ "server": ask.server, "tool": tool, "digest": digest, "rule": rule, "policy": self.policy_digest(&ask.server) }),
         }
     }
 
-    /// Writes a fact durably unless what was seen is not so any more; whether it was written.
-    pub(super) async fn record_if(&self, fact: Fact, seen: Vec<Seen>) -> Result<bool, Failure> {
-        match self.inner.store.commit(Change { seen, ..Change::of_facts(self.inner.clock.now(), vec![fact]) }).await {
-            Ok(_) => Ok(true),
-            Err(CommitError::Conflict) => Ok(false),
-            Err(error @ (CommitError::Full { .. } | CommitError::Store(_) | CommitError::Lost)) => Err(self.failed(&error)),
-        }
+    /// By which policy it was judged; `None` for a server that is not in the config.
+    pub(super) fn policy_digest(&self, server: &str) -> Option<Digest> {
+        self.settings().servers.get(server).map(|settings| settings.policy.digest().clone())
     }
 
     /// Writes a fact durably.
@@ -220,5 +221,5 @@ impl Gate {
 
 /// A denial that no rule of the policy speaks.
 fn refusal(rule: &str, reason: &str) -> Judgement {
-    Judgement { action: Action::Deny, rule: rule.into(), reason: Some(reason.into()), reviewers: Vec::new(), approvals: 1, expires_in: None }
+    Judgement::denied(rule.to_owned(), Some(reason.to_owned()))
 }

@@ -33,6 +33,7 @@ impl Gate {
         let erased = self.erase_texts().await?;
         self.sweep(Kind::Credential, "credentials.swept").await?;
         self.sweep(Kind::Refusals, "refusals.swept").await?;
+        self.forget_counters().await?;
         Ok(erased)
     }
 
@@ -40,7 +41,7 @@ impl Gate {
         let mut erased = 0;
         loop {
             let now = self.inner.clock.now();
-            let Ok(until) = now.checked_sub(self.inner.settings.keep_text) else { return Ok(erased) };
+            let Ok(until) = now.checked_sub(self.settings().keep_text) else { return Ok(erased) };
             let over = self.inner.store.over(until, TOGETHER).await.map_err(|e| self.failed(&e))?;
             if over.is_empty() || self.inner.lives.draining.is_cancelled() {
                 return Ok(erased);
@@ -74,7 +75,7 @@ impl Gate {
             match self.inner.store.commit(Change { removed: stale, ..Change::of_facts(now, vec![fact]) }).await {
                 // Somebody used or removed one of them meanwhile: the next round looks again.
                 Ok(_) | Err(CommitError::Conflict | CommitError::Lost) => {}
-                Err(error @ (CommitError::Full { .. } | CommitError::Store(_))) => return Err(self.failed(&error)),
+                Err(error @ (CommitError::Full { .. } | CommitError::Limited { .. } | CommitError::Store(_))) => return Err(self.failed(&error)),
             }
         }
     }
@@ -84,6 +85,6 @@ fn says_nothing(row: &Row, now: jiff::Timestamp) -> bool {
     match row {
         Row::Credential(credential) => now.duration_since(credential.expires_at) > EXPIRED_FOR,
         Row::Refusals(refusals) => refusals.is_stale(now),
-        Row::Agent(_) | Row::Person(_) | Row::Letter(_) | Row::Pause(_) => false,
+        Row::Agent(_) | Row::Person(_) | Row::Letter(_) | Row::Pause(_) | Row::Counter(_) | Row::Restored(_) => false,
     }
 }

@@ -2,11 +2,15 @@
 //! tool only reads; then the entry follows at most 100 ms later. Called by `mcp` with what `admit` let through.
 
 use super::admit::Ask;
+use super::limits::Limited;
 use super::upstream::{Outgoing, Relay, Sent, Ticket};
 use super::{Failure, Gate};
 use crate::domain::audit::Fact;
 use crate::domain::digest::Digest;
-use crate::store::Seen;
+use crate::domain::limit::{Charge, Take};
+use crate::domain::policy::Judgement;
+use crate::store::{Change, CommitError, Seen};
+use jiff::Timestamp;
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
@@ -17,30 +21,56 @@ pub struct Pass {
     gate: Gate,
     ask: Ask,
     digest: Digest,
+    /// What was taken from limits, and when.
+    taken: (Vec<Charge>, Timestamp),
     _under_way: TaskTrackerToken,
 }
 
+/// Whether an allowed call may go.
+pub(super) enum Passing {
+    /// It may.
+    Passes(Box<Pass>),
+    /// A limit has no room.
+    Limited(Limited),
+    /// What the verdict rests on is not so any more: judge again.
+    Moved,
+}
+
 impl Pass {
-    /// `None` when what the verdict rests on is not so any more: judge again.
-    pub(super) async fn new(gate: Gate, ask: Ask, digest: Digest, rule: String, reads: bool, seen: Vec<Seen>) -> Result<Option<Pass>, Failure> {
+    /// Writes that the call is allowed, and what it takes from limits, before it may go. Only what an operator
+    /// declared to change nothing and nobody counts is written behind.
+    pub(super) async fn permit(gate: Gate, ask: Ask, digest: Digest, judged: Judgement, reads: bool, seen: Vec<Seen>) -> Result<Passing, Failure> {
         // A stop waits for it: its end is still to be written.
         let under_way = gate.inner.lives.sends.token();
-        let fact = gate.verdict_fact("call.allowed", &ask, &digest, &rule);
-        if reads {
-            gate.inner.behind.push(fact).await;
-        } else if !gate.record_if(fact, seen).await? {
-            return Ok(None);
+        let fact = gate.verdict_fact("call.allowed", &ask, &digest, &judged.rule);
+        let now = gate.inner.clock.now();
+        if let Some(full) = gate.full_since_restore(&judged.charges, now) {
+            return Ok(Passing::Limited(full));
         }
-        Ok(Some(Pass { gate, ask, digest, _under_way: under_way }))
+        if reads && judged.charges.is_empty() {
+            gate.inner.behind.push(fact).await;
+        } else {
+            let takes = Take::at_once(&judged.charges, gate.settings().limit_keys);
+            match gate.inner.store.commit(Change { seen, takes, ..Change::of_facts(now, vec![fact]) }).await {
+                Ok(_) => {}
+                Err(CommitError::Conflict) => return Ok(Passing::Moved),
+                Err(CommitError::Limited { limit, until }) => return Ok(Passing::Limited(Limited { limit, until })),
+                Err(error @ (CommitError::Full { .. } | CommitError::Store(_) | CommitError::Lost)) => return Err(gate.failed(&error)),
+            }
+        }
+        Ok(Passing::Passes(Box::new(Pass { gate, ask, digest, taken: (judged.charges, now), _under_way: under_way })))
     }
 
     /// Sends the call and waits for its end.
     pub async fn send(self, relay: Option<Relay>, cancel: CancellationToken) -> Sent {
-        let Pass { gate, ask, digest, _under_way } = self;
+        let Pass { gate, ask, digest, taken, _under_way } = self;
         let (server, tool, agent) = (ask.server.clone(), ask.tool.clone(), ask.agent.name.clone());
         let ticket =
             Ticket::new(Outgoing { server: ask.server, agent: ask.agent.name, tool: ask.tool, arguments: ask.arguments, meta: ask.meta, relay, cancel });
         let sent = gate.inner.upstream.send(ticket).await;
+        if let Sent::NeverLeft(_) = &sent {
+            gate.give_back(&taken.0, taken.1).await;
+        }
         let data = json!({ "server": server, "tool": tool, "digest": digest, "end": end_of(&sent), "body": body_of(&sent).map(|body| Digest::of_bytes(body.get().as_bytes())) });
         gate.inner.behind.push(Fact { kind: "call.ended", call: None, actor: format!("agent:{agent}"), data }).await;
         sent

@@ -4,12 +4,14 @@
 
 use super::admit::Ask;
 use super::kin::REVISES;
+use super::limits::Limited;
 use super::notice::{self, Notice};
 use super::waiters::Place;
 use super::{Failure, Gate};
 use crate::domain::call::{Call, CallId, OutcomeKind, State, Terms};
 use crate::domain::digest::Digest;
 use crate::domain::letter::{Letter, Occasion};
+use crate::domain::limit::Take;
 use crate::domain::message::Message;
 use crate::domain::policy::Judgement;
 use crate::domain::recipient::RecipientKey;
@@ -78,7 +80,11 @@ pub(super) struct Before {
 impl Gate {
     pub(super) async fn hold(&self, ask: &Ask, digest: &Digest, judgement: Judgement, before: Before) -> Result<Held, Failure> {
         let now = self.inner.clock.now();
-        let hold = &self.inner.settings.hold;
+        if let Some(full) = self.full_since_restore(&judgement.charges, now) {
+            return Ok(Held::Full(self.limited(ask, digest, full).await?));
+        }
+        let settings = self.settings();
+        let hold = &settings.hold;
         let Before { newest, message, seen } = before;
         let recipient = message.as_ref().map(|message| RecipientKey::of(&ask.agent.name, &ask.server, &message.to));
         let revises = self.revised_by(ask, message.as_ref(), recipient.as_ref()).await?;
@@ -106,6 +112,8 @@ impl Gate {
             revises,
             meta_dropped: drops_meta(ask),
             trace: ask.trace.clone(),
+            session: ask.session.clone(),
+            waits_for: None,
             held_at: now,
             terms: Terms { expires_in, undo: hold.undo, permit_for: hold.permit_for },
             instance: self.inner.upstream.instance(&ask.server, &ask.agent.name).await,
@@ -141,7 +149,8 @@ impl Gate {
                 after: newest.map(|call| call.id),
                 room: Some(Room { total: hold.max_held, of_agent: hold.max_held_per_agent }),
             }),
-            rows: if self.inner.settings.letters { vec![Row::Letter(letter)] } else { Vec::new() },
+            takes: Take::asked(&judgement.charges, settings.limit_keys),
+            rows: if settings.letters { vec![Row::Letter(letter)] } else { Vec::new() },
             ..Change::of_facts(now, vec![fact])
         };
         // Sitting down before the commit: presence is "waiting" in the same instant as the call is there.
@@ -156,6 +165,7 @@ impl Gate {
                 let what = if of_agent { "too many of this agent's calls wait for a person" } else { "too many calls wait for a person" };
                 Ok(Held::Full(notice::limited(self.wording(&ask.server, &ask.tool), what, now, Duration::from_secs(60))))
             }
+            Err(CommitError::Limited { limit, until }) => Ok(Held::Full(self.limited(ask, digest, Limited { limit, until }).await?)),
             Err(CommitError::Conflict | CommitError::Lost) => Ok(Held::Moved),
             Err(error @ CommitError::Store(_)) => Err(self.failed(&error)),
         }

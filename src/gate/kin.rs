@@ -38,7 +38,7 @@ impl Gate {
         let states = vec!["changes_requested".to_owned()];
         let query = Query { states, recipient: Some(recipient.clone()), newest_first: true, limit: 1, ..Query::default() };
         let page = self.inner.store.calls(&query).await.map_err(|e| self.failed(&e))?;
-        let since = self.inner.clock.now() - self.inner.settings.hold.refuse_again_for;
+        let since = self.inner.clock.now() - self.settings().hold.refuse_again_for;
         let fits = |call: &Call| {
             let recent = call.state.settled_at().is_some_and(|at| at > since);
             recent && call.tool == ask.tool && call.message.as_ref().is_some_and(|earlier| alike(&earlier.text, &message.text))

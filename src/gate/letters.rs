@@ -90,7 +90,7 @@ impl Gate {
         match self.inner.store.commit(change).await {
             // Another process was faster, or it is already written: the outbox is read again anyway.
             Ok(_) | Err(CommitError::Conflict | CommitError::Lost) => Ok(()),
-            Err(error @ (CommitError::Full { .. } | CommitError::Store(_))) => Err(self.failed(&error)),
+            Err(error @ (CommitError::Full { .. } | CommitError::Limited { .. } | CommitError::Store(_))) => Err(self.failed(&error)),
         }
     }
 }

@@ -17,6 +17,7 @@ mod forward;
 mod hold;
 mod kin;
 pub mod letters;
+pub mod limits;
 mod notice;
 pub mod pause;
 pub mod people;
@@ -50,6 +51,7 @@ use crate::domain::call::{Call, CallId, Presence};
 use crate::domain::message::MessagePointers;
 use crate::domain::policy::Policy;
 use crate::store::{CommitError, Row, Store};
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -73,6 +75,8 @@ pub struct Settings {
     pub letters: bool,
     /// How long after its end a call keeps its texts.
     pub keep_text: Duration,
+    /// Keys that one counter of a limit may have, such as recipients.
+    pub limit_keys: usize,
 }
 
 impl Default for Settings {
@@ -84,6 +88,7 @@ impl Default for Settings {
             in_flight_per_server: 256,
             letters: false,
             keep_text: Duration::from_secs(90 * 24 * 3600),
+            limit_keys: 10_000,
         }
     }
 }
@@ -107,7 +112,10 @@ struct Inner {
     store: Arc<dyn Store>,
     upstream: Arc<dyn Upstream>,
     clock: Arc<dyn Clock>,
-    settings: Settings,
+    settings: ArcSwap<Settings>,
+    promises: limits::Promises,
+    /// Windows that began before this count as full; none when the store was never restored.
+    restored_at: OnceLock<Timestamp>,
     waiters: waiters::Waiters,
     deliveries: deliver::Deliveries,
     behind: behind::Behind,
@@ -145,13 +153,15 @@ impl Gate {
     pub fn open(store: Arc<dyn Store>, upstream: Arc<dyn Upstream>, clock: Arc<dyn Clock>, settings: Settings) -> Gate {
         let (draining, broken, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let (behind, writer) = behind::Behind::new(store.clone(), clock.clone(), settings.audit_queue.max(1));
-        let sends = release::Sends::new(settings.servers.keys(), settings.in_flight_per_server.max(1));
+        let sends = release::Sends::new(settings.in_flight_per_server.max(1));
         let gate = Gate {
             inner: Arc::new(Inner {
                 store,
                 upstream,
                 clock,
-                settings,
+                settings: ArcSwap::from_pointee(settings),
+                promises: limits::Promises::default(),
+                restored_at: OnceLock::new(),
                 waiters: waiters::Waiters::default(),
                 deliveries: deliver::Deliveries::default(),
                 behind,
@@ -193,9 +203,9 @@ impl Gate {
         self.inner.clock.clone()
     }
 
-    /// What the operator wrote.
-    pub fn settings(&self) -> &Settings {
-        &self.inner.settings
+    /// What the operator wrote, as it is now: a reload puts another in its place.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.inner.settings.load_full()
     }
 
     /// Ends the gate: [`Gate::drain`] and then [`Gate::close_books`].
@@ -283,7 +293,7 @@ impl Gate {
                 Err(CommitError::Conflict) => unanswered = None,
                 // The next read tells whether it was written; whoever did it must not be told that somebody else was first.
                 Err(CommitError::Lost) => unanswered = Some(written),
-                Err(error @ (CommitError::Full { .. } | CommitError::Store(_))) => return Err(self.failed(&error)),
+                Err(error @ (CommitError::Full { .. } | CommitError::Limited { .. } | CommitError::Store(_))) => return Err(self.failed(&error)),
             }
         }
         Err(self.failed(&CommitError::Conflict))

@@ -223,6 +223,8 @@ mod tests {
             revises: None,
             meta_dropped: false,
             trace: Vec::new(),
+            session: None,
+            waits_for: None,
             held_at: NOW,
             terms: Terms { expires_in: Duration::ZERO, undo: Duration::ZERO, permit_for: Duration::ZERO },
             instance: None,

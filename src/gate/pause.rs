@@ -104,7 +104,9 @@ impl Gate {
                 Ok(_) => return Ok(()),
                 Err(CommitError::Lost) if self.is_written(&row).await? => return Ok(()),
                 Err(CommitError::Conflict) => {}
-                Err(error @ (CommitError::Full { .. } | CommitError::Store(_) | CommitError::Lost)) => return Err(self.failed(&error).into()),
+                Err(error @ (CommitError::Full { .. } | CommitError::Limited { .. } | CommitError::Store(_) | CommitError::Lost)) => {
+                    return Err(self.failed(&error).into());
+                }
             }
         }
         Err(self.failed(&CommitError::Conflict).into())

@@ -243,7 +243,9 @@ impl Gate {
             // All or nothing: one row stands for the change. What follows a written one must still be done.
             (Err(CommitError::Lost), Some(row)) if self.is_written(&row).await? => Ok(()),
             (Err(CommitError::Conflict), _) => Err(conflict.clone()),
-            (Err(error @ (CommitError::Full { .. } | CommitError::Store(_) | CommitError::Lost)), _) => Err(self.failed(&error).into()),
+            (Err(error @ (CommitError::Full { .. } | CommitError::Limited { .. } | CommitError::Store(_) | CommitError::Lost)), _) => {
+                Err(self.failed(&error).into())
+            }
         }
     }
 

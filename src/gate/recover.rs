@@ -20,6 +20,7 @@ const TOGETHER: usize = 100;
 impl Gate {
     /// Finds what a crash left behind; the number of calls that became unconfirmed.
     pub async fn recover(&self) -> Result<usize, Failure> {
+        self.remember_restore().await?;
         let head = self.audit_head().await?;
         if head.seq > 0 && !self.is_closed(head.seq).await? {
             tracing::warn!(seq = head.seq, "Paraph was not stopped cleanly; facts about reading tools of the last moments may be missing");
@@ -60,7 +61,7 @@ impl Gate {
         loop {
             let page = self.inner.store.calls(&query).await.map_err(|e| self.failed(&e))?;
             for call in &page.calls {
-                if !self.inner.settings.servers.contains_key(&call.server) {
+                if !self.settings().servers.contains_key(&call.server) {
                     self.withdraw(&call.id, "the server is not in the config any more", "paraph").await?;
                     continue;
                 }

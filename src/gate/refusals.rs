@@ -88,7 +88,9 @@ impl Reviewer {
                 Ok(_) => return Ok(true),
                 Err(CommitError::Lost) if gate.is_written(&row).await? => return Ok(true),
                 Err(CommitError::Conflict) => {}
-                Err(error @ (CommitError::Full { .. } | CommitError::Store(_) | CommitError::Lost)) => return Err(gate.failed(&error).into()),
+                Err(error @ (CommitError::Full { .. } | CommitError::Limited { .. } | CommitError::Store(_) | CommitError::Lost)) => {
+                    return Err(gate.failed(&error).into());
+                }
             }
         }
         Err(gate.failed(&CommitError::Conflict).into())

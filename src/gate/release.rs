@@ -4,12 +4,14 @@
 //! Called by `deadlines` when a release is due.
 
 use super::forward::is_tool_error;
+use super::limits::Limited;
 use super::upstream::{Outgoing, Sent, Ticket};
 use super::{Failure, Gate};
 use crate::domain::audit::Fact;
 use crate::domain::call::{Call, CallId, Event, Outcome, OutcomeKind, Refusal, State};
 use crate::domain::digest::Digest;
 use crate::domain::json;
+use crate::domain::limit::{Charge, Take};
 use crate::domain::policy::{Action, Asked};
 use crate::store::{Change, CommitError, Kind, Row, Seen};
 use serde_json::json;
@@ -26,15 +28,21 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The sends under way: at most so many per server, each call at most once.
 pub(super) struct Sends {
-    doors: HashMap<String, Arc<Semaphore>>,
+    doors: Mutex<HashMap<String, Arc<Semaphore>>>,
+    in_flight: usize,
     under_way: Mutex<HashSet<CallId>>,
     tasks: TaskTracker,
 }
 
 impl Sends {
-    pub(super) fn new<'a>(servers: impl Iterator<Item = &'a String>, in_flight: usize) -> Sends {
-        let doors = servers.map(|name| (name.clone(), Arc::new(Semaphore::new(in_flight)))).collect();
-        Sends { doors, under_way: Mutex::default(), tasks: TaskTracker::new() }
+    pub(super) fn new(in_flight: usize) -> Sends {
+        Sends { doors: Mutex::default(), in_flight, under_way: Mutex::default(), tasks: TaskTracker::new() }
+    }
+
+    /// The door of one server; only those of the config are asked for, so there are not many.
+    fn door(&self, server: &str) -> Arc<Semaphore> {
+        let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(doors.entry(server.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.in_flight))))
     }
 
     /// How many are under way or wait for their server's door.
@@ -87,9 +95,10 @@ impl Gate {
 
     async fn release(&self, id: &CallId) -> Result<(), Failure> {
         let Some(call) = self.inner.store.call(id).await.map_err(|e| self.failed(&e))? else { return Ok(()) };
-        let Some(door) = self.inner.lives.sends.doors.get(&call.server) else {
+        if !self.settings().servers.contains_key(&call.server) {
             return self.withdraw(id, "the server is not in the config any more", "paraph").await;
-        };
+        }
+        let door = self.inner.lives.sends.door(&call.server);
         let _through = tokio::select! {
             through = door.acquire() => through.map_err(|e| self.failed(&e))?,
             // Not sent yet: it stays approved and leaves after the next start.
@@ -105,10 +114,13 @@ impl Gate {
             return Ok(());
         }
         let mut seen = vec![Gate::not_paused_since(&pause)];
-        match self.stands_against(&call).await? {
-            Ok(agent) => seen.push(agent),
+        let charges = match self.stands_against(&call).await? {
+            Ok((agent, charges)) => {
+                seen.push(agent);
+                charges
+            }
             Err(why) => return self.withdraw(id, &why, "policy").await,
-        }
+        };
         for person in call.approved_by() {
             match self.still_in(person).await? {
                 Some(person) => seen.push(person),
@@ -123,8 +135,13 @@ impl Gate {
             Err(Refusal::TooEarly | Refusal::Settled(_) | Refusal::OutOfOrder(_)) => return Ok(()),
         };
         let fact = self.call_fact("call.sending", &sending, "paraph", json!({ "digest": sending.digest }));
-        match self.inner.store.commit(Change { seen, ..Change::of_call(now, sending.clone(), fact) }).await {
-            Ok(_) => {}
+        if let Some(full) = self.full_since_restore(&charges, now) {
+            return self.put_off(id, &charges, full).await;
+        }
+        let takes = Take::sent(&charges, self.settings().limit_keys);
+        match self.inner.store.commit(Change { seen, takes, ..Change::of_call(now, sending.clone(), fact) }).await {
+            Ok(_) => self.inner.promises.kept(id),
+            Err(CommitError::Limited { limit, until }) => return self.put_off(id, &charges, Limited { limit, until }).await,
             // A lost acknowledgement is never taken for a yes: recovery will find the call in `Sending`.
             Err(CommitError::Conflict) => return Ok(()),
             Err(error @ (CommitError::Lost | CommitError::Full { .. } | CommitError::Store(_))) => return Err(self.failed(&error)),
@@ -132,12 +149,16 @@ impl Gate {
         let cancel = CancellationToken::new();
         self.inner.waiters.sending(id, cancel.clone());
         let sent = self.inner.upstream.send(ticket_for(&sending, cancel)).await;
+        if let Sent::NeverLeft(_) = &sent {
+            self.give_back(&charges, now).await;
+        }
         self.end(id, sent).await
     }
 
     /// What forbids the send now although it was approved: changed bytes, a deny rule, a revoked agent. If nothing
-    /// does, the agent's record as it was seen: a revocation that is faster than the send wins.
-    async fn stands_against(&self, call: &Call) -> Result<Result<Seen, String>, Failure> {
+    /// does, the agent's record as it was seen (a revocation that is faster than the send wins), and what the send takes
+    /// from limits.
+    async fn stands_against(&self, call: &Call) -> Result<Result<(Seen, Vec<Charge>), String>, Failure> {
         let Ok(arguments) = json::strict(call.arguments.as_bytes()) else {
             return Ok(Err("its stored arguments cannot be read".into()));
         };
@@ -148,13 +169,14 @@ impl Gate {
             Some(Row::Agent(agent)) if agent.revoked_at.is_none() && agent.may_use(&call.server) => agent,
             _ => return Ok(Err("its agent was revoked".into())),
         };
-        let Some(settings) = self.inner.settings.servers.get(&call.server) else {
+        let settings = self.settings();
+        let Some(settings) = settings.servers.get(&call.server) else {
             return Ok(Err("the server is not in the config any more".into()));
         };
-        let judged = settings.policy.judge(&Asked { agent: &call.agent, tool: &call.tool, arguments: &arguments });
+        let judged = settings.policy.judge(&Asked { agent: &call.agent, tool: &call.tool, arguments: &arguments, session: call.session.as_deref() });
         Ok(match judged.action {
             Action::Deny | Action::Hide => Err(format!("rule {} refuses it now", judged.rule)),
-            Action::Allow | Action::RequireApproval => Ok(Seen { kind: Kind::Agent, key: agent.name, revision: agent.revision }),
+            Action::Allow | Action::RequireApproval => Ok((Seen { kind: Kind::Agent, key: agent.name, revision: agent.revision }, judged.charges)),
         })
     }
 
@@ -199,7 +221,10 @@ impl Gate {
     }
 
     /// A fact about a held call.
-    pub(super) fn call_fact(&self, kind: &'static str, call: &Call, actor: &str, data: serde_json::Value) -> Fact {
+    pub(super) fn call_fact(&self, kind: &'static str, call: &Call, actor: &str, mut data: serde_json::Value) -> Fact {
+        if let Some(data) = data.as_object_mut() {
+            data.insert("policy".to_owned(), json!(self.policy_digest(&call.server)));
+        }
         Fact { kind, call: Some(call.id.clone()), actor: actor.to_owned(), data }
     }
 }

@@ -6,8 +6,9 @@
 use super::{Failure, Gate};
 use crate::domain::audit::{Fact, Head};
 use crate::domain::call::{CallId, Event};
+use crate::domain::limit::Restored;
 use crate::domain::people::CredentialKind;
-use crate::store::{Change, CommitError, Kind, Query, Row};
+use crate::store::{Change, CommitError, Kind, Query, RESTORED, Row};
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde_json::json;
@@ -18,11 +19,15 @@ const WHY: &str = "the store was restored from a backup in which it was open; wh
 const TOGETHER: usize = 50;
 
 impl Gate {
-    /// Takes back what a restored store may not believe; the number of calls that became unconfirmed. Limits do not
-    /// outlive a process in this version: the ledgers of a later one have to count as full here.
+    /// Takes back what a restored store may not believe; the number of calls that became unconfirmed. What limits
+    /// counted after the backup is not known either: every window counts as full for its length from now on.
     pub async fn after_restore(&self, made_at: Timestamp, head: &Head) -> Result<usize, Failure> {
         let data = json!({ "backup_at": made_at, "seq": head.seq, "hash": head.hash });
-        self.record(Fact { kind: "restored", call: None, actor: "operator".into(), data }).await?;
+        let fact = Fact { kind: "restored", call: None, actor: "operator".into(), data };
+        let now = self.inner.clock.now();
+        let before = self.inner.store.row(Kind::Restored, RESTORED).await.map_err(|e| self.failed(&e))?;
+        let restored = Restored { revision: before.map_or(0, |row| row.revision()) + 1, at: now };
+        self.inner.store.commit(Change::of_row(now, Row::Restored(restored), fact)).await.map_err(|e| self.failed(&e))?;
         let unsure = self.doubt_open_calls().await?;
         self.remove_rows(Kind::Credential, |row| match row {
             // A token is revoked by name and would be missed by scripts; a link or a session is made anew in a moment.
@@ -30,7 +35,7 @@ impl Gate {
                 CredentialKind::Link | CredentialKind::Session => true,
                 CredentialKind::ApiToken | CredentialKind::AgentToken => false,
             },
-            Row::Agent(_) | Row::Person(_) | Row::Letter(_) | Row::Refusals(_) | Row::Pause(_) => false,
+            Row::Agent(_) | Row::Person(_) | Row::Letter(_) | Row::Refusals(_) | Row::Pause(_) | Row::Counter(_) | Row::Restored(_) => false,
         })
         .await?;
         // They ask for decisions that nobody can take any more.
@@ -76,7 +81,9 @@ impl Gate {
             match self.inner.store.commit(Change { removed, ..Change::of_facts(self.inner.clock.now(), Vec::new()) }).await {
                 Ok(_) => {}
                 // Nobody else has the store; a lost answer means that the disk failed.
-                Err(error @ (CommitError::Conflict | CommitError::Lost | CommitError::Full { .. } | CommitError::Store(_))) => return Err(self.failed(&error)),
+                Err(error @ (CommitError::Conflict | CommitError::Lost | CommitError::Full { .. } | CommitError::Limited { .. } | CommitError::Store(_))) => {
+                    return Err(self.failed(&error));
+                }
             }
         }
     }

@@ -142,7 +142,7 @@ impl Reviewer {
                 Err(CommitError::Conflict) => {}
                 // It may have been written: then the next round says who was first, which is this person.
                 Err(CommitError::Lost) => return self.own_decision(id, &decide).await,
-                Err(error @ (CommitError::Full { .. } | CommitError::Store(_))) => return Err(gate.failed(&error).into()),
+                Err(error @ (CommitError::Full { .. } | CommitError::Limited { .. } | CommitError::Store(_))) => return Err(gate.failed(&error).into()),
             }
         }
         Err(gate.failed(&CommitError::Conflict).into())
@@ -171,7 +171,7 @@ impl Reviewer {
         let gate = self.gate();
         let owner = match gate.inner.store.row(Kind::Agent, &call.agent).await.map_err(|e| gate.failed(&e))? {
             Some(Row::Agent(agent)) => agent.owner,
-            Some(Row::Person(_) | Row::Credential(_) | Row::Letter(_) | Row::Refusals(_) | Row::Pause(_)) | None => None,
+            Some(Row::Person(_) | Row::Credential(_) | Row::Letter(_) | Row::Refusals(_) | Row::Pause(_) | Row::Counter(_) | Row::Restored(_)) | None => None,
         };
         if self.person().may_decide(call, owner.as_deref()) {
             return Ok(());

@@ -130,11 +130,11 @@ impl Reviewer {
 
     /// Every server, its state, its tools and the verdict each would get.
     pub async fn servers(&self) -> Vec<ServerView> {
-        let servers = self.gate.inner.upstream.servers().await;
+        let (servers, settings) = (self.gate.inner.upstream.servers().await, self.gate.settings());
         servers
             .into_iter()
             .map(|status| {
-                let policy = self.gate.inner.settings.servers.get(&status.name).map(|settings| &settings.policy);
+                let policy = settings.servers.get(&status.name).map(|settings| &settings.policy);
                 let tools = status.tools.clone().map(|tools| {
                     let known = tools.into_iter();
                     known.filter_map(|tool| policy.map(|policy| (tool.clone(), policy.preview(&tool.name)))).collect()

@@ -50,7 +50,7 @@ impl Gate {
             Ok(_) => Ok(Some(Session { secret: session, life: SESSION_FOR })),
             // Somebody used the link in the same moment.
             Err(CommitError::Conflict) => Ok(None),
-            Err(error @ (CommitError::Full { .. } | CommitError::Store(_) | CommitError::Lost)) => Err(self.failed(&error)),
+            Err(error @ (CommitError::Full { .. } | CommitError::Limited { .. } | CommitError::Store(_) | CommitError::Lost)) => Err(self.failed(&error)),
         }
     }
 
@@ -76,7 +76,7 @@ impl Gate {
         let change = Change { removed: vec![(Kind::Credential, session.secret.to_string())], ..Change::of_facts(self.inner.clock.now(), vec![fact]) };
         match self.inner.store.commit(change).await {
             Ok(_) | Err(CommitError::Conflict) => Ok(()),
-            Err(error @ (CommitError::Full { .. } | CommitError::Store(_) | CommitError::Lost)) => Err(self.failed(&error)),
+            Err(error @ (CommitError::Full { .. } | CommitError::Limited { .. } | CommitError::Store(_) | CommitError::Lost)) => Err(self.failed(&error)),
         }
     }
 

@@ -10,6 +10,7 @@ use super::message::{Id, look_alike, string};
 use super::session::Entry;
 use super::upstream::wire::Members;
 use super::{relay, result};
+use crate::domain::digest::Digest;
 use crate::domain::people::Agent;
 use crate::gate::{Admission, Ask};
 use serde_json::Value;
@@ -70,6 +71,7 @@ pub(super) fn read(agent: &Agent, server: &str, params: Option<&RawValue>, mut v
         arguments: arguments.to_owned(),
         value: parsed,
         meta: meta.as_ref().map(|meta| meta.with("progressToken", None)).filter(|meta| meta != "{}"),
+        session: None,
         trace: TRACE.into_iter().filter_map(trace).collect(),
     };
     Ok(Asked { ask, progress_token: progress_token.map(|token| token.get().to_owned()) })
@@ -77,7 +79,8 @@ pub(super) fn read(agent: &Agent, server: &str, params: Option<&RawValue>, mut v
 
 /// Has it judged and answers.
 pub(super) async fn answer(caller: &Caller, id: Id, entry: Entry, asked: Asked) -> Result<Answer, Refusal> {
-    let Asked { ask, progress_token } = asked;
+    let Asked { mut ask, progress_token } = asked;
+    ask.session = Some(Digest::of_bytes(entry.session().id.as_bytes()).short());
     let gate = &caller.state.gate;
     let tool = ask.tool.clone();
     // A task of its own: a client that leaves meanwhile may still cancel what is being held for it.

@@ -6,6 +6,7 @@ use super::rules::{self, Cursor, Ledger, Start};
 use super::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Views};
 use crate::domain::audit::{Entry, Head};
 use crate::domain::call::{AskKey, Call, CallId};
+use crate::domain::limit::{Counter, CounterKey, group_of};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -75,14 +76,26 @@ impl Ledger for Books {
         let held = || self.calls.values().filter(|call| rules::is_held(call));
         (held().count(), held().filter(|call| call.agent == agent).count())
     }
+
+    fn counter(&self, key: &CounterKey) -> Result<Option<Counter>, StoreError> {
+        Ok(match self.rows.get(&(Kind::Counter, key.as_str().to_owned())) {
+            Some(Row::Counter(counter)) => Some(counter.clone()),
+            _ => None,
+        })
+    }
+
+    fn counters_of(&self, group: &str) -> usize {
+        let from = (Kind::Counter, group.to_owned());
+        self.rows.range(from..).take_while(|((kind, key), _)| *kind == Kind::Counter && group_of(key) == group).count()
+    }
 }
 
 impl Books {
-    fn write(&mut self, change: Change) -> Head {
+    fn write(&mut self, change: Change, counters: Vec<Counter>) -> Head {
         if let Some(write) = change.call {
             self.write_call(write.call);
         }
-        for row in change.rows {
+        for row in change.rows.into_iter().chain(counters.into_iter().map(Row::Counter)) {
             self.rows.insert((row.kind(), row.key().to_owned()), row);
         }
         for removed in change.removed {
@@ -137,8 +150,8 @@ impl Store for InMemory {
         let hint = rules::hint(&change);
         let head = {
             let mut books = self.books();
-            rules::check(&change, &*books)?;
-            books.write(change)
+            let counters = rules::check(&change, &*books)?;
+            books.write(change, counters)
         };
         if let Some(hint) = hint {
             // An error only says that nobody listens.

@@ -11,6 +11,7 @@ pub mod rules;
 use crate::domain::audit::{Entry, Fact, Head};
 use crate::domain::call::{AskKey, Call, CallId};
 use crate::domain::letter::Letter;
+use crate::domain::limit::{Counter, GiveBack, Restored, Take};
 use crate::domain::pause::Pause;
 use crate::domain::people::{Agent, Credential, Person};
 use crate::domain::recipient::{RecipientKey, Refusals};
@@ -101,6 +102,10 @@ pub struct Change {
     pub rows: Vec<Row>,
     /// Rows that must be there and are taken away.
     pub removed: Vec<(Kind, String)>,
+    /// Taken from limits, from all or from none; each counter once.
+    pub takes: Vec<Take>,
+    /// Takes that come back.
+    pub given_back: Vec<GiveBack>,
     /// Facts for the audit, in order.
     pub facts: Vec<Fact>,
 }
@@ -148,6 +153,14 @@ pub enum CommitError {
         /// The agent's own bound, not the total.
         of_agent: bool,
     },
+    /// A limit has no room.
+    #[error("the limit {limit} has no room")]
+    Limited {
+        /// Its name: the one that has no room for the longest.
+        limit: String,
+        /// When all of them have room, if nobody else takes it.
+        until: Timestamp,
+    },
     /// The store cannot write.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -186,10 +199,16 @@ pub enum Row {
     Refusals(Refusals),
     /// Key: [`PAUSE`].
     Pause(Pause),
+    /// Key: the counter's. Written by the engines from a change's takes; `gate` only takes idle ones away.
+    Counter(Counter),
+    /// Key: [`RESTORED`].
+    Restored(Restored),
 }
 
 /// The key of the one pause record.
 pub const PAUSE: &str = "pause";
+/// The key of the one record of a restore.
+pub const RESTORED: &str = "restored";
 
 /// The kinds of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -206,6 +225,10 @@ pub enum Kind {
     Refusals,
     /// The kill switch.
     Pause,
+    /// What limits counted.
+    Counter,
+    /// When the store was restored.
+    Restored,
 }
 
 impl Row {
@@ -218,6 +241,8 @@ impl Row {
             Row::Letter(_) => Kind::Letter,
             Row::Refusals(_) => Kind::Refusals,
             Row::Pause(_) => Kind::Pause,
+            Row::Counter(_) => Kind::Counter,
+            Row::Restored(_) => Kind::Restored,
         }
     }
 
@@ -230,6 +255,8 @@ impl Row {
             Row::Letter(letter) => &letter.id,
             Row::Refusals(refusals) => refusals.recipient.as_str(),
             Row::Pause(_) => PAUSE,
+            Row::Counter(counter) => counter.key.as_str(),
+            Row::Restored(_) => RESTORED,
         }
     }
 
@@ -242,6 +269,8 @@ impl Row {
             Row::Letter(letter) => letter.revision,
             Row::Refusals(refusals) => refusals.revision,
             Row::Pause(pause) => pause.revision,
+            Row::Counter(counter) => counter.revision,
+            Row::Restored(restored) => restored.revision,
         }
     }
 }
@@ -295,7 +324,7 @@ pub struct Hint {
 impl Change {
     /// A change that only writes facts.
     pub fn of_facts(at: Timestamp, facts: Vec<Fact>) -> Change {
-        Change { at, seen: Vec::new(), call: None, rows: Vec::new(), removed: Vec::new(), facts }
+        Change { at, seen: Vec::new(), call: None, rows: Vec::new(), removed: Vec::new(), takes: Vec::new(), given_back: Vec::new(), facts }
     }
 
     /// A call's next revision together with the fact that tells of it.

@@ -5,6 +5,7 @@
 use super::{Change, CommitError, Hint, Kind, Page, Query, StoreError};
 use crate::domain::audit::{Entry, Fact, Head};
 use crate::domain::call::{AskKey, Call, CallId, State};
+use crate::domain::limit::{Counter, CounterKey};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 
@@ -24,10 +25,20 @@ pub trait Ledger {
 
     /// How many calls are `Held`: of all agents, and of this one.
     fn held_of(&self, agent: &str) -> (usize, usize);
+
+    /// What a limit counted.
+    fn counter(&self, key: &CounterKey) -> Result<Option<Counter>, StoreError>;
+
+    /// How many keys of this group of counters are stored.
+    fn counters_of(&self, group: &str) -> usize;
 }
 
-/// Whether the change may be written. One record named twice in a change is a `Conflict` too.
-pub fn check(change: &Change, ledger: &impl Ledger) -> Result<(), CommitError> {
+/// When a counter that has as many keys as it may is asked again.
+const CROWDED: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Whether the change may be written, and the counters that are to be written with it. One record named twice in a
+/// change is a `Conflict` too.
+pub fn check(change: &Change, ledger: &impl Ledger) -> Result<Vec<Counter>, CommitError> {
     for seen in &change.seen {
         once(ledger.row_revision(seen.kind, &seen.key)?.unwrap_or(0) == seen.revision)?;
     }
@@ -58,7 +69,36 @@ pub fn check(change: &Change, ledger: &impl Ledger) -> Result<(), CommitError> {
         once(ledger.row_revision(*kind, key)?.is_some())?;
         once(named.insert((*kind, key.as_str())))?;
     }
-    Ok(())
+    // Last: who is told of a full limit would otherwise have passed.
+    counted(change, ledger)
+}
+
+/// The counters after the change; all of its takes fit, or none is taken.
+fn counted(change: &Change, ledger: &impl Ledger) -> Result<Vec<Counter>, CommitError> {
+    let mut counters: Vec<Counter> = Vec::with_capacity(change.takes.len() + change.given_back.len());
+    let mut full: Option<(Timestamp, &str)> = None;
+    for take in &change.takes {
+        let charge = &take.charge;
+        once(counters.iter().all(|counter| counter.key != charge.key))?;
+        let stored = ledger.counter(&charge.key)?;
+        let taken = match stored {
+            None if ledger.counters_of(charge.key.group()) >= take.most_keys => Err(change.at + CROWDED),
+            stored => stored.unwrap_or_else(|| Counter::of(charge)).take(take, change.at),
+        };
+        match taken {
+            Ok(counter) => counters.push(counter),
+            Err(until) if full.is_none_or(|(latest, _)| until > latest) => full = Some((until, &charge.name)),
+            Err(_) => {}
+        }
+    }
+    if let Some((until, limit)) = full {
+        return Err(CommitError::Limited { limit: limit.to_owned(), until });
+    }
+    for back in &change.given_back {
+        once(counters.iter().all(|counter| counter.key != back.key))?;
+        counters.extend(ledger.counter(&back.key)?.map(|counter| counter.give_back(back, change.at)));
+    }
+    Ok(counters)
 }
 
 fn follows(stored: Option<u64>, new: u64) -> Result<(), CommitError> {

@@ -1,6 +1,7 @@
 //! The life of a held call through the real gate, over both engines: what contract.md 4 and semantics.md 1 to 4
 //! promise, one sentence a test.
 
+mod limited;
 mod pausing;
 mod recipients;
 mod sending;
@@ -43,6 +44,7 @@ fn rule(name: &str, tools: &[&str], action: Action) -> RuleSpec {
         reviewers: Vec::new(),
         approvals: None,
         expires_in: None,
+        ..RuleSpec::default()
     }
 }
 
@@ -61,6 +63,8 @@ pub fn settings() -> Settings {
             desk,
             rule("dms-need-a-person", &["send_*"], Action::RequireApproval),
         ],
+        server: "demo".into(),
+        ..PolicySpec::default()
     };
     let policy = Policy::build(spec).expect("the rules are in order");
     Settings {
@@ -100,6 +104,7 @@ impl Desk {
             arguments: arguments.into(),
             value: serde_json::from_str(arguments).unwrap(),
             meta: None,
+            session: None,
             trace: Vec::new(),
         }
     }

@@ -85,6 +85,7 @@ impl Office {
             value: arguments,
             meta: None,
             trace: Vec::new(),
+            session: None,
         };
         let Admission::Waiting(seat) = self.gate.admit(ask).await.unwrap() else { panic!("the call was not held") };
         drop(seat);

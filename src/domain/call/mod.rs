@@ -94,6 +94,12 @@ pub struct Call {
     /// `traceparent`, `tracestate`, `baggage` of the request (W3C Trace Context), sent on.
     #[serde(default)]
     pub trace: Vec<(String, String)>,
+    /// The MCP session it was asked in, in a word that does not give its id away.
+    #[serde(default)]
+    pub session: Option<String>,
+    /// The limit that keeps it from leaving, while it is approved.
+    #[serde(default)]
+    pub waits_for: Option<String>,
     /// When it was held.
     pub held_at: Timestamp,
     /// The waiting times stamped on it when it was held.
@@ -157,7 +163,7 @@ impl Call {
     /// The next revision of this call with the event applied; `self` is untouched when it is refused.
     pub fn after(&self, event: &Event, now: Timestamp) -> Result<Call, Refusal> {
         let state = self.state.step(event, now)?;
-        Ok(Call { state, version: self.version + 1, ..self.touched() })
+        Ok(Call { state, version: self.version + 1, waits_for: None, ..self.touched() })
     }
 
     /// The next revision without a change that a reviewer has to see.
@@ -189,12 +195,23 @@ impl Call {
 
     /// The next revision after somebody took the approval back: held again, with no approval left.
     pub fn undone(&self, now: Timestamp) -> Result<Call, Refusal> {
-        let expires_at = (self.held_at + self.terms.expires_in).max(now + AFTER_UNDO);
-        let mut next = self.after(&Event::Undo { expires_at }, now)?;
+        let mut next = self.held_again(now)?;
         for decision in &mut next.decisions {
             decision.void = true;
         }
         Ok(next)
+    }
+
+    fn held_again(&self, now: Timestamp) -> Result<Call, Refusal> {
+        self.after(&Event::Undo { expires_at: (self.held_at + self.terms.expires_in).max(now + AFTER_UNDO) }, now)
+    }
+
+    /// The next revision of an approved call that a limit keeps from leaving before `until`; `None` when it is not
+    /// approved, or leaves no sooner anyway.
+    pub fn put_off(&self, until: Timestamp, limit: &str) -> Option<Call> {
+        let State::Approved { at, release_at, send_by, tries } = &self.state else { return None };
+        let state = State::Approved { at: *at, release_at: until, send_by: *send_by, tries: *tries };
+        (until > *release_at).then(|| Call { state, waits_for: Some(limit.to_owned()), ..self.touched() })
     }
 
     /// The next revision with its undo window from its beginning; `None` when there is none to run again.
@@ -217,10 +234,7 @@ impl Call {
         }
         let mut next = match &self.state {
             State::Held { .. } => self.touched(),
-            State::Approved { .. } => {
-                let expires_at = (self.held_at + self.terms.expires_in).max(now + AFTER_UNDO);
-                self.after(&Event::Undo { expires_at }, now).ok()?
-            }
+            State::Approved { .. } => self.held_again(now).ok()?,
             State::Sending { .. }
             | State::Answered { .. }
             | State::Rejected { .. }

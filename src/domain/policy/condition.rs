@@ -15,7 +15,8 @@ use std::mem::discriminant;
 const REGEX_BYTES: usize = 1 << 20;
 
 /// The operators of a condition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Operator {
     /// Equal; numbers by exact value.
     Eq,

@@ -3,15 +3,20 @@
 //! Built by `config` from what an operator wrote, asked by `gate/admit` and again before sending.
 
 mod condition;
+mod limits;
 mod names;
 mod number;
-mod path;
+pub(in crate::domain) mod path;
 mod rule;
 mod spec;
 
 pub use condition::Operator;
-pub use spec::{ConditionSpec, PolicySpec, RuleSpec, SpecMistake};
+pub use limits::LimitView;
+pub use spec::{ConditionSpec, LimitSpec, PolicySpec, RuleSpec, ScopeSpec, SpecMistake};
 
+use crate::domain::digest::Digest;
+use crate::domain::limit::Charge;
+use limits::{Counters, Limit};
 use names::Names;
 use rule::Rule;
 use serde_json::Value;
@@ -28,6 +33,8 @@ pub struct Asked<'a> {
     pub tool: &'a str,
     /// The strictly parsed arguments.
     pub arguments: &'a Value,
+    /// The MCP session, for limits that count by it.
+    pub session: Option<&'a str>,
 }
 
 /// What the policy says.
@@ -45,14 +52,18 @@ pub struct Judgement {
     pub approvals: u32,
     /// The rule's own deadline.
     pub expires_in: Option<Duration>,
+    /// What the call takes from which counters, each counter once.
+    pub charges: Vec<Charge>,
 }
 
 /// The actions of a rule and of `default`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Let it through.
     Allow,
     /// Refuse.
+    #[default]
     Deny,
     /// Hold it for a person.
     RequireApproval,
@@ -87,17 +98,28 @@ pub struct Preview {
     pub depends: bool,
 }
 
+impl Judgement {
+    /// A denial.
+    pub fn denied(rule: String, reason: impl Into<Option<String>>) -> Judgement {
+        Judgement { action: Action::Deny, rule, reason: reason.into(), reviewers: Vec::new(), approvals: 1, expires_in: None, charges: Vec::new() }
+    }
+}
+
 /// The rules of one server. Cloning shares them. The default policy has no rules and denies everything.
 #[derive(Debug, Clone)]
 pub struct Policy {
+    server: String,
+    digest: Digest,
     default: Action,
     reads: Names,
     rules: Arc<[Rule]>,
+    limits: Arc<[Limit]>,
 }
 
 impl Default for Policy {
     fn default() -> Policy {
-        Policy { default: Action::Deny, reads: Names::none(), rules: Arc::new([]) }
+        let digest = PolicySpec::default().digest();
+        Policy { server: String::new(), digest, default: Action::Deny, reads: Names::none(), rules: Arc::new([]), limits: Arc::new([]) }
     }
 }
 
@@ -108,6 +130,9 @@ impl Policy {
     /// Checks and compiles what an operator wrote; every mistake is reported at once, in the order of the rules.
     pub fn build(spec: PolicySpec) -> Result<Policy, Vec<SpecMistake>> {
         let mut mistakes = Vec::new();
+        let digest = spec.digest();
+        let mut counters = Counters::default();
+        let limits = limits::compile(spec.limits, "/limits/", "limits", &mut counters, &mut mistakes);
         let reads = Names::compile(&spec.reads, "reads", &mut mistakes);
         let mut seen = HashSet::new();
         let mut rules = Vec::with_capacity(spec.rules.len());
@@ -120,17 +145,57 @@ impl Policy {
                     "Give every rule of a server its own name: verdicts and the audit name the rule that decided.",
                 ));
             }
-            rules.extend(Rule::compile(rule, &at, &mut mistakes));
+            rules.extend(Rule::compile(rule, &at, &mut counters, &mut mistakes));
         }
-        if mistakes.is_empty() { Ok(Policy { default: spec.default, reads, rules: rules.into() }) } else { Err(mistakes) }
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        Ok(Policy { server: spec.server, digest, default: spec.default, reads, rules: rules.into(), limits: limits.into() })
     }
 
-    /// The verdict on one call: the first rule that matches decides, else the default.
+    /// The verdict on one call: the first rule that matches decides, else the default. What passes or waits takes
+    /// from the limits of its rule and of the server; a call that cannot be counted is denied.
     pub fn judge(&self, asked: &Asked<'_>) -> Judgement {
-        match self.rules.iter().find(|rule| rule.matches(asked)) {
-            Some(rule) => rule.judgement(),
-            None => Judgement { action: self.default, rule: DEFAULT_RULE.into(), reason: None, reviewers: Vec::new(), approvals: 1, expires_in: None },
+        let (judgement, limits) = self.by_rules(asked);
+        match judgement.action {
+            Action::Deny | Action::Hide => judgement,
+            Action::Allow | Action::RequireApproval => self.counted(judgement, limits, asked),
         }
+    }
+
+    /// What the rules say, before anything is counted, and the limits of the rule that decided.
+    fn by_rules(&self, asked: &Asked<'_>) -> (Judgement, &[Limit]) {
+        match self.rules.iter().find(|rule| rule.matches(asked)) {
+            Some(rule) => (rule.judgement(), rule.limits()),
+            None => (self.by_default(), &[]),
+        }
+    }
+
+    fn counted(&self, judgement: Judgement, limits: &[Limit], asked: &Asked<'_>) -> Judgement {
+        let mut charges: Vec<Charge> = Vec::new();
+        for limit in self.limits.iter().chain(limits) {
+            match limit.charge(&self.server, asked) {
+                // Two limits that share a counter count a call once.
+                Ok(charge) if charges.iter().any(|other| other.key == charge.key) => {}
+                Ok(charge) => charges.push(charge),
+                Err(uncountable) => return Judgement::denied(uncountable.limit, uncountable.why),
+            }
+        }
+        Judgement { charges, ..judgement }
+    }
+
+    fn by_default(&self) -> Judgement {
+        Judgement { action: self.default, ..Judgement::denied(DEFAULT_RULE.into(), None) }
+    }
+
+    /// What the audit calls this policy.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Every limit, in the order of the rules.
+    pub fn limits(&self) -> Vec<LimitView> {
+        self.limits.iter().chain(self.rules.iter().flat_map(Rule::limits)).map(Limit::view).collect()
     }
 
     /// What the tool's calls get, as far as it can be said without agent and arguments.
@@ -147,8 +212,7 @@ impl Policy {
 
     /// What every rule that holds calls says, in order, and the default when it holds: who must be there to decide.
     pub fn holding(&self) -> Vec<Judgement> {
-        let default = Judgement { action: self.default, rule: DEFAULT_RULE.into(), reason: None, reviewers: Vec::new(), approvals: 1, expires_in: None };
-        self.rules.iter().map(Rule::judgement).chain([default]).filter(|said| said.action == Action::RequireApproval).collect()
+        self.rules.iter().map(Rule::judgement).chain([self.by_default()]).filter(|said| said.action == Action::RequireApproval).collect()
     }
 
     /// Whether an operator declared that the tool changes nothing.

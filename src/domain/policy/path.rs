@@ -6,11 +6,11 @@ use serde_json::Value;
 
 /// The keys on the way, outermost first; never empty.
 #[derive(Debug, Clone)]
-pub(super) struct ArgumentPath(Vec<String>);
+pub(in crate::domain) struct ArgumentPath(Vec<String>);
 
 /// What stands at a path.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Found<'a> {
+pub(in crate::domain) enum Found<'a> {
     /// This value, perhaps null.
     Here(&'a Value),
     /// Nothing.
@@ -21,7 +21,7 @@ pub(super) enum Found<'a> {
 
 impl ArgumentPath {
     /// Reads either notation; the error says what is wrong with it.
-    pub(super) fn parse(text: &str) -> Result<ArgumentPath, &'static str> {
+    pub(in crate::domain) fn parse(text: &str) -> Result<ArgumentPath, &'static str> {
         if let Some(pointer) = text.strip_prefix('/') {
             return pointer.split('/').map(unescape).collect::<Option<_>>().map(ArgumentPath).ok_or("has a ~ that is neither ~0 nor ~1");
         }
@@ -33,7 +33,7 @@ impl ArgumentPath {
     }
 
     /// Walks the arguments. A key into an array must be an index as RFC 6901 writes it.
-    pub(super) fn find<'a>(&self, arguments: &'a Value) -> Found<'a> {
+    pub(in crate::domain) fn find<'a>(&self, arguments: &'a Value) -> Found<'a> {
         let mut at = arguments;
         for key in &self.0 {
             let next = match at {

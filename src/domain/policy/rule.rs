@@ -3,6 +3,7 @@
 //! Called by `Policy`.
 
 use super::condition::Condition;
+use super::limits::{self, Counters, Limit};
 use super::names::Names;
 use super::spec::{RuleSpec, SpecMistake};
 use super::{Action, Asked, DEFAULT_RULE, Judgement};
@@ -24,11 +25,12 @@ pub(super) struct Rule {
     reviewers: Vec<String>,
     approvals: u32,
     expires_in: Option<Duration>,
+    limits: Vec<Limit>,
 }
 
 impl Rule {
     /// Checks and compiles; what is wrong goes to `mistakes` under `at`.
-    pub(super) fn compile(spec: RuleSpec, at: &str, mistakes: &mut Vec<SpecMistake>) -> Option<Rule> {
+    pub(super) fn compile(spec: RuleSpec, at: &str, counters: &mut Counters, mistakes: &mut Vec<SpecMistake>) -> Option<Rule> {
         let before = mistakes.len();
         check_texts(&spec, at, mistakes);
         check_keys(&spec, at, mistakes);
@@ -40,7 +42,9 @@ impl Rule {
             .enumerate()
             .filter_map(|(index, condition)| Condition::compile(condition, &format!("{at}.conditions[{index}]"), mistakes))
             .collect();
+        let limits = limits::compile(spec.limits, &format!("{}/", spec.name), &format!("{at}.limits"), counters, mistakes);
         (mistakes.len() == before).then_some(Rule {
+            limits,
             name: spec.name,
             tools,
             agents,
@@ -67,7 +71,12 @@ impl Rule {
             reviewers: self.reviewers.clone(),
             approvals: self.approvals,
             expires_in: self.expires_in,
+            charges: Vec::new(),
         }
+    }
+
+    pub(super) fn limits(&self) -> &[Limit] {
+        &self.limits
     }
 
     pub(super) fn names_tool(&self, tool: &str) -> bool {
@@ -137,6 +146,13 @@ fn check_keys(spec: &RuleSpec, at: &str, mistakes: &mut Vec<SpecMistake>) {
     if spec.action == Action::RequireApproval {
         check_hold(spec, at, mistakes);
         return;
+    }
+    if matches!(spec.action, Action::Deny | Action::Hide) && !spec.limits.is_empty() {
+        mistakes.push(SpecMistake::new(
+            format!("{at}.limits"),
+            format!("mean nothing with action = {:?}: nothing passes that could be counted", spec.action.name()),
+            "Leave them out.",
+        ));
     }
     let written = [("reviewers", !spec.reviewers.is_empty()), ("approvals", spec.approvals.is_some()), ("expires_in", spec.expires_in.is_some())];
     for (key, _) in written.into_iter().filter(|(_, present)| *present) {

@@ -16,6 +16,7 @@ fn rule(name: &str, tools: &[&str], action: Action) -> RuleSpec {
         reviewers: Vec::new(),
         approvals: None,
         expires_in: None,
+        ..RuleSpec::default()
     }
 }
 
@@ -28,15 +29,15 @@ fn condition(path: &str, op: &str, value: Value) -> ConditionSpec {
 }
 
 fn policy(default: Action, rules: Vec<RuleSpec>) -> Policy {
-    Policy::build(PolicySpec { default, reads: Vec::new(), rules }).unwrap()
+    Policy::build(PolicySpec { default, rules, ..PolicySpec::default() }).unwrap()
 }
 
 fn mistakes(rules: Vec<RuleSpec>) -> Vec<SpecMistake> {
-    Policy::build(PolicySpec { default: Action::Deny, reads: Vec::new(), rules }).unwrap_err()
+    Policy::build(PolicySpec { rules, ..PolicySpec::default() }).unwrap_err()
 }
 
 fn says(policy: &Policy, agent: &str, tool: &str, arguments: &Value) -> (Action, String) {
-    let judgement = policy.judge(&Asked { agent, tool, arguments });
+    let judgement = policy.judge(&Asked { agent, tool, arguments, session: None });
     (judgement.action, judgement.rule)
 }
 
@@ -189,6 +190,7 @@ fn a_star_crosses_every_character_of_a_name() {
         default: Action::Deny,
         reads: vec!["read_*".into(), "list_?".into(), "\\*".into(), "get_{a,b}".into()],
         rules: vec![rule("all", &["*"], Action::Allow)],
+        ..PolicySpec::default()
     })
     .unwrap();
     for tool in ["read_", "read_a/b", "read_a.b", "read_\n", "list_x", "*", "get_b"] {
@@ -211,7 +213,7 @@ fn a_hold_carries_who_may_decide_and_until_when() {
         expires_in: Some(Duration::from_secs(60)),
         ..rule("hold", &["*"], Action::RequireApproval)
     };
-    let judgement = policy(Action::Deny, vec![held]).judge(&Asked { agent: "a", tool: "t", arguments: &json!({}) });
+    let judgement = policy(Action::Deny, vec![held]).judge(&Asked { agent: "a", tool: "t", arguments: &json!({}), session: None });
     let expected = Judgement {
         action: Action::RequireApproval,
         rule: "hold".into(),
@@ -219,6 +221,7 @@ fn a_hold_carries_who_may_decide_and_until_when() {
         reviewers: vec!["desk".into()],
         approvals: 2,
         expires_in: Some(Duration::from_secs(60)),
+        charges: Vec::new(),
     };
     assert_eq!(judgement, expected);
 }
@@ -375,6 +378,6 @@ proptest! {
             says(&built, "a", &tool, &arguments);
         }
         let wild = ConditionSpec { op: Operator::NAMES[op].1, value: raw, ..spec };
-        let _ = Policy::build(PolicySpec { default: Action::Allow, reads: vec![tool.clone()], rules: vec![RuleSpec { conditions: vec![wild], ..rule("r", &["*"], Action::Deny) }] });
+        let _ = Policy::build(PolicySpec { default: Action::Allow, reads: vec![tool.clone()], rules: vec![RuleSpec { conditions: vec![wild], ..rule("r", &["*"], Action::Deny) }], ..PolicySpec::default() });
     }
 }

@@ -137,6 +137,8 @@ pub(super) fn kind_tag(kind: Kind) -> u8 {
         Kind::Letter => 4,
         Kind::Refusals => 5,
         Kind::Pause => 6,
+        Kind::Counter => 7,
+        Kind::Restored => 8,
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::backup::{self, Order};
 use super::disk::{Disk, damaged};
-use super::layout::Tree;
+use super::layout::{TREES, Tree};
 use super::open::{FORMAT, META, NUMBER, OpenError};
 use super::plan::found_by;
 use crate::domain::audit::Entry;
@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use std::fs::File;
 use std::io;
 
-/// Trees of format 1; format 2 added `ByRecipient` and `ByEnd`.
+/// Trees of format 1; format 2 added `ByRecipient` and `ByEnd`, format 3 new kinds of rows.
 const TREES_OF_1: usize = 8;
 
 /// Brings an open store of the format `found` to the newest one.
@@ -28,13 +28,16 @@ pub(super) fn bring(disk: &Disk, found: u32, database: &File) -> Result<(), Open
     let file = disk.folder.join(format!("before-format-{FORMAT}.backup"));
     tracing::info!(found, now = FORMAT, "the store has an older format and is brought to the new one, after a backup in the data folder");
     // Written anew each time: one of an earlier attempt may be older than the store.
-    let order = Order { format: found, trees: TREES_OF_1, made_at: last_written(disk).map_err(wrong)?, file: &file, replace: true };
+    let trees = if found == 1 { TREES_OF_1 } else { TREES.len() };
+    let order = Order { format: found, trees, made_at: last_written(disk).map_err(wrong)?, file: &file, replace: true };
     backup::write(disk, &order, &|| None).map_err(|error| match error {
         BackupError::Io { path, cause } => OpenError::Io { path, cause },
         BackupError::Store(cause) => wrong(cause),
         BackupError::Exists(_) | BackupError::Busy => at(io::Error::other(error.to_string())),
     })?;
-    rebuild(disk).map_err(wrong)?;
+    if found == 1 {
+        rebuild(disk).map_err(wrong)?;
+    }
     durable(disk, database).map_err(at)?;
     let number = disk.db.open_tree(META).and_then(|meta| meta.insert(NUMBER, &FORMAT.to_be_bytes()));
     number.map_err(|cause| wrong(damaged(&cause)))?;

@@ -6,6 +6,7 @@ use super::disk::{Disk, damaged};
 use super::layout::{self, HELD, Tree};
 use crate::domain::audit::Head;
 use crate::domain::call::{AskKey, Call, CallId};
+use crate::domain::limit::{Counter, CounterKey, group_of};
 use crate::store::record::{self, Apart, CallHead, Written};
 use crate::store::rules::{self, Ledger};
 use crate::store::{Change, CommitError, Kind, Row, StoreError};
@@ -14,11 +15,13 @@ use std::collections::{BTreeMap, HashMap};
 /// Operations by tree and key; `None` removes.
 pub(super) type Operations = BTreeMap<(Tree, Vec<u8>), Option<Vec<u8>>>;
 
-/// How many calls are held: a count that the committer keeps, because the store has none.
+/// How many calls are held and how many keys each counter has: counts that the committer keeps, because the store
+/// has none.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Held {
     pub(super) total: usize,
     of_agent: HashMap<String, usize>,
+    counters: HashMap<String, usize>,
 }
 
 impl Held {
@@ -30,7 +33,24 @@ impl Held {
             let head = disk.call_head(&place.id)?.ok_or_else(|| StoreError::Corrupt("an index names a call that is not there".to_owned()))?;
             held.add(&head.call.agent);
         }
+        for key in disk.tree(Tree::Rows).scan_prefix(layout::row(Kind::Counter, "")).keys() {
+            let key = key.map_err(|cause| damaged(&cause))?;
+            held.count_key(&String::from_utf8_lossy(&key[1..]));
+        }
         Ok(held)
+    }
+
+    fn count_key(&mut self, key: &str) {
+        *self.counters.entry(group_of(key).to_owned()).or_default() += 1;
+    }
+
+    fn forget_key(&mut self, key: &str) {
+        if let Some(count) = self.counters.get_mut(group_of(key)) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.counters.remove(group_of(key));
+            }
+        }
     }
 
     fn add(&mut self, agent: &str) {
@@ -71,7 +91,7 @@ impl<'a> Batch<'a> {
 
     /// What a change adds to the batch; the batch itself stays as it is.
     pub(super) fn plan(&self, change: &Change) -> Result<Plan, CommitError> {
-        rules::check(change, self)?;
+        let counters = rules::check(change, self)?;
         let mut plan = Plan { head: self.head.clone(), held: self.held.clone(), ..Plan::default() };
         if let Some(write) = &change.call {
             plan.call(self, &write.call)?;
@@ -80,7 +100,17 @@ impl<'a> Batch<'a> {
             let key = layout::row(row.kind(), row.key());
             plan.record(self, Tree::Rows, key, record::encode(row)?, Vec::new())?;
         }
+        for counter in counters {
+            if counter.revision == 1 {
+                plan.held.count_key(counter.key.as_str());
+            }
+            let key = layout::row(Kind::Counter, counter.key.as_str());
+            plan.record(self, Tree::Rows, key, record::encode(&Row::Counter(counter))?, Vec::new())?;
+        }
         for (kind, key) in &change.removed {
+            if *kind == Kind::Counter {
+                plan.held.forget_key(key);
+            }
             plan.remove(self, Tree::Rows, layout::row(*kind, key))?;
         }
         for entry in rules::chain(&mut plan.head, change.facts.clone(), change.at) {
@@ -120,6 +150,12 @@ impl<'a> Batch<'a> {
         Ok(bytes)
     }
 
+    fn row(&self, kind: Kind, key: &str) -> Result<Option<Row>, StoreError> {
+        let key = layout::row(kind, key);
+        let Some(value) = self.value(Tree::Rows, &key)? else { return Ok(None) };
+        record::decode(&value, |apart| self.apart(&layout::owner(Tree::Rows, &key), apart)).map(Some)
+    }
+
     fn call_head(&self, id: &CallId) -> Result<Option<CallHead>, StoreError> {
         let key = id.as_str().as_bytes();
         let Some(value) = self.value(Tree::Calls, key)? else { return Ok(None) };
@@ -138,14 +174,22 @@ impl Ledger for Batch<'_> {
     }
 
     fn row_revision(&self, kind: Kind, key: &str) -> Result<Option<u64>, StoreError> {
-        let key = layout::row(kind, key);
-        let Some(value) = self.value(Tree::Rows, &key)? else { return Ok(None) };
-        let row: Row = record::decode(&value, |apart| self.apart(&layout::owner(Tree::Rows, &key), apart))?;
-        Ok(Some(row.revision()))
+        Ok(self.row(kind, key)?.map(|row| row.revision()))
     }
 
     fn held_of(&self, agent: &str) -> (usize, usize) {
         (self.held.total, self.held.of_agent.get(agent).copied().unwrap_or(0))
+    }
+
+    fn counter(&self, key: &CounterKey) -> Result<Option<Counter>, StoreError> {
+        Ok(match self.row(Kind::Counter, key.as_str())? {
+            Some(Row::Counter(counter)) => Some(counter),
+            _ => None,
+        })
+    }
+
+    fn counters_of(&self, group: &str) -> usize {
+        self.held.counters.get(group).copied().unwrap_or(0)
     }
 }
 

@@ -65,8 +65,16 @@ impl Bed {
 
     pub async fn ask(&self, text: &str) -> Result<Admission, Failure> {
         let value = serde_json::from_str(text).unwrap();
-        let ask =
-            Ask { agent: self.agent.clone(), server: "demo".into(), tool: "send_dm".into(), value, arguments: text.into(), meta: None, trace: Vec::new() };
+        let ask = Ask {
+            agent: self.agent.clone(),
+            server: "demo".into(),
+            tool: "send_dm".into(),
+            value,
+            arguments: text.into(),
+            meta: None,
+            session: None,
+            trace: Vec::new(),
+        };
         self.gate.admit(ask).await
     }
 

@@ -26,7 +26,7 @@ fn with_undo() -> Settings {
 /// The same servers under another policy.
 fn judged_by(action: Action) -> Settings {
     let mut settings = with_undo();
-    let spec = PolicySpec { default: Action::Deny, reads: Vec::new(), rules: vec![rule("changed-our-mind", &["send_*"], action)] };
+    let spec = PolicySpec { server: "demo".into(), rules: vec![rule("changed-our-mind", &["send_*"], action)], ..PolicySpec::default() };
     settings.servers.get_mut("demo").unwrap().policy = Policy::build(spec).expect("the rule is in order");
     settings
 }
@@ -169,6 +169,7 @@ async fn once_it_is_being_sent_a_cancel_an_undo_and_a_pause_are_too_late_and_the
         arguments: DM.into(),
         value: serde_json::from_str(DM).unwrap(),
         meta: None,
+        session: None,
         trace: Vec::new(),
     };
     let Admission::Waiting(seat) = gate.admit(ask.clone()).await.unwrap() else { panic!("not held") };

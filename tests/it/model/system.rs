@@ -295,7 +295,8 @@ impl System {
         let (agent, tool, ..) = TEXTS[text];
         let arguments = arguments(text);
         let value = serde_json::from_str(&arguments).unwrap();
-        let ask = Ask { agent: self.agents[agent].clone(), server: "demo".into(), tool: tool.into(), value, arguments, meta: None, trace: Vec::new() };
+        let ask =
+            Ask { agent: self.agents[agent].clone(), server: "demo".into(), tool: tool.into(), value, arguments, meta: None, session: None, trace: Vec::new() };
         let admission = self.process().gates[gate].admit(ask).await.map_err(|e| e.to_string())?;
         match admission {
             Admission::Waiting(seat) => {

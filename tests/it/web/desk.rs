@@ -77,6 +77,7 @@ fn rule(name: &str, tools: &[&str], action: Action, reviewers: &[&str], approval
         reviewers: owned(reviewers),
         approvals,
         expires_in: None,
+        ..RuleSpec::default()
     }
 }
 
@@ -102,7 +103,7 @@ impl Desk {
             rule("reading-is-fine", &["read_*"], Action::Allow, &[], None),
             rule("dms-need-a-person", &["send_*", "wipe"], Action::RequireApproval, &[], None),
         ];
-        let policy = Policy::build(PolicySpec { default: Action::Deny, reads: Vec::new(), rules }).unwrap();
+        let policy = Policy::build(PolicySpec { server: "demo".into(), rules, ..PolicySpec::default() }).unwrap();
         let servers = BTreeMap::from([("demo".to_owned(), ServerSettings { policy, messages: BTreeMap::new() })]);
         let settings = Settings { servers, audit_queue: 100, in_flight_per_server: 8, ..settings };
         let (store, upstream) = (Arc::new(InMemory::new()), Arc::new(Obliging::default()));
@@ -138,6 +139,7 @@ impl Desk {
             arguments: text,
             meta: None,
             trace: Vec::new(),
+            session: None,
         };
         match self.gate.admit(ask).await.unwrap() {
             Admission::Waiting(seat) => seat,

@@ -1,0 +1,151 @@
+//! What a limit counts: how much one call takes from which counter. Amounts are millionths, so that sums of money
+//! add up exactly. A counter has two ledgers of the same size: what agents asked for and what was sent
+//! (semantics.md 25), so that nobody asks more often than is sent, and a burst of approvals leaves at the limit's
+//! pace. Made by `policy`, taken inside an engine's transaction, shown by `gate/limits`.
+
+mod counter;
+
+pub use counter::{Counter, Ledger};
+
+use super::call::millis;
+use super::digest::Digest;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// One call, or one of whatever an argument counts, in millionths.
+pub const ONE: u64 = 1_000_000;
+/// The largest `max` of a limit (semantics.md 26).
+pub const LARGEST_MAX: u64 = 100_000;
+/// The longest window.
+pub const LONGEST_WINDOW: Duration = Duration::from_secs(31 * 24 * 3600);
+
+/// Which counter: (server, counter, scope value), as `GROUP:VALUE`. The value is a digest, because it may be an
+/// address; all keys of one counter share the group.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CounterKey(String);
+
+/// What a counter is called on a page. The value may be an address: it goes when the counter has nothing to count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Label {
+    /// The server; `None` for a counter of all servers.
+    pub server: Option<String>,
+    /// As the operator named it.
+    pub counter: String,
+    /// The word of its scope.
+    pub scope: String,
+    /// Whose it is: an agent, a session, a tool, the value of an argument; empty for a server or all of them.
+    pub value: String,
+}
+
+/// What one call takes from one counter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Charge {
+    /// Which counter.
+    pub key: CounterKey,
+    /// What it is called.
+    pub label: Label,
+    /// What answers and the audit call the limit.
+    pub name: String,
+    /// The length of its window.
+    pub window: Duration,
+    /// How much fits into a window, in millionths.
+    pub max: u64,
+    /// How much the call takes, in millionths.
+    pub amount: u64,
+    /// The operator's words for a refusal.
+    pub reason: Option<String>,
+}
+
+/// A charge together with the ledgers it is written into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Take {
+    /// What.
+    pub charge: Charge,
+    /// Into the ledger of what agents asked for.
+    pub asked: bool,
+    /// Into the ledger of what was sent.
+    pub sent: bool,
+    /// How many keys the counter may have.
+    pub most_keys: usize,
+}
+
+/// A take that comes back, because the send provably never left: only from the ledger of what was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GiveBack {
+    /// From which counter.
+    pub key: CounterKey,
+    /// When it was taken.
+    pub at: Timestamp,
+    /// How much, in millionths.
+    pub amount: u64,
+}
+
+/// The store was restored from a backup: what was sent since is not known, so every window counts as full for its
+/// length (semantics.md 31).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// Compared by the engines. Starts at 1.
+    pub revision: u64,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl CounterKey {
+    /// The counter of these names. Scopes of different kinds never share a key.
+    pub fn of(label: &Label) -> CounterKey {
+        let part = |text: &str| Digest::of_bytes(text.as_bytes()).as_str().chars().skip(7).take(32).collect::<String>();
+        let (server, counter) = (label.server.as_deref().unwrap_or_default(), &label.counter);
+        let group = part(&format!("{}\n{server}\n{counter}", label.server.is_some()));
+        CounterKey(format!("{group}:{}", part(&format!("{}\n{}", label.scope, label.value))))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What all keys of the same counter begin with.
+    pub fn group(&self) -> &str {
+        group_of(&self.0)
+    }
+}
+
+/// The group in the text of a key.
+pub fn group_of(key: &str) -> &str {
+    key.split_once(':').map_or(key, |(group, _)| group)
+}
+
+impl Take {
+    /// Of an allowed call: asked and sent at once.
+    pub fn at_once(charges: &[Charge], most_keys: usize) -> Vec<Take> {
+        Take::all(charges, true, true, most_keys)
+    }
+
+    /// Of a call that is held.
+    pub fn asked(charges: &[Charge], most_keys: usize) -> Vec<Take> {
+        Take::all(charges, true, false, most_keys)
+    }
+
+    /// Of a call that leaves after an approval.
+    pub fn sent(charges: &[Charge], most_keys: usize) -> Vec<Take> {
+        Take::all(charges, false, true, most_keys)
+    }
+
+    fn all(charges: &[Charge], asked: bool, sent: bool, most_keys: usize) -> Vec<Take> {
+        charges.iter().map(|charge| Take { charge: charge.clone(), asked, sent, most_keys }).collect()
+    }
+}
+
+impl GiveBack {
+    /// What these charges took at `at`.
+    pub fn of(charges: &[Charge], at: Timestamp) -> Vec<GiveBack> {
+        charges.iter().map(|charge| GiveBack { key: charge.key.clone(), at, amount: charge.amount }).collect()
+    }
+}
+
+/// A window's length as it is kept.
+mod window {
+    pub(super) use super::millis::{deserialize, serialize};
+}
