@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|body: &[u8]| {
-    if let Some(value) = paraph::mcp::read_message(body) {
+    for value in paraph::mcp::read_message(body).unwrap_or_default() {
         assert_eq!(value["jsonrpc"], "2.0");
     }
 });

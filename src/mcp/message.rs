@@ -1,6 +1,6 @@
-//! What an agent sends, read once and strictly: one JSON-RPC message whose parts stay the bytes they were.
-//! Two readers of the same text must see the same message, so doubles, look-alike members and batches are
-//! refused here, before anything is judged. Called by `http` for every body.
+//! What an agent sends, read once and strictly: JSON-RPC messages whose parts stay the bytes they were. Two
+//! readers of the same text must see the same message, so doubles and look-alike members are refused here,
+//! before anything is judged. Called by `http` for every body, and by `batch` for each of its messages.
 
 use super::error::Refusal;
 use super::upstream::wire::Members;
@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 
 /// The members of a JSON-RPC 2.0 message.
 const ENVELOPE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
-/// The levels around `arguments`: the message and its params. `arguments` alone may nest as deep as is allowed.
+/// The levels around `arguments`: the message and its params, in a batch one more. `arguments` alone may nest as
+/// deep as is allowed.
 const AROUND: usize = 2;
 /// Characters of an id that is a string.
 const MAX_ID: usize = 256;
@@ -36,6 +37,14 @@ pub(super) enum Message<'a> {
     Response { id: Id, answer: Result<&'a RawValue, &'a RawValue> },
 }
 
+/// What a body holds.
+#[derive(Debug)]
+pub(super) enum Body<'a> {
+    One(Read<'a>),
+    /// Each with its strictly parsed value; nothing else is known of them.
+    Batch(Vec<(&'a RawValue, Value)>),
+}
+
 /// A message with the same text as one strictly parsed value.
 #[derive(Debug)]
 pub(super) struct Read<'a> {
@@ -56,15 +65,18 @@ impl Id {
     }
 }
 
-/// Reads a body. The refusal carries the id whenever it could be read.
-pub(super) fn read(body: &[u8]) -> Result<Read<'_>, Refusal> {
-    let value = json::strict_within(body, AROUND).map_err(|why| not_strict(body, &why))?;
-    match &value {
-        Value::Object(_) => {}
-        Value::Array(_) => return Err(envelope("a batch; since revision 2025-06-18 a body is one message, so send each by itself")),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return Err(envelope("no JSON object")),
-    }
+/// Reads a body, strictly and as a whole. The refusal carries the id whenever it could be read.
+pub(super) fn read(body: &[u8]) -> Result<Body<'_>, Refusal> {
+    let batch = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    let value = json::strict_within(body, AROUND + usize::from(batch)).map_err(|why| not_strict(body, &why))?;
     let text = std::str::from_utf8(body).unwrap_or_default();
+    let Value::Array(values) = value else { return one(text, value).map(Body::One) };
+    let texts: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+    Ok(Body::Batch(texts.into_iter().zip(values).collect()))
+}
+
+/// Reads one message; `value` is its text, parsed strictly.
+pub(super) fn one(text: &str, value: Value) -> Result<Read<'_>, Refusal> {
     let Some(members) = Members::read(text) else { return Err(envelope("no JSON object")) };
     let id = members.get("id").map(Id::read);
     let known = id.clone().flatten();
@@ -80,7 +92,7 @@ fn message<'a>(members: &Members<'a>, id: Option<Option<Id>>) -> Result<Message<
         return Err(envelope("no JSON-RPC 2.0 message: \"jsonrpc\" must be \"2.0\""));
     }
     let id = match id {
-        Some(None) => return Err(envelope("a message whose id is neither an integer nor a string of at most 256 characters")),
+        Some(None) => return Err(envelope("one whose id is neither an integer nor a string of at most 256 characters")),
         Some(Some(id)) => Some(id),
         None => None,
     };
@@ -95,7 +107,7 @@ fn message<'a>(members: &Members<'a>, id: Option<Option<Id>>) -> Result<Message<
     if result.is_some() || error.is_some() {
         return Err(envelope("a request and a response at once"));
     }
-    let Some(method) = string(method) else { return Err(envelope("a message whose method is no string")) };
+    let Some(method) = string(method) else { return Err(envelope("one whose method is no string")) };
     if params.is_some_and(|params| !params.get().starts_with('{')) {
         return Err(Refusal::new(StatusCode::BAD_REQUEST, -32602, "params must be an object").at("/params"));
     }
@@ -120,7 +132,7 @@ pub(super) fn string(raw: &RawValue) -> Option<String> {
 }
 
 fn envelope(what: &str) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, -32600, format!("The body is {what}."))
+    Refusal::new(StatusCode::BAD_REQUEST, -32600, format!("The message is {what}."))
 }
 
 fn not_strict(body: &[u8], why: &json::NotStrict) -> Refusal {
@@ -153,7 +165,7 @@ mod tests {
         let rows: [(&str, i64, Option<&str>, Option<&str>); 25] = [
             ("{", -32700, None, None),
             (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"x":NaN}}"#, -32700, None, None),
-            (r#"[{"jsonrpc":"2.0","id":1,"method":"m"}]"#, -32600, None, None),
+            (r#"[{"jsonrpc":"2.0","id":1,"method":"m","method":"m"}]"#, -32600, Some("/0/method"), None),
             ("7", -32600, None, None),
             (r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"m"}"#, -32600, Some("/id"), None),
             (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":{"b":1,"\u0062":2}}}"#, -32602, Some("/params/a/b"), Some("1")),
@@ -187,7 +199,7 @@ mod tests {
     #[test]
     fn an_id_is_echoed_as_it_came_and_compared_unescaped() {
         let body = br#"{"jsonrpc":"2.0","id":"\u0061","method":"m"}"#;
-        let Message::Request { id, .. } = read(body).unwrap().message else { panic!("a request") };
+        let Body::One(Read { message: Message::Request { id, .. }, .. }) = read(body).unwrap() else { panic!("a request") };
         assert_eq!((id.raw.as_str(), id.key.as_str()), (r#""\u0061""#, r#""a""#));
     }
 
@@ -223,7 +235,8 @@ mod tests {
         fn a_message_has_the_parts_that_its_one_value_has_and_a_refusal_names_its_id(body in any_message()) {
             let lenient: Option<Value> = serde_json::from_str(&body).ok();
             match read(body.as_bytes()) {
-                Ok(Read { message, value }) => {
+                Ok(Body::Batch(_)) => prop_assert!(false, "an object is no batch"),
+                Ok(Body::One(Read { message, value })) => {
                     prop_assert_eq!(Some(&value), lenient.as_ref());
                     let (id, method, params) = match message {
                         Message::Request { id, method, params } => (Some(id), Some(method), params),
@@ -251,6 +264,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_batch_is_strict_as_a_whole_and_its_messages_are_read_one_by_one() {
+        let nested = |levels: usize| format!(r#" [{{"params":{{"arguments":{}1{}}}}}]"#, "{\"a\":".repeat(levels), "}".repeat(levels));
+        assert!(read(nested(64).as_bytes()).is_ok());
+        assert_eq!(refused(&nested(65)).0, -32600);
+        let Body::Batch(elements) = read(br#"[7, {"jsonrpc":"2.0", "method":"m"},{"ID":1}]"#).unwrap() else { panic!("a batch") };
+        let read: Vec<_> = elements.into_iter().map(|(text, value)| one(text.get(), value)).collect();
+        assert!(matches!(&read[..], [Err(_), Ok(Read { message: Message::Notification { .. }, .. }), Err(_)]), "{read:?}");
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
@@ -261,7 +284,7 @@ mod tests {
         fn a_mutated_request_is_refused_or_still_a_message(at in 0usize..90, byte in any::<u8>()) {
             let mut body = br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"send_dm","arguments":{"n":1}}}"#.to_vec();
             body[at] = byte;
-            if let Ok(read) = read(&body) {
+            if let Ok(Body::One(read)) = read(&body) {
                 // What the parts say is what the one parsed value says.
                 if let Message::Request { params: Some(params), .. } = read.message {
                     prop_assert_eq!(&serde_json::from_str::<Value>(params.get()).unwrap(), &read.value["params"]);

@@ -152,7 +152,7 @@ for line in sys.stdin:
 
 async fn site() -> Site {
     let url = at_a_port(axum::Router::new().fallback(pack)).await;
-    let hides_all = Policy::build(PolicySpec { default: Action::Allow, reads: Vec::new(), rules: vec![rule("nothing", "*", Action::Hide)] }).unwrap();
+    let hides_all = Policy::build(PolicySpec { default: Action::Allow, rules: vec![rule("nothing", "*", Action::Hide)], ..PolicySpec::default() }).unwrap();
     let servers = [
         ("http".to_owned(), (at_url(url.clone()), policy(Action::Allow))),
         ("stdio".to_owned(), (child(CHILD, ""), policy(Action::Allow))),

@@ -31,7 +31,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// The revisions with sessions, and whether a body may be a batch.
-pub const REVISIONS: [(&str, bool); 2] = [("2025-06-18", false), ("2025-11-25", false)];
+pub const REVISIONS: [(&str, bool); 3] = [("2025-03-26", true), ("2025-06-18", false), ("2025-11-25", false)];
 
 /// Notes what it reads, byte for byte, and answers as a careless reader would.
 const RECORDER: &str = r#"
@@ -84,22 +84,12 @@ impl Raw {
 }
 
 pub fn rule(name: &str, tool: &str, action: Action) -> RuleSpec {
-    RuleSpec {
-        name: name.into(),
-        tools: vec![tool.to_owned()],
-        agents: vec!["*".into()],
-        conditions: Vec::new(),
-        action,
-        reason: None,
-        reviewers: Vec::new(),
-        approvals: None,
-        expires_in: None,
-    }
+    RuleSpec { name: name.into(), tools: vec![tool.to_owned()], agents: vec!["*".into()], action, ..RuleSpec::default() }
 }
 
 pub fn policy(default: Action) -> Policy {
     let rules = vec![rule("accounts-stay", "delete_account", Action::Deny), rule("secret", "hidden_*", Action::Hide), rule("reading", "read_*", Action::Allow)];
-    Policy::build(PolicySpec { default, reads: Vec::new(), rules }).unwrap()
+    Policy::build(PolicySpec { default, rules, ..PolicySpec::default() }).unwrap()
 }
 
 async fn note(State(record): State<Arc<Record>>, method: Method, headers: HeaderMap, body: Bytes) -> Response<Body> {
