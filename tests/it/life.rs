@@ -3,6 +3,7 @@
 
 mod limited;
 mod pausing;
+mod queueing;
 mod recipients;
 mod sending;
 mod unconfirmed;

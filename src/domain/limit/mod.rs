@@ -5,7 +5,7 @@
 
 mod counter;
 
-pub use counter::{Counter, Ledger};
+pub use counter::{Counter, Ledger, slack};
 
 use super::call::millis;
 use super::digest::Digest;

@@ -250,6 +250,32 @@ mod tests {
     }
 
     #[test]
+    fn of_two_limits_with_one_counter_the_one_counts_that_counts_more() {
+        let spent = |increment_from: Option<&str>| LimitSpec {
+            counter: "spent".into(),
+            window: Duration::from_secs(60),
+            max: 100,
+            scope: ScopeSpec::Server,
+            increment_from: increment_from.map(str::to_owned),
+            on_deny: None,
+        };
+        for (of_server, of_rule) in [(None, Some("args.amount")), (Some("args.amount"), None)] {
+            let rule = super::super::RuleSpec {
+                name: "all".into(),
+                tools: vec!["*".into()],
+                agents: vec!["*".into()],
+                action: super::super::Action::Allow,
+                limits: vec![spent(of_rule)],
+                ..Default::default()
+            };
+            let spec = super::super::PolicySpec { server: "s".into(), rules: vec![rule], limits: vec![spent(of_server)], ..Default::default() };
+            let policy = super::super::Policy::build(spec).unwrap();
+            let judged = policy.judge(&Asked { agent: "a", tool: "t", arguments: &json!({ "amount": 40 }), session: None });
+            assert_eq!(judged.charges.iter().map(|charge| charge.amount).collect::<Vec<_>>(), [40 * ONE]);
+        }
+    }
+
+    #[test]
     fn scopes_never_share_a_key_and_spellings_of_one_recipient_do() {
         let key = |scope: ScopeSpec, arguments: &Value| {
             let spec = LimitSpec { counter: "c".into(), window: Duration::from_secs(60), max: 1, scope, increment_from: None, on_deny: None };

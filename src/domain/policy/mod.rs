@@ -175,9 +175,11 @@ impl Policy {
         let mut charges: Vec<Charge> = Vec::new();
         for limit in self.limits.iter().chain(limits) {
             match limit.charge(&self.server, asked) {
-                // Two limits that share a counter count a call once.
-                Ok(charge) if charges.iter().any(|other| other.key == charge.key) => {}
-                Ok(charge) => charges.push(charge),
+                // Two limits that share a counter count a call once, as the one says that counts more.
+                Ok(charge) => match charges.iter_mut().find(|other| other.key == charge.key) {
+                    Some(other) => other.amount = other.amount.max(charge.amount),
+                    None => charges.push(charge),
+                },
                 Err(uncountable) => return Judgement::denied(uncountable.limit, uncountable.why),
             }
         }

@@ -14,16 +14,16 @@ use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn limit(counter: &str, max: u64, scope: ScopeSpec) -> LimitSpec {
+pub(super) fn limit(counter: &str, max: u64, scope: ScopeSpec) -> LimitSpec {
     LimitSpec { counter: counter.into(), window: MINUTE, max, scope, increment_from: None, on_deny: None }
 }
 
 /// `write_*` is allowed, `send_*` is held, `read_*` only reads; all of them count.
-fn limited(max: u64) -> Settings {
+pub(super) fn limited(max: u64) -> Settings {
     limited_by(vec![limit("rate", max, ScopeSpec::Grant)])
 }
 
-fn limited_by(limits: Vec<LimitSpec>) -> Settings {
+pub(super) fn limited_by(limits: Vec<LimitSpec>) -> Settings {
     let spec = PolicySpec {
         server: "demo".into(),
         reads: vec!["read_*".into()],
@@ -39,18 +39,18 @@ async fn desk(max: u64) -> Desk {
     Desk::over(Arc::new(InMemory::default()), limited(max)).await
 }
 
-fn text(number: usize) -> String {
+pub(super) fn text(number: usize) -> String {
     json!({ "to": format!("@bob{number}"), "text": "hi" }).to_string()
 }
 
-async fn refused(desk: &Desk, tool: &str, arguments: &str) -> Notice {
+pub(super) async fn refused(desk: &Desk, tool: &str, arguments: &str) -> Notice {
     match desk.admit(tool, arguments).await {
         Admission::Refused(notice) => notice,
         Admission::Allowed(_) | Admission::Unknown | Admission::Waiting(_) => panic!("the call was not refused"),
     }
 }
 
-async fn sent(desk: &Desk, tool: &str, arguments: &str) {
+pub(super) async fn sent(desk: &Desk, tool: &str, arguments: &str) {
     let Admission::Allowed(pass) = desk.admit(tool, arguments).await else { panic!("not allowed") };
     pass.send(None, Default::default()).await;
 }
