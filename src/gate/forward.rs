@@ -61,7 +61,7 @@ impl Pass {
                     Err(full) => return Ok(Passing::Limited(full)),
                 },
                 Err(CommitError::Conflict) => return Ok(Passing::Moved),
-                Err(CommitError::Limited { limit, until }) => return Ok(Passing::Limited(Limited { limit, until })),
+                Err(CommitError::Limited { limit, until }) => return Ok(Passing::Limited(Limited::of(&judged.charges, limit, until))),
                 Err(error @ (CommitError::Full { .. } | CommitError::Store(_) | CommitError::Lost)) => return Err(gate.failed(&error)),
             }
         }

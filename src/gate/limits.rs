@@ -29,6 +29,16 @@ pub struct Limited {
     pub limit: String,
     /// When there is room, if nobody else takes it.
     pub until: Timestamp,
+    /// The operator's words for it.
+    pub reason: Option<String>,
+}
+
+impl Limited {
+    /// One of these charges has no room.
+    pub(super) fn of(charges: &[Charge], limit: String, until: Timestamp) -> Limited {
+        let reason = charges.iter().find(|charge| charge.name == limit).and_then(|charge| charge.reason.clone());
+        Limited { limit, until, reason }
+    }
 }
 
 /// One counter and what is used of it, for a page.
@@ -50,13 +60,13 @@ impl Gate {
         self.record(self.verdict_fact("call.limited", ask, digest, &full.limit)).await?;
         let now = self.inner.clock.now();
         let wait = Duration::try_from(full.until.duration_since(now)).unwrap_or_default().min(LONGEST_WAIT);
-        Ok(notice::limited(self.wording(&ask.server, &ask.tool), &format!("limit {}", full.limit), now, wait))
+        Ok(notice::limited_by(self.wording(&ask.server, &ask.tool), &full.limit, full.reason.as_deref(), now, wait))
     }
 
     /// After a restore nobody knows what was sent since the backup: a window that reaches back that far is full.
     pub(super) fn full_since_restore(&self, charges: &[Charge], now: Timestamp) -> Option<Limited> {
         let restored_at = *self.inner.restored_at.get()?;
-        let full = charges.iter().map(|charge| Limited { limit: charge.name.clone(), until: restored_at + charge.window });
+        let full = charges.iter().map(|charge| Limited::of(charges, charge.name.clone(), restored_at + charge.window));
         full.filter(|full| full.until > now).max_by_key(|full| full.until)
     }
 
@@ -76,7 +86,7 @@ impl Gate {
         }
         let ledgers = self.sent_ledgers(charges).await?;
         let place = self.inner.promises.place(id, charges, &ledgers, now, now);
-        Ok(place.limit.map(|limit| Limited { limit, until: place.at }))
+        Ok(place.limit.map(|limit| Limited::of(charges, limit, place.at)))
     }
 
     /// An approved call that a limit keeps here: it gets a time of its own behind those that wait already.
@@ -125,7 +135,7 @@ impl Gate {
         let (given_back, takes) = (GiveBack::of(charges, at), Take::sent(charges, self.settings().limit_keys));
         match self.inner.store.commit(Change { given_back, takes, ..Change::of_facts(now, vec![fact]) }).await {
             Ok(_) => Ok(Ok(now)),
-            Err(CommitError::Limited { limit, until }) => Ok(Err(Limited { limit, until })),
+            Err(CommitError::Limited { limit, until }) => Ok(Err(Limited::of(charges, limit, until))),
             Err(error @ (CommitError::Conflict | CommitError::Lost | CommitError::Full { .. } | CommitError::Store(_))) => Err(self.failed(&error)),
         }
     }
@@ -196,7 +206,7 @@ impl Reviewer {
         let restored = gate.full_since_restore(&charges, from);
         let ledgers = gate.sent_ledgers(&charges).await?;
         let place = gate.inner.promises.place(None, &charges, &ledgers, now, gate.full_until(&charges, from));
-        Ok(place.limit.map(|limit| Limited { limit, until: place.at.min(now + LONGEST_WAIT) }).or(restored))
+        Ok(place.limit.map(|limit| Limited::of(&charges, limit, place.at.min(now + LONGEST_WAIT))).or(restored))
     }
 
     /// Every limit of every server, in the order of the config.

@@ -85,8 +85,18 @@ pub fn denied(wording: Wording, rule: &str, reason: Option<&str>, digest: &Diges
 
 /// A bound is reached; which one stands in the meta, because the sentence is the contract's.
 pub fn limited(wording: Wording, what: &str, now: Timestamp, retry_after: Duration) -> Notice {
+    bounded(wording, None, what, now, retry_after)
+}
+
+/// A limit of the policy has no room; its name stands where a rule's name stands, with the operator's words for it.
+pub fn limited_by(wording: Wording, limit: &str, reason: Option<&str>, now: Timestamp, retry_after: Duration) -> Notice {
+    let full = format!("limit {limit} is full");
+    bounded(wording, Some(limit), reason.unwrap_or(&full), now, retry_after)
+}
+
+fn bounded(wording: Wording, rule: Option<&str>, what: &str, now: Timestamp, retry_after: Duration) -> Notice {
     let text = format!("{}. Limit reached. Not before {}.", wording.not(), now + retry_after);
-    Facts { id: None, state: "limited", rule: None, reason: Some(what), digest: None, expires_at: None, retry_after: Some(retry_after) }.notice(text)
+    Facts { id: None, state: "limited", rule, reason: Some(what), digest: None, expires_at: None, retry_after: Some(retry_after) }.notice(text)
 }
 
 /// The pending answer; `answers` counts this one, `before` is a call to the same recipient that waits already.

@@ -144,7 +144,7 @@ impl Gate {
         let takes = Take::sent(&charges, self.settings().limit_keys);
         match self.inner.store.commit(Change { seen, takes, ..Change::of_call(now, sending.clone(), fact) }).await {
             Ok(_) => self.inner.promises.drop_of(id),
-            Err(CommitError::Limited { limit, until }) => return self.put_off(id, &charges, Limited { limit, until }).await,
+            Err(CommitError::Limited { limit, until }) => return self.put_off(id, &charges, Limited::of(&charges, limit, until)).await,
             // A lost acknowledgement is never taken for a yes: recovery will find the call in `Sending`.
             Err(CommitError::Conflict) => return Ok(()),
             Err(error @ (CommitError::Lost | CommitError::Full { .. } | CommitError::Store(_))) => return Err(self.failed(&error)),

@@ -79,7 +79,7 @@ async fn a_full_limit_refuses_with_the_contracts_sentence_and_says_when_to_come_
     let free = begun + MINUTE + Duration::from_millis(100);
     assert_eq!(told.text, format!("NOT DONE. Limit reached. Not before {free}."));
     assert_eq!((told.meta["state"].as_str(), told.meta["retryAfterMs"].as_u64()), (Some("limited"), Some(40_100)));
-    assert_eq!(told.meta["reason"], "limit /limits/rate");
+    assert_eq!((told.meta["rule"].as_str(), told.meta["reason"].as_str()), (Some("/limits/rate"), Some("limit /limits/rate is full")));
     desk.clock.advance(Duration::from_millis(40_100));
     sent(&desk, "write_note", r#"{"text":"same"}"#).await;
     let kinds = desk.verified_kinds().await;
@@ -229,11 +229,11 @@ async fn several_limits_are_taken_from_all_or_from_none() {
     let spelled_otherwise = json!({ "to": " @BOB1", "text": "hi" }).to_string();
     for _ in 0..3 {
         let told = refused(&desk, "write_note", &spelled_otherwise).await;
-        assert_eq!(told.meta["reason"], "limit /limits/per_recipient");
+        assert_eq!(told.meta["rule"], "/limits/per_recipient");
     }
     // Nothing of the refused calls was taken from the other counter.
     sent(&desk, "write_note", &text(2)).await;
-    assert_eq!(refused(&desk, "write_note", &text(3)).await.meta["reason"], "limit /limits/all");
+    assert_eq!(refused(&desk, "write_note", &text(3)).await.meta["rule"], "/limits/all");
 }
 
 #[tokio::test]
@@ -248,4 +248,19 @@ async fn a_counter_has_a_bounded_number_of_keys_and_idle_ones_make_room() {
     desk.clock.advance(2 * MINUTE);
     desk.gate.forget_old().await.unwrap();
     sent(&desk, "write_note", &text(3)).await;
+}
+
+#[tokio::test]
+async fn the_operators_words_for_a_full_limit_reach_the_agent_beside_the_contracts_sentence() {
+    let spoken = LimitSpec { on_deny: Some("One note a minute is enough.".into()), ..limit("rate", 1, ScopeSpec::Grant) };
+    let desk = Desk::over(Arc::new(InMemory::default()), limited_by(vec![spoken])).await;
+    for tool in ["write_note", "send_dm"] {
+        let call = if tool == "write_note" { "{}".to_owned() } else { text(1) };
+        if tool == "write_note" {
+            sent(&desk, tool, &call).await;
+        }
+        let told = refused(&desk, tool, &call).await;
+        assert!(told.text.contains("Limit reached. Not before ") && !told.text.contains("enough"), "{}", told.text);
+        assert_eq!((told.meta["rule"].as_str(), told.meta["reason"].as_str()), (Some("/limits/rate"), Some("One note a minute is enough.")));
+    }
 }
