@@ -19,7 +19,7 @@ pub(super) fn limit(counter: &str, max: u64, scope: ScopeSpec) -> LimitSpec {
 }
 
 /// `write_*` is allowed, `send_*` is held, `read_*` only reads; all of them count.
-pub(super) fn limited(max: u64) -> Settings {
+pub fn limited(max: u64) -> Settings {
     limited_by(vec![limit("rate", max, ScopeSpec::Grant)])
 }
 
