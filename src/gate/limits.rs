@@ -10,7 +10,8 @@ use crate::domain::audit::Fact;
 use crate::domain::call::{Call, CallId, State};
 use crate::domain::digest::Digest;
 use crate::domain::json;
-use crate::domain::limit::{Charge, Counter, GiveBack, Ledger, Take, slack};
+use crate::domain::limit::{Charge, Counter, CounterKey, GiveBack, Ledger, ONE, Take, slack};
+use crate::domain::people::Role;
 use crate::domain::policy::{Asked, LimitView};
 use crate::store::{Change, CommitError, Kind, Row, Seen};
 use jiff::Timestamp;
@@ -31,6 +32,17 @@ pub struct Limited {
     pub until: Timestamp,
     /// The operator's words for it.
     pub reason: Option<String>,
+}
+
+/// A stretch of counters.
+#[derive(Debug, Clone, Default)]
+pub struct Used {
+    /// Those that the reader may see.
+    pub counters: Vec<Usage>,
+    /// Counters that the reader may not see.
+    pub kept_back: usize,
+    /// Behind which key the next stretch begins.
+    pub next: Option<String>,
 }
 
 impl Limited {
@@ -210,23 +222,49 @@ impl Reviewer {
     }
 
     /// Every limit of every server, in the order of the config.
-    pub fn limits(&self) -> Vec<(String, Vec<LimitView>)> {
+    pub fn limits(&self) -> Vec<(String, LimitView)> {
         let settings = self.gate().settings();
-        settings.servers.iter().map(|(name, server)| (name.clone(), server.policy.limits())).filter(|(_, limits)| !limits.is_empty()).collect()
+        let of = |(name, server): (&String, &super::ServerSettings)| server.policy.limits().into_iter().map(|limit| (name.clone(), limit)).collect::<Vec<_>>();
+        settings.servers.iter().flat_map(of).collect()
     }
 
-    /// What is used of the counters after `after`, in the order of their keys.
-    pub async fn usage(&self, after: Option<&str>, most: usize) -> Result<Vec<Usage>, Failure> {
+    /// What is used of the counters behind `after`, in the order of their keys; of all, or of the one that is called
+    /// so. A reviewer is not shown what counts by an argument: its values may be recipients of other groups' calls.
+    pub async fn usage(&self, of: Option<(Option<&str>, &str)>, after: Option<&str>, most: usize) -> Result<Used, Failure> {
         let gate = self.gate();
-        let rows = gate.inner.store.rows(Kind::Counter, after, most).await.map_err(|e| gate.failed(&e))?;
+        let group = of.map(|(server, counter)| CounterKey::group_named(server, counter));
+        let begin = after.map(str::to_owned).or_else(|| group.clone());
+        let rows = gate.inner.store.rows(Kind::Counter, begin.as_deref(), most).await.map_err(|e| gate.failed(&e))?;
         let now = gate.inner.clock.now();
-        let usage = |row| {
-            let Row::Counter(counter) = row else { return None };
-            let (asked, sent) = (counter.asked.used(now, counter.window), counter.sent.used(now, counter.window));
-            let one = crate::domain::limit::ONE.min(counter.max);
-            let room_at = counter.asked.room_at(now, counter.window, counter.max, one).max(counter.sent.room_at(now, counter.window, counter.max, one));
-            Some(Usage { counter, asked, sent, room_at })
-        };
-        Ok(rows.into_iter().filter_map(usage).collect())
+        let mut used = Used { next: rows.last().filter(|_| rows.len() == most).map(|row| row.key().to_owned()), ..Used::default() };
+        for row in rows {
+            let Row::Counter(counter) = row else { continue };
+            if group.as_deref().is_some_and(|group| group != counter.key.group()) {
+                used.next = None;
+                break;
+            }
+            if counter.label.scope == "arg" && self.person().role == Role::Reviewer {
+                used.kept_back += 1;
+                continue;
+            }
+            used.counters.push(Usage::of(counter, now));
+        }
+        Ok(used)
+    }
+
+    /// Until when windows of this length count as full because the store was restored.
+    pub fn full_since_restore(&self, window: Duration) -> Option<Timestamp> {
+        let gate = self.gate();
+        let until = *gate.inner.restored_at.get()? + window;
+        (until > gate.inner.clock.now()).then_some(until)
+    }
+}
+
+impl Usage {
+    fn of(counter: Counter, now: Timestamp) -> Usage {
+        let (asked, sent) = (counter.asked.used(now, counter.window), counter.sent.used(now, counter.window));
+        let one = ONE.min(counter.max);
+        let room_at = counter.asked.room_at(now, counter.window, counter.max, one).max(counter.sent.room_at(now, counter.window, counter.max, one));
+        Usage { counter, asked, sent, room_at }
     }
 }

@@ -24,7 +24,7 @@ use paraph::gate::review::ReviewError;
 use paraph::gate::{Admission, Ask, Gate, Seat};
 use paraph::store::in_memory::InMemory;
 use paraph::store::on_sled::{OnSled, Settings as SledSettings};
-use paraph::store::{Query, Store};
+use paraph::store::Store;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

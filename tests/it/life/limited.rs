@@ -178,7 +178,7 @@ async fn what_provably_never_left_is_given_back_and_what_failed_at_the_server_is
         async move {
             let token = gate.make_api_token("ann@example.org", HOUR).await.unwrap();
             let ann = gate.by_api_token(&token).await.unwrap().unwrap();
-            ann.usage(None, 10).await.unwrap().iter().map(|usage| (usage.asked / 1_000_000, usage.sent / 1_000_000)).collect::<Vec<_>>()
+            ann.usage(None, None, 10).await.unwrap().counters.iter().map(|usage| (usage.asked / 1_000_000, usage.sent / 1_000_000)).collect::<Vec<_>>()
         }
     };
     assert_eq!(usage(&desk).await, [(1, 0)]);

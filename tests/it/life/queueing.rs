@@ -7,7 +7,7 @@ use crate::faulty::store::{FaultyStore, HoldBack, OnCommit};
 use paraph::domain::call::{CallId, State};
 use paraph::domain::people::Role;
 use paraph::domain::policy::{LimitSpec, ScopeSpec};
-use paraph::gate::{Admission, Clock as _, Gate, Settings};
+use paraph::gate::{Clock as _, Gate, Settings};
 use paraph::store::in_memory::InMemory;
 use std::sync::Arc;
 use std::time::Duration;
@@ -243,7 +243,7 @@ async fn a_lost_acknowledgement_sends_nothing_uncounted_and_counts_nothing_twice
         let seat = desk.seat("send_dm", &text(1)).await;
         let asked = if matches!(lost, OnCommit::WriteAndLose) { 2 } else { 1 };
         let ann = desk.reviewer("ann@example.org", Role::Operator, &[]).await;
-        let usage = ann.usage(None, 10).await.unwrap();
+        let usage = ann.usage(None, None, 10).await.unwrap().counters;
         assert_eq!(usage[0].asked / 1_000_000, asked, "{lost:?}");
         assert_eq!(desk.call(seat.call()).await.state.word(), "held");
         assert!(desk.upstream.sent.lock().unwrap().is_empty());
