@@ -43,7 +43,7 @@ struct Card {
     counter: String,
     size: String,
     /// The limits that draw on it: name, and who has a key of their own.
-    limits: Vec<(String, &'static str)>,
+    limits: Vec<(String, String)>,
     keys: Vec<Key>,
     /// More keys than are shown.
     more: bool,
@@ -99,7 +99,7 @@ async fn cards(by: &SignedIn, state: &WebState, wanted: &Wanted) -> Result<Vec<C
     let mut counters: Vec<(Option<String>, LimitView, Card)> = Vec::new();
     for (server, limit) in by.reviewer.limits() {
         let owner = (limit.scope != "global").then(|| server.clone());
-        let who = (if owner.is_none() { format!("{server}: {}", limit.name) } else { limit.name.clone() }, each(limit.scope));
+        let who = (if owner.is_none() { format!("{server}: {}", limit.name) } else { limit.name.clone() }, each(&limit));
         match counters.iter_mut().find(|(of, known, _)| *of == owner && known.counter == limit.counter) {
             Some((_, _, card)) => card.limits.push(who),
             None => {
@@ -161,7 +161,7 @@ fn number(millionths: u64) -> String {
 
 /// One limit in a line.
 pub fn in_words(limit: &LimitView) -> String {
-    format!("at most {}, {}", size(limit), each(limit.scope))
+    format!("at most {}, {}", size(limit), each(limit))
 }
 
 fn size(limit: &LimitView) -> String {
@@ -179,15 +179,16 @@ fn length(window: Duration) -> String {
     }
 }
 
-fn each(scope: &str) -> &'static str {
-    match scope {
+fn each(limit: &LimitView) -> String {
+    let scope = match limit.scope {
         "grant" => "for each agent",
         "session" => "for each session",
         "tool" => "for each tool",
         "server" => "for the whole server",
         "global" => "for all servers together",
-        _ => "for each value of an argument",
-    }
+        _ => return format!("for each value of {}", limit.argument.as_deref().unwrap_or("an argument")),
+    };
+    scope.to_owned()
 }
 
 fn whose(scope: &str) -> &'static str {
@@ -210,8 +211,8 @@ mod tests {
         for (millionths, words) in [(17 * ONE, "17"), (290_000, "0.29"), (1, "0.000001"), (0, "0")] {
             assert_eq!(number(millionths), words);
         }
-        let limit = |seconds, scope| LimitView { name: "n".into(), counter: "c".into(), window: Duration::from_secs(seconds), max: 30, scope };
+        let limit = |seconds, scope| LimitView { name: "n".into(), counter: "c".into(), window: Duration::from_secs(seconds), max: 30, scope, argument: (scope == "arg").then(|| "/to".into()) };
         assert_eq!(in_words(&limit(60, "grant")), "at most 30 in a minute, for each agent");
-        assert_eq!(in_words(&limit(5400, "arg")), "at most 30 in 1 h 30 min, for each value of an argument");
+        assert_eq!(in_words(&limit(5400, "arg")), "at most 30 in 1 h 30 min, for each value of /to");
     }
 }

@@ -33,7 +33,7 @@ pub async fn list(caller: Caller, State(state): State<WebState>, wanted: Result<
     };
     let now = state.gate.clock().now();
     let limits: Vec<Value> = caller.reviewer.limits().into_iter().map(|(server, limit)| {
-        json!({ "server": server, "name": limit.name, "counter": limit.counter, "window_ms": u64::try_from(limit.window.as_millis()).unwrap_or(u64::MAX), "max": limit.max, "scope": limit.scope })
+        json!({ "server": server, "name": limit.name, "counter": limit.counter, "window_ms": u64::try_from(limit.window.as_millis()).unwrap_or(u64::MAX), "max": limit.max, "scope": limit.scope, "argument": limit.argument })
     }).collect();
     match caller.reviewer.usage(None, wanted.cursor.as_deref(), limit(&wanted)).await {
         Ok(used) => {

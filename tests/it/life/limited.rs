@@ -23,7 +23,7 @@ pub fn limited(max: u64) -> Settings {
     limited_by(vec![limit("rate", max, ScopeSpec::Grant)])
 }
 
-pub(super) fn limited_by(limits: Vec<LimitSpec>) -> Settings {
+pub fn limited_by(limits: Vec<LimitSpec>) -> Settings {
     let spec = PolicySpec {
         server: "demo".into(),
         reads: vec!["read_*".into()],
