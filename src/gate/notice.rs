@@ -103,6 +103,7 @@ fn bounded(wording: Wording, rule: Option<&str>, what: &str, now: Timestamp, ret
 pub fn pending(call: &Call, answers: u32, before: Option<&CallId>) -> Notice {
     let wording = Wording { message: call.message.is_some() };
     match &call.state {
+        State::Approved { release_at, send_by, .. } if !call.cancelled && release_at >= send_by => lapses(call, *send_by),
         State::Approved { release_at, .. } if !call.cancelled => approved(call, Some(*release_at)),
         State::Sending { .. } => approved(call, None),
         State::Held { .. }
@@ -142,6 +143,14 @@ fn approved(call: &Call, leaves_at: Option<Timestamp>) -> Notice {
     let when = leaves_at.map_or_else(|| "now".to_owned(), |at| format!("at {at}"));
     let verb = if wording.message { "goes out" } else { "is done" };
     let text = format!("APPROVED, not {done} yet; it {verb} by itself {when}. Do not {} it again.", wording.send());
+    facts_of(call, None, None, Some(Duration::from_secs(15))).notice(text)
+}
+
+/// A full limit keeps it here until its time is over: a time at which it goes out would not be true.
+fn lapses(call: &Call, send_by: Timestamp) -> Notice {
+    let wording = Wording { message: call.message.is_some() };
+    let (done, send) = (wording.done(), wording.send());
+    let text = format!("APPROVED, not {done} yet; a limit is full until its approval ends at {send_by}. Do not {send} it again.");
     facts_of(call, None, None, Some(Duration::from_secs(15))).notice(text)
 }
 
@@ -252,7 +261,9 @@ mod tests {
 
     #[test]
     fn every_state_has_the_contracts_sentence() {
-        let approved = State::Approved { at: NOW, release_at: NOW, send_by: NOW, tries: 0 };
+        let later = NOW + Duration::from_secs(60);
+        let approved = State::Approved { at: NOW, release_at: NOW, send_by: later, tries: 0 };
+        let kept = State::Approved { at: NOW, release_at: later, send_by: later, tries: 0 };
         let sending = State::Sending { at: NOW, approved_at: NOW, send_by: NOW, tries: 0 };
         let waiting = [
             (
@@ -263,6 +274,7 @@ mod tests {
             (State::Held { expires_at: NOW }, 3, "STILL WAITING. Stop calling. Tell the user it awaits approval and go on with other work."),
             (approved.clone(), 1, "APPROVED, not sent yet; it goes out by itself at 1970-01-01T00:00:00Z. Do not send it again."),
             (sending, 1, "APPROVED, not sent yet; it goes out by itself now. Do not send it again."),
+            (kept, 1, "APPROVED, not sent yet; a limit is full until its approval ends at 1970-01-01T00:01:00Z. Do not send it again."),
         ];
         for (state, answers, text) in waiting {
             assert_eq!(settled(&call(state.clone())), None);

@@ -121,7 +121,13 @@ fn gist(listed: &Listed, around: &Around, now: Timestamp) -> String {
     let call = &listed.call;
     let verb = if call.message.is_some() { "sends" } else { "does" };
     let late = keeps(listed, around).map(|limited| u64::try_from(limited.until.as_second() - now.as_second()).unwrap_or_default());
-    let after = if let Some(late) = late { format!("in {}, a limit is full", span(late)) } else if call.terms.undo.is_zero() { "at once".to_owned() } else { format!("after {}", span(call.terms.undo.as_secs())) };
+    let after = if let Some(late) = late {
+        format!("in {}, a limit is full", span(late))
+    } else if call.terms.undo.is_zero() {
+        "at once".to_owned()
+    } else {
+        format!("after {}", span(call.terms.undo.as_secs()))
+    };
     match listed.presence {
         _ if missing(call) > 1 => format!("Approving counts as one of {}", call.approvals),
         Presence::Cancelled => format!("Agent took it back: approving {verb} nothing yet"),

@@ -143,7 +143,10 @@ async fn cards(by: &SignedIn, state: &WebState, wanted: &Wanted) -> Result<Vec<C
 
 fn key(usage: &Usage, limit: &LimitView, now: Timestamp) -> Key {
     let label = &usage.counter.label;
-    let bar = |used: u64| Bar { words: format!("{} of {}", number(used), limit.max), percent: (used / ONE.max(1)).saturating_mul(100).div_ceil(limit.max.max(1)).min(100) };
+    let bar = |used: u64| Bar {
+        words: format!("{} of {}", number(used), limit.max),
+        percent: (used / ONE.max(1)).saturating_mul(100).div_ceil(limit.max.max(1)).min(100),
+    };
     Key {
         whose: whose(&label.scope),
         value: (!label.value.is_empty()).then(|| Shown::beginning(label.value.strip_prefix("text ").unwrap_or(&label.value))),
@@ -211,7 +214,14 @@ mod tests {
         for (millionths, words) in [(17 * ONE, "17"), (290_000, "0.29"), (1, "0.000001"), (0, "0")] {
             assert_eq!(number(millionths), words);
         }
-        let limit = |seconds, scope| LimitView { name: "n".into(), counter: "c".into(), window: Duration::from_secs(seconds), max: 30, scope, argument: (scope == "arg").then(|| "/to".into()) };
+        let limit = |seconds, scope| LimitView {
+            name: "n".into(),
+            counter: "c".into(),
+            window: Duration::from_secs(seconds),
+            max: 30,
+            scope,
+            argument: (scope == "arg").then(|| "/to".into()),
+        };
         assert_eq!(in_words(&limit(60, "grant")), "at most 30 in a minute, for each agent");
         assert_eq!(in_words(&limit(5400, "arg")), "at most 30 in 1 h 30 min, for each value of /to");
     }

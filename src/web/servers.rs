@@ -63,7 +63,15 @@ fn server(view: ServerView) -> Server {
                 Action::Hide => ("hidden", "quiet"),
             };
             let description = tool.description.as_deref().map(Shown::beginning);
-            Tool { name: Shown::new(&tool.name), description, verdict, tone, rule: preview.rule, depends: preview.depends, limits: preview.limits.iter().map(limits::in_words).collect() }
+            Tool {
+                name: Shown::new(&tool.name),
+                description,
+                verdict,
+                tone,
+                rule: preview.rule,
+                depends: preview.depends,
+                limits: preview.limits.iter().map(limits::in_words).collect(),
+            }
         });
         lines.collect()
     });

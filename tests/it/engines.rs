@@ -8,7 +8,6 @@ mod random;
 mod takes;
 
 use bench::*;
-use takes::*;
 use paraph::domain::audit::{Fact, Head};
 use paraph::domain::call::{Call, CallId, Event, Outcome, OutcomeKind, State};
 use paraph::domain::message::Message;
@@ -16,6 +15,7 @@ use paraph::store::{CallWrite, Change, CommitError, Hint, Kind, PAUSE, Query, Ro
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use takes::*;
 
 macro_rules! on_every_engine {
     ($($name:ident),* $(,)?) => {

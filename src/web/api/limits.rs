@@ -56,5 +56,5 @@ fn counter(usage: &Usage, now: jiff::Timestamp) -> Value {
 /// A whole number wherever it is one.
 #[expect(clippy::cast_precision_loss, reason = "at most 100,000 with six places, which a double holds")]
 fn amount(millionths: u64) -> Value {
-    if millionths % ONE == 0 { json!(millionths / ONE) } else { json!(millionths as f64 / ONE as f64) }
+    if millionths.is_multiple_of(ONE) { json!(millionths / ONE) } else { json!(millionths as f64 / ONE as f64) }
 }

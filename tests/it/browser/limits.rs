@@ -13,7 +13,8 @@ const WINDOW: Duration = Duration::from_secs(25);
 async fn a_full_limit_is_said_before_the_click_and_counted_down_after_it() {
     let world = World::with_demo_server("");
     let file = world.path("config.toml");
-    let limits = r#"limits = [{ counter = "dm_rate", window = "25s", max = 3 }, { counter = "per_recipient", window = "hour", max = 40, scope = { arg = "/to" } }]"#;
+    let limits =
+        r#"limits = [{ counter = "dm_rate", window = "25s", max = 3 }, { counter = "per_recipient", window = "hour", max = 40, scope = { arg = "/to" } }]"#;
     let config = std::fs::read_to_string(&file).unwrap().replace("[servers.demo]\n", &format!("[servers.demo]\n{limits}\n"));
     std::fs::write(&file, config).unwrap();
     let sitting = sitting_in(world, true, "operator").await;

@@ -14,14 +14,42 @@ use std::sync::Arc;
 /// One step of a random run. Numbers are taken modulo what there is.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
-    Ask { agent: u8, ask: u8, held_at: u8, length: u32, seen: bool, room: Option<(u8, u8)> },
-    Move { call: u8, event: u8, stale: bool, length: u32 },
-    Put { kind: u8, key: u8, ahead: bool, length: u32 },
-    Remove { kind: u8, key: u8 },
-    Facts { count: u8 },
+    Ask {
+        agent: u8,
+        ask: u8,
+        held_at: u8,
+        length: u32,
+        seen: bool,
+        room: Option<(u8, u8)>,
+    },
+    Move {
+        call: u8,
+        event: u8,
+        stale: bool,
+        length: u32,
+    },
+    Put {
+        kind: u8,
+        key: u8,
+        ahead: bool,
+        length: u32,
+    },
+    Remove {
+        kind: u8,
+        key: u8,
+    },
+    Facts {
+        count: u8,
+    },
     /// Of one or two counters with few keys; `doing` 0 asks, 1 sends, 2 both, 3 counts a send anew, 4 gives it back,
     /// 5 takes the record away.
-    Take { counter: u8, to: u8, also: bool, doing: u8, stale: bool },
+    Take {
+        counter: u8,
+        to: u8,
+        also: bool,
+        doing: u8,
+        stale: bool,
+    },
     Reopen,
 }
 

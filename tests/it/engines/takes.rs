@@ -13,7 +13,15 @@ const TAKEN: i64 = 60_100;
 /// One call of a counter of so many a minute, for one recipient.
 pub(super) fn charge(counter: &str, to: &str, max: u64) -> Charge {
     let label = Label { server: Some("mail".into()), counter: counter.into(), scope: "arg".into(), value: to.into() };
-    Charge { key: CounterKey::of(&label), label, name: format!("/limits/{counter}"), window: Duration::from_secs(60), max: max * ONE, amount: ONE, reason: None }
+    Charge {
+        key: CounterKey::of(&label),
+        label,
+        name: format!("/limits/{counter}"),
+        window: Duration::from_secs(60),
+        max: max * ONE,
+        amount: ONE,
+        reason: None,
+    }
 }
 
 pub(super) fn takes_of(at: i64, takes: Vec<Take>) -> Change {
@@ -66,7 +74,11 @@ pub(super) async fn a_refused_change_takes_nothing_and_a_full_limit_is_the_last_
     assert_eq!(store.commit(Change { seen: stale.clone(), ..both(0, &one) }).await.map(drop), Err(CommitError::Conflict));
     assert_eq!(counter(store, &one[0]).await, None);
     store.commit(both(0, &one)).await.unwrap();
-    assert_eq!(store.commit(Change { seen: stale, ..both(0, &one) }).await.map(drop), Err(CommitError::Conflict), "whoever is told of a limit would have passed");
+    assert_eq!(
+        store.commit(Change { seen: stale, ..both(0, &one) }).await.map(drop),
+        Err(CommitError::Conflict),
+        "whoever is told of a limit would have passed"
+    );
 }
 
 pub(super) async fn of_many_that_want_the_last_places_at_once_exactly_so_many_get_them(bench: Bench) {
@@ -103,7 +115,11 @@ pub(super) async fn a_counter_has_so_many_keys_and_idle_ones_that_are_taken_away
     let of = |to: &str| [charge("rate", to, 1)];
     let within = |at: i64, charges: &[Charge]| takes_of(at, Take::at_once(charges, 2));
     let crowded = |at: i64| Err(CommitError::Limited { limit: "/limits/rate".into(), until: ms(at + 60_000) });
-    assert_eq!(bench.store().commit(within(0, &[charge("rate", "a", 1), charge("rate", "b", 1), charge("rate", "c", 1)])).await.map(drop), crowded(0), "also within one change");
+    assert_eq!(
+        bench.store().commit(within(0, &[charge("rate", "a", 1), charge("rate", "b", 1), charge("rate", "c", 1)])).await.map(drop),
+        crowded(0),
+        "also within one change"
+    );
     for to in ["a", "b"] {
         bench.store().commit(within(0, &of(to))).await.unwrap();
         bench.reopen();

@@ -7,7 +7,7 @@ use crate::faulty::store::{FaultyStore, HoldBack, OnCommit};
 use paraph::domain::call::{CallId, State};
 use paraph::domain::people::Role;
 use paraph::domain::policy::{LimitSpec, ScopeSpec};
-use paraph::gate::{Clock as _, Gate, Settings};
+use paraph::gate::{Clock as _, Gate, Settings, TimeIsUp};
 use paraph::store::in_memory::InMemory;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +47,14 @@ async fn place(desk: &Desk, id: &CallId) -> jiff::Timestamp {
             State::Approved { release_at, .. } if call.waits_for.is_some() && release_at > desk.clock.now() => return release_at,
             _ => drop(hints.recv().await),
         }
+    }
+}
+
+/// What the agent is told that asks for the same again and waits as long as it may.
+async fn pending(desk: &Desk, number: usize) -> String {
+    match desk.seat("send_dm", &text(number)).await.time_is_up().await.unwrap() {
+        TimeIsUp::Pending(notice) => notice.text,
+        TimeIsUp::Settled(_) => panic!("it is settled"),
     }
 }
 
@@ -143,6 +151,7 @@ async fn a_permit_passes_the_send_door_and_waits_there_if_the_limit_is_full() {
     assert_eq!(again.call(), &id);
     let turn = place(&desk, &id).await;
     assert_eq!((turn, desk.upstream.count(&text(1))), (desk.clock.now() + TAKEN, 0));
+    assert_eq!(pending(&desk, 1).await, format!("APPROVED, not sent yet; it goes out by itself at {turn}. Do not send it again."));
     desk.later(TAKEN).await;
     desk.until(&id, "answered").await;
     assert_eq!(desk.upstream.count(&text(1)), 1);
@@ -162,6 +171,8 @@ async fn what_a_full_limit_keeps_beyond_its_send_by_lapses() {
     desk.gate.resume_work().await.unwrap();
     decide(&desk, &id).await;
     assert!(place(&desk, &id).await > desk.clock.now() + 24 * HOUR);
+    let said = pending(&desk, 1).await;
+    assert!(said.starts_with("APPROVED, not sent yet; a limit is full until its approval ends at "), "{said}");
     desk.later(24 * HOUR).await;
     desk.until(&id, "lapsed").await;
     assert_eq!(desk.upstream.count(&text(1)), 0);

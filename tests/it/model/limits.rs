@@ -29,18 +29,45 @@ const GATES: usize = 2;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Allowed { gate: usize, to: usize },
-    Hold { gate: usize, to: usize },
-    Approve { gate: usize, which: usize },
-    Undo { gate: usize, which: usize },
-    Cancel { which: usize },
-    AskAgain { gate: usize, which: usize },
-    Look { gate: usize, which: usize },
-    Later { ms: i64 },
+    Allowed {
+        gate: usize,
+        to: usize,
+    },
+    Hold {
+        gate: usize,
+        to: usize,
+    },
+    Approve {
+        gate: usize,
+        which: usize,
+    },
+    Undo {
+        gate: usize,
+        which: usize,
+    },
+    Cancel {
+        which: usize,
+    },
+    AskAgain {
+        gate: usize,
+        which: usize,
+    },
+    Look {
+        gate: usize,
+        which: usize,
+    },
+    Later {
+        ms: i64,
+    },
     Mood(Mood),
     /// The next commits meet this.
-    Fault { fault: u8, after: u8 },
-    Forget { gate: usize },
+    Fault {
+        fault: u8,
+        after: u8,
+    },
+    Forget {
+        gate: usize,
+    },
     Crash,
 }
 
@@ -113,7 +140,14 @@ impl Engine {
 }
 
 fn settings() -> Settings {
-    let limit = |counter: &str, max: u64, scope| LimitSpec { counter: counter.into(), window: Duration::from_millis(60_000), max, scope, increment_from: None, on_deny: None };
+    let limit = |counter: &str, max: u64, scope| LimitSpec {
+        counter: counter.into(),
+        window: Duration::from_millis(60_000),
+        max,
+        scope,
+        increment_from: None,
+        on_deny: None,
+    };
     life::limited::limited_by(vec![limit("all", MAX as u64, ScopeSpec::Server), limit("per_recipient", 2, ScopeSpec::Arg("/to".into()))])
 }
 

@@ -71,7 +71,10 @@ async fn a_counter_with_many_keys_shows_the_fullest_and_pages_through_all() {
     desk.ask("send_dm", &dm("@r07", "again")).await;
     let olga = desk.sign_in("olga@example.org").await;
     let (_, page) = olga.get("/limits").await;
-    assert!(page.matches("<li>\n<p class=\"whose\">").count() == 8 && page.contains("2 of 3 asked") && page.contains("Everything that per_recipient counts"), "{page}");
+    assert!(
+        page.matches("<li>\n<p class=\"whose\">").count() == 8 && page.contains("2 of 3 asked") && page.contains("Everything that per_recipient counts"),
+        "{page}"
+    );
     let (_, alone) = olga.get("/limits?counter=per_recipient&server=demo").await;
     assert!((0..12).all(|number| alone.contains(&format!("@r{number:02}"))), "{alone}");
     let token = desk.token("olga@example.org").await;
