@@ -78,7 +78,7 @@ fn main() {
         table.measure(&mut criterion, "strict", size, || strict(black_box(body.as_bytes())));
         table.measure(&mut criterion, "digest", size, || Digest::of_call("demo", "send_dm", black_box(arguments)));
         for (rules, policy) in &policies {
-            let asked = Asked { agent: "bot", tool: "send_dm", arguments, session: None };
+            let asked = Asked { agent: "bot", tool: "send_dm", arguments, session: None, now: jiff::Timestamp::UNIX_EPOCH };
             table.measure(&mut criterion, &format!("judge, {rules} rules"), size, || policy.judge(black_box(&asked)));
         }
     }

@@ -12,7 +12,6 @@ mod secret;
 mod sections;
 mod servers;
 mod source;
-mod spelling;
 
 pub use mistake::Mistake;
 pub use quantity::time;

@@ -181,9 +181,9 @@ impl Reviewer {
         let (State::Held { .. }, Ok(arguments)) = (&call.state, json::strict(call.arguments.as_bytes())) else { return Ok(None) };
         let settings = gate.settings();
         let Some(server) = settings.servers.get(&call.server) else { return Ok(None) };
-        let asked = Asked { agent: &call.agent, tool: &call.tool, arguments: &arguments, session: call.session.as_deref() };
-        let charges = server.policy.judge(&asked).charges;
         let now = gate.inner.clock.now() + call.terms.undo;
+        let asked = Asked { agent: &call.agent, tool: &call.tool, arguments: &arguments, session: call.session.as_deref(), now };
+        let charges = server.policy.judge(&asked).charges;
         let ledgers = gate.sent_ledgers(&charges).await?;
         let mut latest = gate.full_since_restore(&charges, now);
         for (charge, ledger) in charges.iter().zip(&ledgers) {

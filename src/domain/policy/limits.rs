@@ -232,7 +232,7 @@ mod tests {
         let mut mistakes = Vec::new();
         let limit = Limit::compile(spec, "spent".into(), "limits[0]", &mut Counters::default(), &mut mistakes).unwrap();
         let arguments = json!({ "amount": value });
-        let charge = limit.charge("s", &Asked { agent: "a", tool: "t", arguments: &arguments, session: None });
+        let charge = limit.charge("s", &Asked { agent: "a", tool: "t", arguments: &arguments, session: None, now: jiff::Timestamp::UNIX_EPOCH });
         charge.map(|charge| charge.amount).map_err(|uncountable| uncountable.why)
     }
 
@@ -254,7 +254,7 @@ mod tests {
         let key = |scope: ScopeSpec, arguments: &Value| {
             let spec = LimitSpec { counter: "c".into(), window: Duration::from_secs(60), max: 1, scope, increment_from: None, on_deny: None };
             let limit = Limit::compile(spec, "c".into(), "limits[0]", &mut Counters::default(), &mut Vec::new()).unwrap();
-            limit.charge("s", &Asked { agent: "a", tool: "a", arguments, session: None }).unwrap().key
+            limit.charge("s", &Asked { agent: "a", tool: "a", arguments, session: None, now: jiff::Timestamp::UNIX_EPOCH }).unwrap().key
         };
         let to = |to: Value| key(ScopeSpec::Arg("/to".into()), &json!({ "to": to }));
         assert_eq!(to(json!(" @Bob ")), to(json!("@bob")));
