@@ -21,7 +21,11 @@ pub(super) fn policy(server: &str, section: &mut Section<'_>, source: &mut Sourc
     const RULES: &str = "Write each rule as [[servers.NAME.rules]].";
     let rules = section.take(source, "rules").and_then(|node| node.list(source, RULES)).unwrap_or_default();
     let rules = rules.iter().enumerate().map(|(index, node)| rule(index, node.section(source, RULES), source)).collect();
-    Policy::build(PolicySpec { server: server.to_owned(), default, reads, rules, limits }).unwrap_or_else(|mistakes| {
+    let built = Policy::build(PolicySpec { server: server.to_owned(), default, reads, rules, limits });
+    for advice in built.as_ref().map(Policy::advice).unwrap_or_default() {
+        source.warn(&format!("{}.{}", section.key, advice.at), advice.problem, advice.mend);
+    }
+    built.unwrap_or_else(|mistakes| {
         for mistake in mistakes {
             source.mistake(&format!("{}.{}", section.key, mistake.at), mistake.problem, mistake.mend);
         }

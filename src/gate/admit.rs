@@ -158,7 +158,13 @@ impl Gate {
 
     pub(super) fn judge(&self, ask: &Ask) -> Judgement {
         match self.settings().servers.get(&ask.server) {
-            Some(settings) => settings.policy.judge(&Asked { agent: &ask.agent.name, tool: &ask.tool, arguments: &ask.value, session: ask.session.as_deref(), now: self.inner.clock.now() }),
+            Some(settings) => settings.policy.judge(&Asked {
+                agent: &ask.agent.name,
+                tool: &ask.tool,
+                arguments: &ask.value,
+                session: ask.session.as_deref(),
+                now: self.inner.clock.now(),
+            }),
             None => Judgement::denied("no-such-server".to_owned(), None),
         }
     }

@@ -23,6 +23,7 @@ const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
 /// One limit, checked and compiled.
 #[derive(Debug, Clone)]
 pub(super) struct Limit {
+    at: String,
     name: String,
     counter: String,
     window: Duration,
@@ -107,7 +108,7 @@ impl Limit {
             None => None,
             Some(path) => Some(path?),
         };
-        Some(Limit { name, counter: spec.counter, window: spec.window, max: spec.max, scope: scope?, amount, reason: spec.on_deny })
+        Some(Limit { at: at.to_owned(), name, counter: spec.counter, window: spec.window, max: spec.max, scope: scope?, amount, reason: spec.on_deny })
     }
 
     /// What the call takes.
@@ -143,13 +144,15 @@ impl Limit {
 
     /// What `check` and the page say of it.
     pub(super) fn view(&self) -> LimitView {
-        LimitView { name: self.name.clone(), counter: self.counter.clone(), window: self.window, max: self.max, scope: self.scope.word() }
+        LimitView { at: self.at.clone(), name: self.name.clone(), counter: self.counter.clone(), window: self.window, max: self.max, scope: self.scope.word() }
     }
 }
 
 /// A limit as pages show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitView {
+    /// Where it was written: `rules[0].limits[1]`.
+    pub at: String,
     /// What answers and the audit call it.
     pub name: String,
     /// Its counter.

@@ -2,7 +2,9 @@
 //! whose tools, agents and conditions match decides. Anything that cannot be judged is denied.
 //! Built by `config` from what an operator wrote, asked by `gate/admit` and again before sending.
 
+mod advice;
 mod condition;
+mod glob;
 mod limits;
 mod names;
 mod number;
@@ -17,9 +19,9 @@ pub use spec::{ConditionSpec, LimitSpec, PolicySpec, RuleSpec, ScopeSpec, SpecMi
 
 use crate::domain::digest::Digest;
 use crate::domain::limit::Charge;
+use jiff::Timestamp;
 use limits::{Counters, Limit};
 use names::Names;
-use jiff::Timestamp;
 use rule::{Match, Rule};
 use serde_json::Value;
 use std::collections::HashSet;

@@ -2,7 +2,7 @@
 //! the rule's action is a mistake, because an operator who wrote it believes that it protects something.
 //! Called by `Policy`.
 
-use super::condition::Condition;
+use super::condition::{Condition, contradictions};
 use super::limits::{self, Counters, Limit};
 use super::names::Names;
 use super::spec::{RuleSpec, SpecMistake};
@@ -119,6 +119,24 @@ impl Rule {
     /// Whether arguments, or the time, may keep it from matching.
     pub(super) fn has_conditions(&self) -> bool {
         !self.conditions.is_empty() || self.when.is_some()
+    }
+
+    /// Arguments of which no value lets the rule match.
+    pub(super) fn contradictions(&self) -> Vec<String> {
+        contradictions(&self.conditions, self.action != Action::Allow)
+    }
+
+    /// Whether it has a `when` that is the same for every call.
+    pub(super) fn has_constant_when(&self) -> bool {
+        self.when.as_ref().is_some_and(When::is_constant)
+    }
+
+    pub(super) fn tools(&self) -> &Names {
+        &self.tools
+    }
+
+    pub(super) fn agents(&self) -> &Names {
+        &self.agents
     }
 
     /// Whether it is only recorded.

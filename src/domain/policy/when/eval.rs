@@ -3,9 +3,9 @@
 //! that time and memory are bounded whatever an agent sends. Nothing here panics. Called by `When::holds`.
 
 use super::super::Asked;
+use super::convert::{to_double, to_int, to_text, to_uint};
 use super::datum::Datum;
 use super::tree::{Each, EachKind, Function, Node, Operation, Order, Variable};
-use super::convert::{to_double, to_int, to_text, to_uint};
 use super::{Budget, Fault, clock};
 use jiff::{SignedDuration, Timestamp};
 use regex::Regex;

@@ -69,6 +69,7 @@ fn an_expression_looks_at_arguments_tool_agent_server_and_time() {
         ("now + duration('1h') > now && now - duration('1h') < now && int(now) == 1795278605", true),
         ("int('5') == args.n && double('1.5') == args.price && string(args.n) == '5' && uint(5) == 5u && int(1.9) == 1", true),
         ("dyn(args.n) == 5", true),
+        ("true in args['a.b'] || 1 in args['a.b']", false),
         ("args.n == '5'", false),
     ] {
         assert_eq!(holds(source, &arguments), Ok(expected), "{source}");
@@ -277,9 +278,12 @@ fn expression() -> impl Strategy<Value = String> {
         prop_oneof![
             (two.clone(), prop::sample::select(vec!["==", "!=", "<", "<=", ">", ">=", "&&", "||", "+", "-", "*", "/", "%", "in"]))
                 .prop_map(|((left, right), operator)| format!("({left} {operator} {right})")),
-            (inner.clone(), prop::sample::select(vec!["!", "-", "size", "int", "uint", "double", "dyn"])).prop_map(|(of, function)| format!("{function}({of})")),
-            (two.clone(), prop::sample::select(vec!["contains", "startsWith", "endsWith"])).prop_map(|((of, part), function)| format!("({of}).{function}({part})")),
-            (two, prop::sample::select(vec!["all", "exists", "exists_one", "map", "filter"])).prop_map(|((over, body), kind)| format!("({over}).{kind}(x, {body} == x)")),
+            (inner.clone(), prop::sample::select(vec!["!", "-", "size", "int", "uint", "double", "dyn"]))
+                .prop_map(|(of, function)| format!("{function}({of})")),
+            (two.clone(), prop::sample::select(vec!["contains", "startsWith", "endsWith"]))
+                .prop_map(|((of, part), function)| format!("({of}).{function}({part})")),
+            (two, prop::sample::select(vec!["all", "exists", "exists_one", "map", "filter"]))
+                .prop_map(|((over, body), kind)| format!("({over}).{kind}(x, {body} == x)")),
             (inner.clone(), inner.clone(), inner).prop_map(|(test, yes, no)| format!("({test} ? {yes} : {no})")),
         ]
     })
@@ -300,7 +304,8 @@ fn sensible() -> impl Strategy<Value = String> {
         (text.clone(), prop::sample::select(vec!["contains", "startsWith", "endsWith"]), text).prop_map(|(of, f, part)| format!("{of}.{f}({part})")),
         (number.clone(), order(), prop::sample::select(vec!["all", "exists", "exists_one"]))
             .prop_map(|(number, order, kind)| format!("args.l.{kind}(x, x {order} {number})")),
-        (number.clone(), order()).prop_map(|(number, order)| format!("args.l.filter(x, x {order} {number}).map(x, x * 2) == args.l.map(x, x {order} {number}, x + x)")),
+        (number.clone(), order())
+            .prop_map(|(number, order)| format!("args.l.filter(x, x {order} {number}).map(x, x * 2) == args.l.map(x, x {order} {number}, x + x)")),
         number.prop_map(|number| format!("{number} in args.l")),
         Just("args.b".to_owned()),
         Just("has(args.missing)".to_owned()),

@@ -18,9 +18,15 @@ pub(super) enum Node {
     List(Vec<Node>),
     Not(Box<Node>),
     Negate(Box<Node>),
-    Logic { or: bool, sides: Box<[Node; 2]> },
+    Logic {
+        or: bool,
+        sides: Box<[Node; 2]>,
+    },
     Choose(Box<[Node; 3]>),
-    Equal { wanted: bool, sides: Box<[Node; 2]> },
+    Equal {
+        wanted: bool,
+        sides: Box<[Node; 2]>,
+    },
     Order(Order, Box<[Node; 2]>),
     Among(Box<[Node; 2]>),
     Sum(Operation, Box<[Node; 2]>),
@@ -54,13 +60,8 @@ pub(super) enum Variable {
 }
 
 impl Variable {
-    pub(super) const NAMES: [(&'static str, Variable); 5] = [
-        ("args", Variable::Args),
-        ("tool", Variable::Tool),
-        ("agent", Variable::Agent),
-        ("server", Variable::Server),
-        ("now", Variable::Now),
-    ];
+    pub(super) const NAMES: [(&'static str, Variable); 5] =
+        [("args", Variable::Args), ("tool", Variable::Tool), ("agent", Variable::Agent), ("server", Variable::Server), ("now", Variable::Now)];
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
