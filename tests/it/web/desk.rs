@@ -98,6 +98,7 @@ impl Desk {
 
     async fn built(settings: Settings, public_url: &str, live_pages: usize) -> Desk {
         let rules = vec![
+            RuleSpec { shadow: true, when: Some("args.text.contains('tried-out')".into()), ..rule("trial", &["send_dm"], Action::Deny, &[], None) },
             rule("secret-desk", &["send_message"], Action::RequireApproval, &["board"], None),
             rule("two-people", &["pay"], Action::RequireApproval, &[], Some(2)),
             rule("reading-is-fine", &["read_*"], Action::Allow, &[], None),
