@@ -96,7 +96,7 @@ async fn a_shadow_rule_is_written_beside_the_verdict_and_changes_nothing() {
             }
         }
     }
-    let desk = desk(vec![shadow("no-reads", Action::Hide, "true || args.x"), rule("real", &["*"], Action::Allow)]).await;
+    let desk = desk(vec![RuleSpec { shadow: true, ..rule("no-reads", &["*"], Action::Hide) }, rule("real", &["*"], Action::Allow)]).await;
     assert!(!desk.gate.hides("demo", "bot", "read_dms"));
     assert!(matches!(desk.admit("read_dms", "{}").await, Admission::Allowed(_)));
 }

@@ -1,4 +1,5 @@
-//! Advice as a table: what is said of which rules, and what nothing is said of.
+//! Advice as a table: what is said of which rules, and what nothing is said of, because a warning that is not meant
+//! teaches an operator to read none.
 
 use super::super::{ConditionSpec, Operator, PolicySpec, RuleSpec};
 use super::*;

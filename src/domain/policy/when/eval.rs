@@ -180,47 +180,46 @@ impl<'a, 'b> Evaluation<'a, 'b> {
     }
 
     fn sum(&self, operation: Operation, left: &Datum<'a>, right: &Datum<'a>) -> Value<'a> {
-        use Operation::{Add, Divide, Multiply, Remainder, Subtract};
-        if let (Add, Some(left), Some(right)) = (operation, left.text(), right.text()) {
+        if let (Operation::Add, Some(left), Some(right)) = (operation, left.text(), right.text()) {
             self.budget.take(left.len().saturating_add(right.len()))?;
             return Ok(Datum::Made(Rc::from([left, right].concat())));
         }
-        if let (Add, Some(first), Some(second)) = (operation, left.length(), right.length()) {
+        if let (Operation::Add, Some(first), Some(second)) = (operation, left.length(), right.length()) {
             self.budget.take(first.saturating_add(second).saturating_mul(super::BYTES_PER_STEP))?;
             let items = (0..first).filter_map(|index| left.at(index)).chain((0..second).filter_map(|index| right.at(index)));
             return Ok(Datum::List(items.collect()));
         }
         match (left, right) {
             (Datum::Int(left), Datum::Int(right)) => match operation {
-                Add => left.checked_add(*right),
-                Subtract => left.checked_sub(*right),
-                Multiply => left.checked_mul(*right),
-                Divide => left.checked_div(*right),
-                Remainder => left.checked_rem(*right),
+                Operation::Add => left.checked_add(*right),
+                Operation::Subtract => left.checked_sub(*right),
+                Operation::Multiply => left.checked_mul(*right),
+                Operation::Divide => left.checked_div(*right),
+                Operation::Remainder => left.checked_rem(*right),
             }
             .map(Datum::Int)
             .ok_or(RANGE),
             (Datum::Uint(left), Datum::Uint(right)) => match operation {
-                Add => left.checked_add(*right),
-                Subtract => left.checked_sub(*right),
-                Multiply => left.checked_mul(*right),
-                Divide => left.checked_div(*right),
-                Remainder => left.checked_rem(*right),
+                Operation::Add => left.checked_add(*right),
+                Operation::Subtract => left.checked_sub(*right),
+                Operation::Multiply => left.checked_mul(*right),
+                Operation::Divide => left.checked_div(*right),
+                Operation::Remainder => left.checked_rem(*right),
             }
             .map(Datum::Uint)
             .ok_or(RANGE),
             (Datum::Double(left), Datum::Double(right)) => match operation {
-                Add => Ok(Datum::Double(left + right)),
-                Subtract => Ok(Datum::Double(left - right)),
-                Multiply => Ok(Datum::Double(left * right)),
-                Divide => Ok(Datum::Double(left / right)),
-                Remainder => Err(KINDS),
+                Operation::Add => Ok(Datum::Double(left + right)),
+                Operation::Subtract => Ok(Datum::Double(left - right)),
+                Operation::Multiply => Ok(Datum::Double(left * right)),
+                Operation::Divide => Ok(Datum::Double(left / right)),
+                Operation::Remainder => Err(KINDS),
             },
-            (Datum::Time(left), Datum::Time(right)) if operation == Subtract => Ok(Datum::Span(left.duration_since(*right))),
-            (Datum::Time(time), Datum::Span(span)) | (Datum::Span(span), Datum::Time(time)) if operation == Add => moved(*time, Some(*span)),
-            (Datum::Time(time), Datum::Span(span)) if operation == Subtract => moved(*time, span.checked_neg()),
-            (Datum::Span(left), Datum::Span(right)) if matches!(operation, Add | Subtract) => {
-                let sum = if operation == Add { left.checked_add(*right) } else { left.checked_sub(*right) };
+            (Datum::Time(left), Datum::Time(right)) if operation == Operation::Subtract => Ok(Datum::Span(left.duration_since(*right))),
+            (Datum::Time(time), Datum::Span(span)) | (Datum::Span(span), Datum::Time(time)) if operation == Operation::Add => moved(*time, Some(*span)),
+            (Datum::Time(time), Datum::Span(span)) if operation == Operation::Subtract => moved(*time, span.checked_neg()),
+            (Datum::Span(left), Datum::Span(right)) if matches!(operation, Operation::Add | Operation::Subtract) => {
+                let sum = if operation == Operation::Add { left.checked_add(*right) } else { left.checked_sub(*right) };
                 sum.map(Datum::Span).ok_or(RANGE)
             }
             _ => Err(KINDS),
