@@ -60,9 +60,12 @@ impl Policy {
 
 fn rule_alone(rule: &Rule, index: usize, advice: &mut Vec<SpecMistake>) {
     for path in rule.contradictions() {
+        // Elsewhere than in allow rules a value of the wrong type meets every condition.
+        let (kind, matches) =
+            if rule.action() == Action::Allow { ("value", "never matches") } else { ("value of the right type", "matches wrong types at most") };
         advice.push(SpecMistake::new(
             format!("rules[{index}].conditions"),
-            format!("no value of {path} meets all the conditions on it, so rule {:?} never matches", rule.name()),
+            format!("no {kind} of {path} meets all the conditions on it, so rule {:?} {matches}", rule.name()),
             "All conditions of a rule must hold; write several rules where one of them is enough.",
         ));
     }
@@ -174,8 +177,11 @@ fn sorted(patterns: &[String]) -> Vec<String> {
 
 /// The patterns of the rules that decide anything, as far as they are looked into.
 struct Globs<'p> {
-    rules: Vec<(usize, &'p Rule, Vec<(usize, &'p String, Vec<Glob>)>)>,
+    rules: Vec<(usize, &'p Rule, Vec<Opened<'p>>)>,
 }
+
+/// Where a pattern stands in its list, its text, and what it stands for.
+type Opened<'p> = (usize, &'p String, Vec<Glob>);
 
 impl<'p> Globs<'p> {
     fn of(rules: &'p [Rule]) -> Globs<'p> {

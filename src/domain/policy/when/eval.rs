@@ -5,10 +5,9 @@
 use super::super::Asked;
 use super::convert::{to_double, to_int, to_text, to_uint};
 use super::datum::Datum;
-use super::tree::{Each, EachKind, Function, Node, Operation, Order, Variable};
+use super::tree::{Each, EachKind, Function, Node, Operation, Order, Pattern, Variable};
 use super::{Budget, Fault, clock};
 use jiff::{SignedDuration, Timestamp};
-use regex::Regex;
 use std::rc::Rc;
 
 type Value<'a> = Result<Datum<'a>, Fault>;
@@ -81,9 +80,9 @@ impl<'a, 'b> Evaluation<'a, 'b> {
                 let (left, right) = self.both(sides)?;
                 self.sum(*operation, &left, &right)
             }
-            Node::Matches(of, regex) => {
+            Node::Matches(of, pattern) => {
                 let of = self.value(of)?;
-                self.matches(&of, regex)
+                self.matches(&of, pattern)
             }
             Node::Call(function, arguments) => {
                 let arguments = arguments.iter().map(|argument| self.value(argument)).collect::<Result<Vec<_>, _>>()?;
@@ -172,11 +171,10 @@ impl<'a, 'b> Evaluation<'a, 'b> {
         Ok(Datum::Bool(false))
     }
 
-    fn matches(&self, of: &Datum<'a>, regex: &Regex) -> Value<'a> {
+    fn matches(&self, of: &Datum<'a>, pattern: &Pattern) -> Value<'a> {
         let text = of.text().ok_or(KINDS)?;
-        // A pattern costs more than a look at the text, by its size at most.
-        self.budget.take(text.len().saturating_mul(8))?;
-        Ok(Datum::Bool(regex.is_match(text)))
+        self.budget.take(text.len().saturating_mul(pattern.weight))?;
+        Ok(Datum::Bool(pattern.regex.is_match(text)))
     }
 
     fn sum(&self, operation: Operation, left: &Datum<'a>, right: &Datum<'a>) -> Value<'a> {

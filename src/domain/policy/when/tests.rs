@@ -203,6 +203,8 @@ fn arguments_that_would_take_long_cannot_be_judged_and_take_nothing_further() {
         "args.many.map(x, args.many + args.many).size() > 0",
         "args.texts.exists(t, args.texts.exists(u, u == t + 'x'))",
         "args.many.all(x, false || args.many.all(y, true)) || true",
+        // Half a megabyte is little for a small pattern and much for a large one.
+        r"args.text.matches('\\w{1,9}x$')",
         "args.long.map(x, x + x).map(x, x + x).map(x, x + x).size() > 0",
     ] {
         let budget = Budget::of(Budget::STEPS);

@@ -30,10 +30,18 @@ pub(super) enum Node {
     Order(Order, Box<[Node; 2]>),
     Among(Box<[Node; 2]>),
     Sum(Operation, Box<[Node; 2]>),
-    Matches(Box<Node>, Box<Regex>),
+    Matches(Box<Node>, Box<Pattern>),
     Call(Function, Vec<Node>),
     Part(Part, Box<Node>, Option<TimeZone>),
     Each(Box<Each>),
+}
+
+/// A compiled pattern and what it costs.
+#[derive(Debug, Clone)]
+pub(super) struct Pattern {
+    pub(super) regex: Regex,
+    /// How many times as long as it is a text counts: a large pattern looks at each letter in many ways at once.
+    pub(super) weight: usize,
 }
 
 /// A value that stands in the expression.
