@@ -8,9 +8,10 @@ use super::sections::{LONGEST, SHORTEST, folder};
 use super::source::Source;
 use super::{Server, Transport, rules};
 use crate::domain::message::MessagePointers;
+use crate::domain::policy::LimitView;
 use globset::Glob;
 use http::HeaderName;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 /// Headers that belong to the protocol: an operator's value would break or fake a request.
@@ -52,23 +53,26 @@ pub(super) fn servers(file: &mut Section<'_>, source: &mut Source<'_>) -> BTreeM
             servers.insert(name.to_owned(), server);
         }
     }
-    same_counters(&servers, source);
+    global_counters(&servers, source);
     servers
 }
 
-/// Every server's `global` limits draw on the same counters: one that a limit with a short window keeps would forget
-/// what one with a long window still has to count.
-fn same_counters(servers: &BTreeMap<String, Server>, source: &mut Source<'_>) {
-    let mut seen: BTreeMap<String, (&str, Duration, u64)> = BTreeMap::new();
+/// A global counter counts for every server, so all limits on it must agree; those of one server are compared when
+/// its policy is built.
+fn global_counters(servers: &BTreeMap<String, Server>, source: &mut Source<'_>) {
+    let mut seen: HashMap<String, (&str, LimitView)> = HashMap::new();
     for (name, server) in servers {
         for limit in server.policy.limits().into_iter().filter(|limit| limit.scope == "global") {
-            let (first, window, max) = *seen.entry(limit.counter.clone()).or_insert((name, limit.window, limit.max));
-            if (window, max) != (limit.window, limit.max) {
-                source.mistake(
-                    &format!("servers.{name}.limits"),
-                    format!("servers.{first} counts with the same global counter {:?} and has another window or max", limit.counter),
-                    "Give it a name of its own, or the same window and max.",
-                );
+            match seen.get(&limit.counter) {
+                Some((other, first)) if (first.window, first.max) != (limit.window, limit.max) => {
+                    let problem = format!(
+                        "limit {:?} of server {other} counts with the same global counter {:?} and has another window or max",
+                        first.name, limit.counter
+                    );
+                    source.mistake(&format!("servers.{name}.{}.counter", limit.at), problem, "Give it a name of its own, or the same window and max.");
+                }
+                Some(_) => {}
+                None => drop(seen.insert(limit.counter.clone(), (name, limit))),
             }
         }
     }

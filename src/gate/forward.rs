@@ -1,7 +1,7 @@
 //! An allowed call on its way: its entry is durable before it is sent, unless an operator declared that the
 //! tool only reads; then the entry follows at most 100 ms later. Called by `mcp` with what `admit` let through.
 
-use super::admit::Ask;
+use super::admit::{Ask, with_shadows};
 use super::limits::Limited;
 use super::upstream::{Outgoing, Relay, Sent, Ticket};
 use super::{Failure, Gate};
@@ -42,7 +42,7 @@ impl Pass {
     pub(super) async fn permit(gate: Gate, ask: Ask, digest: Digest, judged: Judgement, reads: bool, seen: Vec<Seen>) -> Result<Passing, Failure> {
         // A stop waits for it: its end is still to be written.
         let under_way = gate.inner.lives.sends.token();
-        let fact = gate.verdict_fact("call.allowed", &ask, &digest, &judged.rule);
+        let fact = with_shadows(gate.verdict_fact("call.allowed", &ask, &digest, &judged.rule), &judged.shadows);
         let now = gate.inner.clock.now();
         if let Some(full) = gate.full_since_restore(&judged.charges, now) {
             return Ok(Passing::Limited(full));

@@ -2,7 +2,7 @@
 //! anybody told. A waiting request first sits down, then reads the store, then waits for a hint, and reads
 //! again: a decision between the two is never missed. Called by `admit`; the seat is driven by `mcp`.
 
-use super::admit::Ask;
+use super::admit::{Ask, with_shadows};
 use super::kin::REVISES;
 use super::limits::Limited;
 use super::notice::{self, Notice};
@@ -104,6 +104,7 @@ impl Gate {
             asked_digest: digest.clone(),
             rule: judgement.rule,
             reason: judgement.reason,
+            shadows: judgement.shadows,
             reviewers: judgement.reviewers,
             approvals: judgement.approvals,
             message,
@@ -124,7 +125,7 @@ impl Gate {
             decisions: Vec::new(),
             views: Vec::new(),
         };
-        let mut fact = self.verdict_fact("call.held", ask, digest, &call.rule);
+        let mut fact = with_shadows(self.verdict_fact("call.held", ask, digest, &call.rule), &call.shadows);
         fact.call = Some(call.id.clone());
         fact.data["approvals"] = json!(call.approvals);
         fact.data["reviewers"] = json!(call.reviewers);

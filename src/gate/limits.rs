@@ -211,9 +211,9 @@ impl Reviewer {
         let (State::Held { .. }, Ok(arguments)) = (&call.state, json::strict(call.arguments.as_bytes())) else { return Ok(None) };
         let settings = gate.settings();
         let Some(server) = settings.servers.get(&call.server) else { return Ok(None) };
-        let asked = Asked { agent: &call.agent, tool: &call.tool, arguments: &arguments, session: call.session.as_deref() };
-        let charges = server.policy.judge(&asked).charges;
         let now = gate.inner.clock.now();
+        let asked = Asked { agent: &call.agent, tool: &call.tool, arguments: &arguments, session: call.session.as_deref(), now };
+        let charges = server.policy.judge(&asked).charges;
         let from = now + call.terms.undo;
         let restored = gate.full_since_restore(&charges, from);
         let ledgers = gate.sent_ledgers(&charges).await?;

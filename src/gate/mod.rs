@@ -234,6 +234,12 @@ impl Gate {
         self.inner.store.space()
     }
 
+    /// The names of the tools that every server listed last, without the servers that nobody has asked yet.
+    pub async fn listed_tools(&self) -> BTreeMap<String, Vec<String>> {
+        let servers = self.inner.upstream.servers().await.into_iter();
+        servers.filter_map(|status| Some((status.name, status.tools?.into_iter().map(|tool| tool.name).collect()))).collect()
+    }
+
     /// The audit chain's last number and hash.
     pub async fn audit_head(&self) -> Result<Head, Failure> {
         self.inner.store.head().await.map_err(|e| self.failed(&e))

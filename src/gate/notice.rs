@@ -244,6 +244,7 @@ mod tests {
             trace: Vec::new(),
             session: None,
             waits_for: None,
+            shadows: Vec::new(),
             held_at: NOW,
             terms: Terms { expires_in: Duration::ZERO, undo: Duration::ZERO, permit_for: Duration::ZERO },
             instance: None,

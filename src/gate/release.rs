@@ -183,7 +183,8 @@ impl Gate {
         let Some(settings) = settings.servers.get(&call.server) else {
             return Ok(Err("the server is not in the config any more".into()));
         };
-        let judged = settings.policy.judge(&Asked { agent: &call.agent, tool: &call.tool, arguments: &arguments, session: call.session.as_deref() });
+        let now = self.inner.clock.now();
+        let judged = settings.policy.judge(&Asked { agent: &call.agent, tool: &call.tool, arguments: &arguments, session: call.session.as_deref(), now });
         Ok(match judged.action {
             Action::Deny | Action::Hide => Err(format!("rule {} refuses it now", judged.rule)),
             Action::Allow | Action::RequireApproval => Ok((Seen { kind: Kind::Agent, key: agent.name, revision: agent.revision }, judged.charges)),

@@ -215,6 +215,7 @@ mod tests {
             assert_eq!(number(millionths), words);
         }
         let limit = |seconds, scope| LimitView {
+            at: String::new(),
             name: "n".into(),
             counter: "c".into(),
             window: Duration::from_secs(seconds),

@@ -62,6 +62,17 @@ async fn nobody_sees_a_page_without_a_session_and_a_disabled_person_is_out_at_on
 }
 
 #[tokio::test]
+async fn the_page_of_a_held_call_says_what_a_shadow_rule_would_also_have_made_of_it() {
+    let desk = Desk::open().await;
+    let ann = desk.sign_in("ann@example.org").await;
+    let (tried, other) = (desk.hold("tried-out").await, desk.hold("ordinary").await);
+    let (_, page) = ann.get(&format!("/calls/{tried}")).await;
+    assert!(page.contains("<dt>Shadow rule</dt><dd>trial<br><span class=\"quiet\">would also have been denied by it</span>"), "{page}");
+    let (_, page) = ann.get(&format!("/calls/{other}")).await;
+    assert!(!page.contains("Shadow rule"));
+}
+
+#[tokio::test]
 async fn a_person_reads_and_approves_and_the_call_goes_out() {
     let desk = Desk::open().await;
     let mut seat = desk.ask("send_dm", &json!({"to": "@bob", "text": "Lunch at 12?"})).await;

@@ -12,6 +12,7 @@ pub use state::{Event, Refusal, State};
 
 use super::digest::Digest;
 use super::message::Message;
+use super::policy::Shadow;
 use super::recipient::RecipientKey;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,9 @@ pub struct Call {
     pub rule: String,
     /// The rule's reason, shown to the reviewer.
     pub reason: Option<String>,
+    /// Shadow rules that matched it too, shown to the reviewer.
+    #[serde(default)]
+    pub shadows: Vec<Shadow>,
     /// Groups that may decide; empty means every reviewer.
     pub reviewers: Vec<String>,
     /// Distinct people needed.

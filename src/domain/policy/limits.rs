@@ -23,6 +23,7 @@ const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
 /// One limit, checked and compiled.
 #[derive(Debug, Clone)]
 pub(super) struct Limit {
+    at: String,
     name: String,
     counter: String,
     window: Duration,
@@ -108,7 +109,7 @@ impl Limit {
             None => None,
             Some(path) => Some(path?),
         };
-        Some(Limit { name, counter: spec.counter, window: spec.window, max: spec.max, scope: scope?, amount, reason: spec.on_deny })
+        Some(Limit { at: at.to_owned(), name, counter: spec.counter, window: spec.window, max: spec.max, scope: scope?, amount, reason: spec.on_deny })
     }
 
     /// What the call takes.
@@ -145,13 +146,23 @@ impl Limit {
     /// What `check` and the page say of it.
     pub(super) fn view(&self) -> LimitView {
         let argument = if let Scope::Arg(_, text) = &self.scope { Some(text.clone()) } else { None };
-        LimitView { name: self.name.clone(), counter: self.counter.clone(), window: self.window, max: self.max, scope: self.scope.word(), argument }
+        LimitView {
+            at: self.at.clone(),
+            name: self.name.clone(),
+            counter: self.counter.clone(),
+            window: self.window,
+            max: self.max,
+            scope: self.scope.word(),
+            argument,
+        }
     }
 }
 
 /// A limit as pages show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitView {
+    /// Where it was written: `rules[0].limits[1]`.
+    pub at: String,
     /// What answers and the audit call it.
     pub name: String,
     /// Its counter.
@@ -236,7 +247,7 @@ mod tests {
         let mut mistakes = Vec::new();
         let limit = Limit::compile(spec, "spent".into(), "limits[0]", &mut Counters::default(), &mut mistakes).unwrap();
         let arguments = json!({ "amount": value });
-        let charge = limit.charge("s", &Asked { agent: "a", tool: "t", arguments: &arguments, session: None });
+        let charge = limit.charge("s", &Asked { agent: "a", tool: "t", arguments: &arguments, session: None, now: jiff::Timestamp::UNIX_EPOCH });
         charge.map(|charge| charge.amount).map_err(|uncountable| uncountable.why)
     }
 
@@ -274,7 +285,7 @@ mod tests {
             };
             let spec = super::super::PolicySpec { server: "s".into(), rules: vec![rule], limits: vec![spent(of_server)], ..Default::default() };
             let policy = super::super::Policy::build(spec).unwrap();
-            let judged = policy.judge(&Asked { agent: "a", tool: "t", arguments: &json!({ "amount": 40 }), session: None });
+            let judged = policy.judge(&Asked { agent: "a", tool: "t", arguments: &json!({ "amount": 40 }), session: None, now: jiff::Timestamp::UNIX_EPOCH });
             assert_eq!(judged.charges.iter().map(|charge| charge.amount).collect::<Vec<_>>(), [40 * ONE]);
         }
     }
@@ -284,7 +295,7 @@ mod tests {
         let key = |scope: ScopeSpec, arguments: &Value| {
             let spec = LimitSpec { counter: "c".into(), window: Duration::from_secs(60), max: 1, scope, increment_from: None, on_deny: None };
             let limit = Limit::compile(spec, "c".into(), "limits[0]", &mut Counters::default(), &mut Vec::new()).unwrap();
-            limit.charge("s", &Asked { agent: "a", tool: "a", arguments, session: None }).unwrap().key
+            limit.charge("s", &Asked { agent: "a", tool: "a", arguments, session: None, now: jiff::Timestamp::UNIX_EPOCH }).unwrap().key
         };
         let to = |to: Value| key(ScopeSpec::Arg("/to".into()), &json!({ "to": to }));
         assert_eq!(to(json!(" @Bob ")), to(json!("@bob")));

@@ -113,6 +113,7 @@ impl Desk {
 
     async fn built_with(settings: Settings, public_url: &str, live_pages: usize, limits: Vec<LimitSpec>, clock: Arc<dyn Clock>) -> Desk {
         let rules = vec![
+            RuleSpec { shadow: true, when: Some("args.text.contains('tried-out')".into()), ..rule("trial", &["send_dm"], Action::Deny, &[], None) },
             rule("secret-desk", &["send_message"], Action::RequireApproval, &["board"], None),
             rule("two-people", &["pay"], Action::RequireApproval, &[], Some(2)),
             rule("reading-is-fine", &["read_*"], Action::Allow, &[], None),
