@@ -2,9 +2,9 @@
 //! so that a misspelt key is never ignored. Every value keeps its full key and its place in the text.
 //! Used by every section's reader.
 
-use super::quantity;
 use super::source::Source;
-use super::spelling::closest;
+use crate::domain::quantity;
+use crate::domain::spelling::closest;
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};

@@ -3,6 +3,8 @@
 //! readers disagree on: duplicate keys, numbers that lose digits, depth. Called by `mcp` for every request
 //! and by `gate` for decisions; the canonical form (RFC 8785) is what a digest is taken over.
 
+pub mod places;
+
 use serde_json::{Number, Value};
 use std::collections::HashSet;
 use std::fmt::Write as _;

@@ -1,11 +1,11 @@
-//! "Did you mean": the known word closest to one that is not known. Called for keys and for words with a fixed
-//! choice; a bad guess is worse than none, so only small slips count.
+//! "Did you mean": the known word closest to one that is not known. Called by the readers of `config.toml` and of a
+//! `policy.json` for keys and for words with a fixed choice; a bad guess is worse than none, so only small slips count.
 
 /// Longer words are no slip of a known one, and comparing them would only cost time.
 const LONGEST: usize = 64;
 
 /// The closest of `known`, when no more than a third of its letters differ.
-pub(super) fn closest<'n>(word: &str, known: &[&'n str]) -> Option<&'n str> {
+pub fn closest<'n>(word: &str, known: &[&'n str]) -> Option<&'n str> {
     let word: Vec<char> = word.chars().take(LONGEST + 1).flat_map(char::to_lowercase).collect();
     if word.len() > LONGEST {
         return None;
