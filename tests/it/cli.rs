@@ -5,6 +5,7 @@ mod calls;
 mod data;
 mod demo;
 mod pause;
+mod policy;
 mod socket;
 mod store;
 mod usage;

@@ -16,6 +16,7 @@ mod load;
 mod mail;
 mod mcp;
 mod model;
+mod policy;
 mod power;
 mod races;
 mod readme;
