@@ -7,8 +7,8 @@ use crate::cli::fault::Fault;
 use crate::cli::settings::Where;
 use crate::cli::terminal;
 use crate::domain::policy::{Explanation, Finding, Step, Tried};
+use crate::gate::{Clock as _, SystemClock};
 use clap::Args;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,7 +44,7 @@ impl Explain {
         let subject = self.defaults.complete(call, &config).map_err(Fault::usage)?;
         let told = subject.policy(&config).map_err(Fault::usage)?.explain(&subject.asked());
         let counted = room::counted(&config, &told.judgement).await;
-        let now = Timestamp::now();
+        let now = SystemClock.now();
         let limits: Vec<Value> = told.judgement.charges.iter().map(|charge| room::view(charge, told.judgement.action, &counted, now)).collect();
         if self.json {
             let Explanation { judgement, steps } = &told;

@@ -1,4 +1,5 @@
-//! `policy = "FILE"`: where its mistakes are told, what stands beside it, and which files were read.
+//! `policy = "FILE"`: where its mistakes are told, what may stand beside it, and which files were read.
+//! The files are real ones, each test in a folder of its own.
 
 use super::env;
 use crate::config::{Config, Loaded, Mistake};

@@ -110,7 +110,8 @@ impl Document {
             && (why.not_json || why.pointer.is_empty())
         {
             let at = serde_json::from_str::<Value>(text).err().map_or(0, |error| byte_of(text, error.line(), error.column()));
-            return whole(at, why.reason, "Check quotes, commas and brackets; JSON has no comments.");
+            let mend = if why.not_json { "Check quotes, commas and brackets; JSON has no comments." } else { "No policy needs that; take it out." };
+            return whole(at, why.reason, mend);
         }
         let places = Places::of(text);
         for (pointer, at) in &places.twice {

@@ -78,7 +78,7 @@ fn an_explanation_says_whether_the_limits_have_room_beside_a_running_gateway_and
     assert!(text.out.contains("limit /tools/send_dm/limits/dms: takes 1 of 2 in 1m (grant); no room before "), "{}", text.out);
 }
 
-fn case(name: &str, call: Value, verdict: &str, rule: Option<&str>) -> Value {
+fn case(name: &str, call: &Value, verdict: &str, rule: Option<&str>) -> Value {
     let mut expect = json!({ "verdict": verdict });
     if let Some(rule) = rule {
         expect["rule"] = json!(rule);
@@ -90,11 +90,12 @@ fn case(name: &str, call: Value, verdict: &str, rule: Option<&str>) -> Value {
 fn cases_are_judged_and_each_that_differs_is_told() {
     let place = place();
     let dm = |to: &str| json!({ "agent": "bot", "tool": "send_dm", "arguments": { "to": to } });
-    let good = [case("friends", dm("@ann"), "allow", Some("/tools/send_dm")), case("bob", dm("@bob"), "hold", None), case("others", dm("@eve"), "deny", None)];
+    let good =
+        [case("friends", &dm("@ann"), "allow", Some("/tools/send_dm")), case("bob", &dm("@bob"), "hold", None), case("others", &dm("@eve"), "deny", None)];
     write(&place, "cases.json", &json!(good));
     let ran = place.run(&["policy", "test", "cases.json"]);
     assert_eq!((ran.code, ran.out.as_str()), (0, "3 case(s): 3 as expected, 0 not.\n"), "{}", ran.err);
-    let bad = [good[0].clone(), case("bob passes", dm("@bob"), "allow", None), case("which rule", dm("@eve"), "deny", Some("/default"))];
+    let bad = [good[0].clone(), case("bob passes", &dm("@bob"), "allow", None), case("which rule", &dm("@eve"), "deny", Some("/default"))];
     write(&place, "cases.json", &json!(bad));
     let ran = place.run(&["policy", "test", "cases.json"]);
     let expected = "NOT bob passes: expected allow by any rule, got hold by bob-is-read\n\
@@ -136,7 +137,7 @@ fn an_imported_policy_judges_as_the_file_did() {
     let place = place();
     let cases: Vec<Value> = [("@ann", "hi", "allow"), ("@eve", "hi", "deny"), ("@ann", "http://x", "deny")]
         .into_iter()
-        .map(|(to, text, verdict)| case(text, json!({ "agent": "bot", "tool": "send_dm", "arguments": { "to": to, "text": text } }), verdict, None))
+        .map(|(to, text, verdict)| case(text, &json!({ "agent": "bot", "tool": "send_dm", "arguments": { "to": to, "text": text } }), verdict, None))
         .collect();
     write(&place, "cases.json", &json!(cases));
     assert_eq!(place.run(&["policy", "test", "cases.json"]).code, 0);

@@ -251,6 +251,7 @@ async fn reopened() -> u64 {
     let store = OnSled::open(&data, &SledSettings::default()).unwrap();
     store.commit(Change { takes: Take::at_once(&[charge(10, 7)], 10), ..Change::of_facts(at(0), Vec::new()) }).await.unwrap();
     store.close().await;
+    drop(store);
     let store = OnSled::open(&data, &SledSettings::default()).unwrap();
     let row = store.row(Kind::Counter, charge(10, 7).key.as_str()).await.unwrap();
     let Some(Row::Counter(counter)) = row else { panic!("the counter is gone") };

@@ -36,7 +36,7 @@ fn tool(spec: &ToolSpec, pointer: String, counters: &mut Counters, mistakes: &mu
 fn hold(tool: &ToolSpec, spec: &HoldSpec, pointer: &str, mistakes: &mut Mistakes) -> Hold {
     let at = format!("{pointer}/require_approval");
     let when = spec.when.iter().enumerate();
-    let when = when.filter_map(|(index, one)| condition(one, format!("{at}/when/{index}"), mistakes)).collect();
+    let when = when.filter_map(|(index, one)| condition(one, &format!("{at}/when/{index}"), mistakes)).collect();
     // The older key alone says it: its name is what an operator finds in the file.
     let rule = if tool.hold.is_none() { format!("{pointer}/action") } else { at };
     let (reviewers, expires_in) = (spec.reviewers.clone(), spec.timeout);
@@ -47,14 +47,14 @@ fn hold(tool: &ToolSpec, spec: &HoldSpec, pointer: &str, mistakes: &mut Mistakes
 fn entries(specs: &[EntrySpec], at: &str, reason: Option<&String>, mistakes: &mut Mistakes) -> Vec<Entry> {
     let compiled = specs.iter().enumerate().filter_map(|(index, spec)| {
         let rule = format!("{at}/{index}");
-        let condition = condition(&spec.condition, rule.clone(), mistakes)?;
+        let condition = condition(&spec.condition, &rule, mistakes)?;
         Some(Entry { rule, condition, reason: spec.on_deny.as_ref().or(reason).cloned() })
     });
     compiled.collect()
 }
 
-fn condition(spec: &ConditionSpec, at: String, mistakes: &mut Mistakes) -> Option<Condition> {
-    placed(&at, mistakes, |mistakes| Condition::compile(spec.clone(), &at, mistakes))
+fn condition(spec: &ConditionSpec, at: &str, mistakes: &mut Mistakes) -> Option<Condition> {
+    placed(at, mistakes, |mistakes| Condition::compile(spec.clone(), at, mistakes))
 }
 
 fn limits(specs: &[LimitSpec], at: &str, counters: &mut Counters, mistakes: &mut Mistakes) -> Vec<Limit> {
