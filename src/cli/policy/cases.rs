@@ -1,7 +1,7 @@
 //! `paraph policy test`: a file of calls with the verdicts that are expected of them, for a policy that is changed by
 //! several people and checked before it serves. Called by `policy`.
 
-use super::subject::{Defaults, Written, read, verdict};
+use super::subject::{Options, Written, read, verdict};
 use crate::cli::fault::Fault;
 use crate::cli::settings::Where;
 use crate::cli::terminal;
@@ -32,8 +32,12 @@ pub(in crate::cli) struct Test {
     /// The cases, as JSON
     #[arg(value_name = "CASES")]
     file: PathBuf,
-    #[command(flatten)]
-    defaults: Defaults,
+    /// The server of cases that name none [default: the only one]
+    #[arg(long)]
+    server: Option<String>,
+    /// The agent of cases that name none
+    #[arg(long)]
+    agent: Option<String>,
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -70,11 +74,12 @@ impl Test {
             return Err(Fault::usage(format!("{}: there is no case in it, so nothing would be tested", self.file.display())));
         }
         let config = place.config_with_warnings()?;
+        let options = Options { agent: self.agent, server: self.server };
         let count = cases.len();
         let mut failures = Vec::new();
         for case in cases {
             let name = case.name.clone();
-            let told = self.judged(case, &config).map_err(|why| Fault::usage(format!("{}: {name:?}: {why}", self.file.display())))?;
+            let told = judged(case, &options, &config).map_err(|why| Fault::usage(format!("{}: {name:?}: {why}", self.file.display())))?;
             failures.extend(told);
         }
         if self.json {
@@ -90,21 +95,21 @@ impl Test {
         }
         Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
 
-    /// What differs from the expectation, if anything does.
-    fn judged(&self, case: Case, config: &Config) -> Result<Option<Value>, String> {
-        let subject = self.defaults.complete(case.call, config)?;
-        let got = subject.policy(config)?.judge(&subject.asked());
-        let expected = case.expect.verdict.word();
-        let as_expected = verdict(got.action) == expected && case.expect.rule.as_ref().is_none_or(|rule| *rule == got.rule);
-        Ok((!as_expected).then(|| {
-            json!({
-                "name": case.name,
-                "expected": { "verdict": expected, "rule": case.expect.rule },
-                "got": { "verdict": verdict(got.action), "rule": got.rule },
-            })
-        }))
-    }
+/// What differs from the expectation, if anything does.
+fn judged(case: Case, options: &Options, config: &Config) -> Result<Option<Value>, String> {
+    let subject = case.call.complete(options, config)?;
+    let got = subject.policy(config)?.judge(&subject.asked());
+    let expected = case.expect.verdict.word();
+    let as_expected = verdict(got.action) == expected && case.expect.rule.as_ref().is_none_or(|rule| *rule == got.rule);
+    Ok((!as_expected).then(|| {
+        json!({
+            "name": case.name,
+            "expected": { "verdict": expected, "rule": case.expect.rule },
+            "got": { "verdict": verdict(got.action), "rule": got.rule },
+        })
+    }))
 }
 
 impl Verdict {

@@ -2,7 +2,7 @@
 //! a word of the call's own texts. Called by `policy`.
 
 use super::room;
-use super::subject::{Defaults, Written, read, verdict};
+use super::subject::{Options, Written, read, verdict};
 use crate::cli::fault::Fault;
 use crate::cli::settings::Where;
 use crate::cli::terminal;
@@ -30,8 +30,12 @@ pub(in crate::cli) struct Explain {
     /// The call, as JSON
     #[arg(value_name = "CALL.json")]
     file: PathBuf,
-    #[command(flatten)]
-    defaults: Defaults,
+    /// The server, instead of the one in the file [default: the only one]
+    #[arg(long)]
+    server: Option<String>,
+    /// The agent, instead of the one in the file
+    #[arg(long)]
+    agent: Option<String>,
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -41,7 +45,8 @@ impl Explain {
     pub(super) async fn run(self, place: &Where) -> Result<ExitCode, Fault> {
         let call: Written = read(&self.file, SHAPE)?;
         let config = place.config_with_warnings()?;
-        let subject = self.defaults.complete(call, &config).map_err(Fault::usage)?;
+        let options = Options { agent: self.agent, server: self.server };
+        let subject = call.overridden(&options).complete(&options, &config).map_err(Fault::usage)?;
         let told = subject.policy(&config).map_err(Fault::usage)?.explain(&subject.asked());
         let counted = room::counted(&config, &told.judgement).await;
         let now = SystemClock.now();

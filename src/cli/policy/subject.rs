@@ -1,28 +1,17 @@
 //! A call that a file describes: `{"agent", "server", "tool", "arguments"}`, read as strictly as an agent's own.
-//! What is left out comes from options; a server that is the only one need not be named. Used by `explain` and `test`.
+//! What is left out comes from options, which for a single call also win over its file; a server that is the only one
+//! need not be named. Used by `explain` and `test`.
 
 use crate::cli::fault::Fault;
 use crate::config::Config;
 use crate::domain::json;
 use crate::domain::policy::{Action, Asked, Policy};
-use clap::Args;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::path::Path;
 
 /// Bytes of a file.
 const LARGEST: u64 = 16 << 20;
-
-/// What a file's calls leave out.
-#[derive(Debug, Args)]
-pub(super) struct Defaults {
-    /// The server, where the file names none [default: the only one]
-    #[arg(long)]
-    server: Option<String>,
-    /// The agent, where the file names none
-    #[arg(long)]
-    agent: Option<String>,
-}
 
 /// One call as the file has it.
 #[derive(Debug, Deserialize)]
@@ -33,6 +22,13 @@ pub(super) struct Written {
     tool: String,
     #[serde(default)]
     arguments: Map<String, Value>,
+}
+
+/// What options say of a call.
+#[derive(Debug, Default)]
+pub(super) struct Options {
+    pub(super) agent: Option<String>,
+    pub(super) server: Option<String>,
 }
 
 /// One call, complete.
@@ -57,14 +53,19 @@ impl Subject {
     }
 }
 
-impl Defaults {
-    /// The call with what it leaves out; the error is a sentence.
-    pub(super) fn complete(&self, call: Written, config: &Config) -> Result<Subject, String> {
+impl Written {
+    /// The call with options that win over what it says.
+    pub(super) fn overridden(self, options: &Options) -> Written {
+        Written { agent: options.agent.clone().or(self.agent), server: options.server.clone().or(self.server), ..self }
+    }
+
+    /// The call with options for what it leaves out; the error is a sentence.
+    pub(super) fn complete(self, options: &Options, config: &Config) -> Result<Subject, String> {
         let only = || if config.servers.len() == 1 { config.servers.keys().next().cloned() } else { None };
-        let server = call.server.or_else(|| self.server.clone()).or_else(only);
+        let server = self.server.or_else(|| options.server.clone()).or_else(only);
         let server = server.ok_or_else(|| format!("the call names no server; write \"server\" or --server: {}", names(config)))?;
-        let agent = call.agent.or_else(|| self.agent.clone()).ok_or("the call names no agent; write \"agent\" or --agent")?;
-        Ok(Subject { agent, server, tool: call.tool, arguments: Value::Object(call.arguments) })
+        let agent = self.agent.or_else(|| options.agent.clone()).ok_or("the call names no agent; write \"agent\" or --agent")?;
+        Ok(Subject { agent, server, tool: self.tool, arguments: Value::Object(self.arguments) })
     }
 }
 

@@ -40,8 +40,8 @@ fn an_explanation_names_what_decided_and_what_each_condition_found_and_no_text_o
     assert_eq!((&told["verdict"], &told["rule"], &told["reason"]), (&json!("deny"), &json!("/tools/send_dm/require/0"), &json!("Only friends.")));
     assert_eq!(told["steps"][0]["conditions"][0], json!({ "at": "/tools/send_dm/require/0", "path": "args.to", "op": "in", "found": "no", "holds": false }));
     assert!(!told.to_string().contains("secret"), "{told}");
-    let told = explained(&place, &json!({ "agent": "a", "server": "demo", "tool": "send_dm", "arguments": { "to": "@bob" } }));
-    assert_eq!((&told["verdict"], &told["rule"], &told["agent"]), (&json!("hold"), &json!("bob-is-read"), &json!("a")));
+    let told = explained(&place, &json!({ "agent": "of-the-file", "server": "demo", "tool": "send_dm", "arguments": { "to": "@bob" } }));
+    assert_eq!((&told["verdict"], &told["rule"], &told["agent"]), (&json!("hold"), &json!("bob-is-read"), &json!("bot")));
     let found: Vec<&Value> = told["steps"].as_array().unwrap().iter().map(|step| &step["conditions"][0]["found"]).collect();
     assert_eq!(found, [&json!("yes"), &json!("missing"), &Value::Null, &json!("yes")], "{told}");
     assert_eq!(
@@ -103,6 +103,8 @@ fn cases_are_judged_and_each_that_differs_is_told() {
     assert_eq!((ran.code, ran.out.as_str()), (1, expected));
     let json = place.run(&["policy", "test", "cases.json", "--json"]);
     let told: Value = serde_json::from_str(&json.out).unwrap();
+    let named = place.run(&["policy", "test", "cases.json", "--agent", "other", "--server", "demo"]);
+    assert_eq!((named.code, named.out.as_str()), (1, expected), "what a case names counts");
     assert_eq!((json.code, &told["as_expected"], &told["failures"][0]["got"]["rule"]), (1, &json!(1), &json!("bob-is-read")));
 }
 

@@ -1,6 +1,7 @@
 //! A `policy.json` as tables: what is read, every mistake and its place, what it says of calls, and what becomes of
 //! that beside rules of our own. `random` holds the properties.
 
+mod import;
 mod random;
 
 use super::*;
