@@ -2,6 +2,7 @@
 //! stand twice: serde_json keeps only the last of them. The text was accepted by serde_json before; another one gives
 //! wrong places but no panic. Called by the reader of a `policy.json`.
 
+use super::MAX_DEPTH;
 use std::collections::{HashMap, HashSet};
 
 /// JSON Pointers (RFC 6901) and the bytes where their keys, or elements of lists, begin.
@@ -15,7 +16,7 @@ pub struct Places {
 impl Places {
     /// Walks the text.
     pub fn of(text: &str) -> Places {
-        let mut walk = Walk { text: text.as_bytes(), at: 0, pointer: String::new(), found: Places::default() };
+        let mut walk = Walk { text: text.as_bytes(), at: 0, pointer: String::new(), room: MAX_DEPTH, found: Places::default() };
         walk.value();
         walk.found
     }
@@ -42,12 +43,15 @@ struct Walk<'t> {
     text: &'t [u8],
     at: usize,
     pointer: String,
+    /// Levels that may still be opened here; what lies deeper is refused anyway.
+    room: usize,
     found: Places,
 }
 
 impl Walk<'_> {
     fn value(&mut self) {
         match self.next() {
+            Some(b'{' | b'[') if self.room == 0 => self.at = self.text.len(),
             Some(b'{') => self.object(),
             Some(b'[') => self.array(),
             Some(b'"') => drop(self.string()),
@@ -61,6 +65,7 @@ impl Walk<'_> {
 
     fn object(&mut self) {
         self.at += 1;
+        self.room -= 1;
         let mut seen = HashSet::new();
         loop {
             match self.next() {
@@ -85,10 +90,12 @@ impl Walk<'_> {
             self.pointer.truncate(around);
         }
         self.at += 1;
+        self.room += 1;
     }
 
     fn array(&mut self) {
         self.at += 1;
+        self.room -= 1;
         let mut index = 0usize;
         loop {
             match self.next() {
@@ -109,6 +116,7 @@ impl Walk<'_> {
             index += 1;
         }
         self.at += 1;
+        self.room += 1;
     }
 
     fn string(&mut self) -> String {
@@ -141,6 +149,7 @@ mod tests {
         for (pointer, found) in [("", "{"), ("/a~1b", "\"a/b\""), ("/a~1b/0", "1"), ("/a~1b/1/c", "\"c\""), ("/a~1b/7/x", "\"a/b\""), ("/d/e", "\"d\": {}")] {
             assert!(text[places.nearest(pointer)..].starts_with(found), "{pointer}");
         }
+        Places::of(&"[".repeat(1 << 20));
         assert_eq!(places.twice.iter().map(|(pointer, _)| pointer.as_str()).collect::<Vec<_>>(), ["/d"]);
     }
 

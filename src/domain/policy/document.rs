@@ -107,11 +107,10 @@ impl Document {
         let mut mistakes = Vec::new();
         let strict = json::strict(text.as_bytes());
         if let Err(why) = &strict
-            && (why.not_json || why.pointer.is_empty())
+            && why.not_json
         {
             let at = serde_json::from_str::<Value>(text).err().map_or(0, |error| byte_of(text, error.line(), error.column()));
-            let mend = if why.not_json { "Check quotes, commas and brackets; JSON has no comments." } else { "No policy needs that; take it out." };
-            return whole(at, why.reason, mend);
+            return whole(at, why.reason, "Check quotes, commas and brackets; JSON has no comments.");
         }
         let places = Places::of(text);
         for (pointer, at) in &places.twice {
@@ -120,10 +119,16 @@ impl Document {
         if let Err(why) = &strict
             && !places.twice.iter().any(|(pointer, _)| *pointer == why.pointer)
         {
-            mistakes.push(placed(text, places.nearest(&why.pointer), why.pointer.clone(), why.reason.into(), "Write the number shorter.".into()));
+            mistakes.push(placed(
+                text,
+                places.nearest(&why.pointer),
+                why.pointer.clone(),
+                why.reason.into(),
+                "Write it in another way, or take it out.".into(),
+            ));
         }
-        // Whatever was refused above, the rest is read too: all mistakes at once.
-        let Ok(value) = serde_json::from_str::<Value>(text) else { return whole(0, "the text is not valid JSON", "Check quotes, commas and brackets.") };
+        // Whatever was refused above, the rest is read too, if it can be: all mistakes at once.
+        let Ok(value) = serde_json::from_str::<Value>(text) else { return Err(mistakes) };
         let mut found: Vec<SpecMistake> = Vec::new();
         let spec = read::document(&value, &mut found);
         let compiled = compile::document(&spec, &mut found);
