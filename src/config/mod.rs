@@ -3,9 +3,9 @@
 //! Called by `cli`; the typed result is handed to `serve`.
 
 mod address;
+mod document;
 mod limits;
 mod mistake;
-mod quantity;
 mod read;
 mod rules;
 mod secret;
@@ -13,8 +13,9 @@ mod sections;
 mod servers;
 mod source;
 
+pub use crate::domain::quantity::time;
+pub use document::read_policy;
 pub use mistake::Mistake;
-pub use quantity::time;
 pub use secret::Secret;
 pub use source::Places;
 
@@ -169,6 +170,8 @@ pub struct Loaded {
     pub warnings: Vec<Mistake>,
     /// Where every key stands.
     pub places: Places,
+    /// Every file that was read: the configuration, policies, secrets. A change of any of them may change the rest.
+    pub files: Vec<PathBuf>,
 }
 
 impl Config {
@@ -179,6 +182,7 @@ impl Config {
             .map_err(|(problem, mend)| vec![Mistake { file: name.clone(), line: 0, column: 0, key: String::new(), problem, mend: mend.to_owned() }])?;
         let mut loaded = Config::parse(&text, &name, path.parent().unwrap_or(Path::new("")), env)?;
         loaded.config.file = Some(path.to_owned());
+        loaded.files.insert(0, path.to_owned());
         Ok(loaded)
     }
 
@@ -206,8 +210,9 @@ impl Config {
         sections::audit(&mut file, &mut source);
         file.finish(&mut source);
         let refused = source.has_mistakes();
+        let files = source.files();
         let (mistakes, warnings, places) = source.finish();
-        if refused { Err(mistakes) } else { Ok(Loaded { config, warnings, places }) }
+        if refused { Err(mistakes) } else { Ok(Loaded { config, warnings, places, files }) }
     }
 }
 

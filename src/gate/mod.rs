@@ -30,6 +30,7 @@ mod restore;
 mod resume;
 pub mod review;
 mod reviewer;
+mod room;
 mod signin;
 pub mod switch;
 pub mod upstream;

@@ -17,6 +17,7 @@ mod load;
 mod mail;
 mod mcp;
 mod model;
+mod policy;
 mod power;
 mod races;
 mod readers;
