@@ -17,3 +17,4 @@ pub mod people;
 pub mod policy;
 pub mod recipient;
 pub mod reveal;
+pub mod schema;

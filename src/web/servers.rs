@@ -30,6 +30,7 @@ struct Tool {
     tone: &'static str,
     rule: String,
     depends: bool,
+    unusable: Option<&'static str>,
 }
 
 #[derive(Template)]
@@ -61,7 +62,15 @@ fn server(view: ServerView) -> Server {
                 Action::Hide => ("hidden", "quiet"),
             };
             let description = tool.description.as_deref().map(Shown::beginning);
-            Tool { name: Shown::new(&tool.name), description, verdict, tone, rule: preview.rule, depends: preview.depends }
+            Tool {
+                name: Shown::new(&tool.name),
+                description,
+                verdict,
+                tone,
+                rule: preview.rule,
+                depends: preview.depends,
+                unusable: tool.unusable.map(|why| why.0),
+            }
         });
         lines.collect()
     });

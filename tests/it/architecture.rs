@@ -5,7 +5,7 @@ use regex::Regex;
 use std::fs;
 use std::path::PathBuf;
 
-const PURE: [&str; 16] = [
+const PURE: [&str; 17] = [
     "std",
     "core",
     "alloc",
@@ -19,6 +19,7 @@ const PURE: [&str; 16] = [
     "ryu_js",
     "ed25519_dalek",
     "base64",
+    "jsonschema",
     "crate",
     "super",
     "self",

@@ -154,7 +154,7 @@ impl Desk {
 }
 
 pub fn approve(call: &Call) -> Decide {
-    Decide { verdict: Verdict::Approve, digest: call.digest.clone(), version: call.version, reason: None, edits: false }
+    Decide { verdict: Verdict::Approve, digest: call.digest.clone(), version: call.version, reason: None, arguments: None }
 }
 
 pub fn reject(call: &Call) -> Decide {
@@ -183,7 +183,7 @@ async fn an_approved_call_is_sent_once_and_the_agent_gets_the_servers_bytes() {
     let id = seat.call().clone();
     assert_eq!(desk.upstream.count(DM), 0);
     read_and_decide(&ann, &id, approve).await.unwrap();
-    let Delivery::Result { body, earlier } = seat.settled().await.unwrap() else { panic!("no result") };
+    let Delivery::Result { body, earlier, edited: None } = seat.settled().await.unwrap() else { panic!("no result") };
     assert_eq!((body.as_str(), earlier), (RESULT, None));
     assert_eq!(desk.upstream.count(DM), 1);
     seat.delivered().await.unwrap();

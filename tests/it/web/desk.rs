@@ -8,7 +8,7 @@ use paraph::domain::json::strict;
 use paraph::domain::people::{Agent, Role};
 use paraph::domain::policy::{Action, Policy, PolicySpec, RuleSpec};
 use paraph::gate::review::Decide;
-use paraph::gate::upstream::{Sent, ServerState, ServerStatus, Ticket, ToolInfo};
+use paraph::gate::upstream::{InputSchema, Sent, ServerState, ServerStatus, Ticket, ToolInfo};
 use paraph::gate::{Admission, Ask, Gate, HoldSettings, Reviewer, Seat, ServerSettings, Settings, SystemClock, Upstream};
 use paraph::store::in_memory::InMemory;
 use paraph::web::{WebSettings, WebState, routes};
@@ -40,10 +40,14 @@ impl Upstream for Obliging {
         self.instance.lock().unwrap().clone()
     }
 
+    async fn input_schema(&self, _server: &str, _tool: &str, _ask_for: Option<&str>) -> InputSchema {
+        InputSchema::NotListed
+    }
+
     async fn close_agent(&self, _agent: &str) {}
 
     async fn servers(&self) -> Vec<ServerStatus> {
-        let tool = |name: &str, text: &str| ToolInfo { name: name.into(), description: Some(text.into()) };
+        let tool = |name: &str, text: &str| ToolInfo { name: name.into(), description: Some(text.into()), unusable: None };
         let tools =
             Some(vec![tool("send_dm", "Sends a direct message."), tool("read_dms", "Reads <i>messages</i>."), tool("delete_all", "Deletes everything.")]);
         let why = "its program ended with code 1 before it answered initialize; run it by hand to see why".to_owned();
@@ -180,7 +184,7 @@ impl Desk {
     pub async fn decide(&self, id: &CallId, verdict: Verdict, reason: Option<&str>) {
         let olga = self.reviewer("olga@example.org").await;
         let call = olga.read(id).await.unwrap().call;
-        let decide = Decide { verdict, digest: call.digest, version: call.version, reason: reason.map(str::to_owned), edits: false };
+        let decide = Decide { verdict, digest: call.digest, version: call.version, reason: reason.map(str::to_owned), arguments: None };
         olga.decide(id, decide).await.unwrap();
     }
 
