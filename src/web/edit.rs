@@ -6,7 +6,9 @@ use super::call_view;
 use super::difference::{self, Piece};
 use super::form::Submitted;
 use crate::domain::call::Call;
+use crate::domain::reveal::{Run, reveal};
 use serde_json::Value;
+use std::fmt::Write as _;
 
 /// Longest arguments that the form takes, bytes; longer ones are edited over the API.
 const MOST: usize = 48 * 1024;
@@ -68,9 +70,10 @@ impl Draft {
 impl EditForm {
     /// The form for a call, with what somebody had typed already.
     pub fn new(call: &Call, draft: Option<&Draft>) -> EditForm {
-        let sayable = |text: &str| !text.chars().any(|letter| letter.is_control() && letter != '\n' && letter != '\t');
-        let text = call.message.as_ref().map(|message| message.text.clone()).filter(|text| sayable(text));
-        let arguments = call_view::indented(&call.arguments);
+        // A field cannot mark what would not be seen in it: such a text is edited in the JSON, where it is written out.
+        let clear = |text: &str| reveal(text).iter().all(|run| matches!(run, Run::Plain(_)));
+        let text = call.message.as_ref().map(|message| message.text.clone()).filter(|text| clear(text));
+        let arguments = written_out(&call_view::indented(&call.arguments));
         EditForm {
             text: draft.and_then(|draft| draft.text.clone()).or(text),
             arguments: draft.map_or(arguments, |draft| draft.arguments.clone()),
@@ -109,6 +112,23 @@ fn with_text(call: &Call, text: &str) -> Option<String> {
     let mut value: Value = serde_json::from_str(&call.arguments).ok()?;
     *value.pointer_mut(pointer)? = Value::from(text);
     Some(value.to_string())
+}
+
+/// JSON text in which every character that would not be seen, or pretends to be another, is an escape.
+fn written_out(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for run in reveal(json) {
+        match run {
+            Run::Plain(text) => out.push_str(&text),
+            Run::Marked { source, .. } => {
+                let mut units = [0u16; 2];
+                for unit in source.encode_utf16(&mut units) {
+                    let _ = write!(out, "\\u{unit:04x}");
+                }
+            }
+        }
+    }
+    out
 }
 
 /// A form sends every line end as two characters, whatever it was shown.

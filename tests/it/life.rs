@@ -1,6 +1,8 @@
 //! The life of a held call through the real gate, over both engines: what contract.md 4 and semantics.md 1 to 4
 //! promise, one sentence a test.
 
+mod arguments;
+mod edits;
 mod limited;
 mod pausing;
 mod recipients;

@@ -1,3 +1,6 @@
+//! Schemas as servers write them, well meant and hostile, against arguments of both kinds.
+//! What a check may cost is tested on a thread with the stack that the gate gives it.
+
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;

@@ -2,6 +2,7 @@
 //! sessions and tokens, and an upstream that answers everything with "sent".
 
 use async_trait::async_trait;
+use paraph::domain::schema::{Schema, Unusable};
 use paraph::domain::call::{CallId, Verdict};
 use paraph::domain::door::Door;
 use paraph::domain::json::strict;
@@ -24,6 +25,8 @@ use std::time::Duration;
 pub struct Obliging {
     /// Which instance runs.
     pub instance: Mutex<Option<String>>,
+    /// The schema of `send_dm`, when it is listed.
+    pub schema: Mutex<Option<Arc<Schema>>>,
 }
 
 #[async_trait]
@@ -40,14 +43,15 @@ impl Upstream for Obliging {
         self.instance.lock().unwrap().clone()
     }
 
-    async fn input_schema(&self, _server: &str, _tool: &str, _ask_for: Option<&str>) -> InputSchema {
-        InputSchema::NotListed
+    async fn input_schema(&self, _server: &str, tool: &str, _ask_for: Option<&str>) -> InputSchema {
+        let schema = self.schema.lock().unwrap().clone().filter(|_| tool == "send_dm");
+        schema.map_or(InputSchema::NotListed, InputSchema::Known)
     }
 
     async fn close_agent(&self, _agent: &str) {}
 
     async fn servers(&self) -> Vec<ServerStatus> {
-        let tool = |name: &str, text: &str| ToolInfo { name: name.into(), description: Some(text.into()), unusable: None };
+        let tool = |name: &str, text: &str| ToolInfo { name: name.into(), description: Some(text.into()), unusable: (name == "delete_all").then_some(Unusable("is no object")) };
         let tools =
             Some(vec![tool("send_dm", "Sends a direct message."), tool("read_dms", "Reads <i>messages</i>."), tool("delete_all", "Deletes everything.")]);
         let why = "its program ended with code 1 before it answered initialize; run it by hand to see why".to_owned();
@@ -149,6 +153,12 @@ impl Desk {
             Admission::Waiting(seat) => seat,
             Admission::Allowed(_) | Admission::Refused(_) | Admission::Unknown => panic!("the call was not held"),
         }
+    }
+
+    /// The server lists `send_dm`, which takes two texts and a number.
+    pub fn list_dm(&self) {
+        let schema = r#"{"type":"object","properties":{"to":{"type":"string"},"text":{"type":"string"},"n":{"type":"integer"}},"required":["to","text"],"additionalProperties":false}"#;
+        *self.upstream.schema.lock().unwrap() = Some(Arc::new(Schema::compile(schema).unwrap()));
     }
 
     /// A direct message is held.
