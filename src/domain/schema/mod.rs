@@ -25,7 +25,7 @@ const BACKTRACKS: usize = 100_000;
 /// A check that is nothing beside the call itself: well below a millisecond, on any stack.
 const SMALL: Bounds = Bounds { steps: 10_000, down: 150, patterns: false };
 /// The most that a check may cost; far more than a call needs that a person could read.
-const MOST: Bounds = Bounds { steps: 1_000_000, down: 1_000, patterns: true };
+const MOST: Bounds = Bounds { steps: 500_000, down: 1_000, patterns: true };
 /// Steps whose errors may be collected: each keeps some hundred bytes until the check is over.
 const MOST_COLLECTED: usize = 50_000;
 

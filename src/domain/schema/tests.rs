@@ -201,7 +201,7 @@ fn a_check_that_would_not_end_soon_is_not_begun() {
             json!({"properties": {"x": {"items": {"pattern": "^(a+)+$(?!x)"}}}}),
             json!({"x": vec!["aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"; 1_000]}),
         ),
-        ("more parts than anybody reads", json!({"properties": {"x": {"items": {"type": "integer"}}}}), json!({"x": vec![1; 1_000_001]})),
+        ("more parts than anybody reads", json!({"properties": {"x": {"items": {"type": "integer"}}}}), json!({"x": vec![1; 500_001]})),
     ] {
         assert_eq!(check(&schema, &arguments), Fit::TooCostly, "{name}");
     }

@@ -4,6 +4,7 @@
 
 mod guard;
 mod http;
+mod schemas;
 mod stdio;
 
 use paraph::config::{Bounds, Server, Transport};
