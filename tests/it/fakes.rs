@@ -84,6 +84,9 @@ pub enum Mood {
     Vanishes,
 }
 
+/// What a server lists, by tool.
+type Schemas = HashMap<String, Result<Arc<Schema>, Unusable>>;
+
 /// Counts what left, by the exact bytes of the arguments.
 pub struct CountingUpstream {
     pub sent: Mutex<HashMap<String, usize>>,
@@ -91,9 +94,9 @@ pub struct CountingUpstream {
     /// Which instance runs.
     pub instance: Mutex<Option<String>>,
     /// What it lists, by tool; nothing is listed as long as this is `None`.
-    pub schemas: Mutex<Option<HashMap<String, Result<Arc<Schema>, Unusable>>>>,
+    pub schemas: Mutex<Option<Schemas>>,
     /// Listed when the gate asks for it.
-    pub lists_when_asked: Mutex<Option<HashMap<String, Result<Arc<Schema>, Unusable>>>>,
+    pub lists_when_asked: Mutex<Option<Schemas>>,
     /// For whom the gate asked.
     pub asked_for: Mutex<Vec<String>>,
 }

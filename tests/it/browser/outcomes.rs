@@ -227,7 +227,10 @@ async fn a_reviewer_mends_a_message_and_reads_what_was_changed() {
     browser.pictures("call-edited").await;
     look(browser, "an edited call", &mut all).await;
     let call = sitting.desk.call(&id).await;
-    assert_eq!((&call["arguments"]["text"], &call["asked"]["arguments"]["text"]), (&json!("May I remind you of the 40 euros, please?"), &json!("You still owe me 40 euros, pay now!")));
+    assert_eq!(
+        (&call["arguments"]["text"], &call["asked"]["arguments"]["text"]),
+        (&json!("May I remind you of the 40 euros, please?"), &json!("You still owe me 40 euros, pay now!"))
+    );
     assert!(all.is_empty(), "{} faults:\n{}", all.len(), all.join("\n"));
     sitting.close().await;
 }

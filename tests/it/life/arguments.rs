@@ -10,7 +10,8 @@ use paraph::store::in_memory::InMemory;
 use std::sync::Arc;
 use std::time::Duration;
 
-const STRICT: &str = r#"{"type":"object","properties":{"to":{"type":"string"},"text":{"type":"string"}},"required":["to","text"],"additionalProperties":false}"#;
+const STRICT: &str =
+    r#"{"type":"object","properties":{"to":{"type":"string"},"text":{"type":"string"}},"required":["to","text"],"additionalProperties":false}"#;
 
 async fn refused(desk: &Desk, tool: &str, arguments: &str) -> Notice {
     match desk.admit(tool, arguments).await {
@@ -33,7 +34,10 @@ async fn what_does_not_fit_is_refused_with_its_place_and_nobody_is_asked() {
         let notice = refused(&desk, tool, arguments).await;
         let not = if tool == "send_dm" { "NOT SENT" } else { "NOT DONE" };
         assert_eq!(notice.text, format!("{not}. Rule inputSchema refuses this: \u{201c}{reason}\u{201d}. Do not try another tool or wording."));
-        assert_eq!((notice.meta["state"].as_str(), notice.meta["rule"].as_str(), notice.meta["reason"].as_str()), (Some("denied"), Some("inputSchema"), Some(reason)));
+        assert_eq!(
+            (notice.meta["state"].as_str(), notice.meta["rule"].as_str(), notice.meta["reason"].as_str()),
+            (Some("denied"), Some("inputSchema"), Some(reason))
+        );
         for value in ["4711", "@eve", "@bob"] {
             assert!(!notice.text.contains(value) && !notice.meta.to_string().contains(value), "{notice:?}");
         }
@@ -128,7 +132,8 @@ async fn without_a_schema_an_allowed_call_passes_and_a_held_one_says_that_nobody
 #[tokio::test]
 async fn a_schema_made_to_cost_without_end_costs_the_agent_a_refusal_and_the_gateway_nothing() {
     let desk = Desk::new().await;
-    let doubled: Vec<String> = (0..30).map(|n| format!(r##""d{n}":{{"anyOf":[{{"$ref":"#/$defs/d{0}"}},{{"allOf":[{{"$ref":"#/$defs/d{0}"}}]}}]}}"##, n + 1)).collect();
+    let doubled: Vec<String> =
+        (0..30).map(|n| format!(r##""d{n}":{{"anyOf":[{{"$ref":"#/$defs/d{0}"}},{{"allOf":[{{"$ref":"#/$defs/d{0}"}}]}}]}}"##, n + 1)).collect();
     let doubled = format!(r##"{{"$defs":{{{},"d30":{{"type":"string"}}}},"$ref":"#/$defs/d0"}}"##, doubled.join(","));
     for (tool, schema) in [("send_self", r##"{"$ref":"#"}"##), ("send_doubled", doubled.as_str())] {
         desk.upstream.lists(tool, schema);

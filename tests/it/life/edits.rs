@@ -286,7 +286,8 @@ async fn a_text_beyond_four_kibibytes_is_not_repeated_to_the_agent() {
 
 #[tokio::test]
 async fn another_recipient_is_counted_shown_and_refused_as_that_recipient() {
-    let limit = LimitSpec { counter: "to".into(), window: Duration::from_secs(60), max: 1, scope: ScopeSpec::Arg("/to".into()), increment_from: None, on_deny: None };
+    let limit =
+        LimitSpec { counter: "to".into(), window: Duration::from_secs(60), max: 1, scope: ScopeSpec::Arg("/to".into()), increment_from: None, on_deny: None };
     let desk = Desk::over(Arc::new(InMemory::default()), judged(vec![limit])).await;
     desk.upstream.lists("send_dm", SCHEMA);
     let ann = ann(&desk).await;

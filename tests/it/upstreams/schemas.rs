@@ -3,7 +3,6 @@
 use super::*;
 use paraph::gate::upstream::{InputSchema, Upstream as _};
 use serde_json::json;
-use std::path::Path;
 
 /// Lists what the file says, and notes in another one that it was started and asked.
 const SERVER: &str = r#"
@@ -120,7 +119,8 @@ async fn the_message_tools_of_five_servers_tell_a_good_call_from_a_bad_one() {
         "required": ["to", "message"]});
     let signed = json!({"$schema": "http://json-schema.org/draft-07/schema#", "type": "object", "required": ["to_agent_id", "content"],
         "properties": {"to_agent_id": text(), "content": {"type": "string", "minLength": 1, "maxLength": 5_000}, "agent_id": text()}});
-    let keyed = json!({"type": "object", "properties": {"api_key": text(), "to_handle": text(), "content": text()}, "required": ["api_key", "to_handle", "content"]});
+    let keyed =
+        json!({"type": "object", "properties": {"api_key": text(), "to_handle": text(), "content": text()}, "required": ["api_key", "to_handle", "content"]});
     for (schema, good, bad) in [
         (two("username", "message"), json!({"username": "bob", "message": "hi"}), json!({"username": "bob"})),
         (two("user_id", "message"), json!({"user_id": "5", "message": "hi", "more": 1}), json!({"user_id": 5, "message": "hi"})),
@@ -134,20 +134,4 @@ async fn the_message_tools_of_five_servers_tell_a_good_call_from_a_bad_one() {
         assert_eq!(listing.takes(Some("agent"), bad).await, Some(false), "{schema}");
         listing.all.shutdown().await;
     }
-}
-
-/// The published definitions themselves, where somebody has them: `PARAPH_TEST_TOOLS` names a folder of `*.json`.
-#[tokio::test]
-async fn every_published_definition_that_is_at_hand_compiles() {
-    let Some(folder) = std::env::var_os("PARAPH_TEST_TOOLS") else { return };
-    let mut seen = 0;
-    for file in std::fs::read_dir(Path::new(&folder)).unwrap() {
-        let tools: Value = serde_json::from_slice(&std::fs::read(file.unwrap().path()).unwrap()).unwrap();
-        for tool in tools.as_array().unwrap() {
-            let schema = paraph::domain::schema::Schema::compile(&tool["inputSchema"].to_string());
-            assert!(schema.is_ok(), "{} {:?}", tool["name"], schema.err());
-            seen += 1;
-        }
-    }
-    assert!(seen > 0);
 }

@@ -2,12 +2,12 @@
 //! sessions and tokens, and an upstream that answers everything with "sent".
 
 use async_trait::async_trait;
-use paraph::domain::schema::{Schema, Unusable};
 use paraph::domain::call::{CallId, Verdict};
 use paraph::domain::door::Door;
 use paraph::domain::json::strict;
 use paraph::domain::people::{Agent, Role};
 use paraph::domain::policy::{Action, Policy, PolicySpec, RuleSpec};
+use paraph::domain::schema::{Schema, Unusable};
 use paraph::gate::review::Decide;
 use paraph::gate::upstream::{InputSchema, Sent, ServerState, ServerStatus, Ticket, ToolInfo};
 use paraph::gate::{Admission, Ask, Gate, HoldSettings, Reviewer, Seat, ServerSettings, Settings, SystemClock, Upstream};
@@ -51,7 +51,11 @@ impl Upstream for Obliging {
     async fn close_agent(&self, _agent: &str) {}
 
     async fn servers(&self) -> Vec<ServerStatus> {
-        let tool = |name: &str, text: &str| ToolInfo { name: name.into(), description: Some(text.into()), unusable: (name == "delete_all").then_some(Unusable("is no object")) };
+        let tool = |name: &str, text: &str| ToolInfo {
+            name: name.into(),
+            description: Some(text.into()),
+            unusable: (name == "delete_all").then_some(Unusable("is no object")),
+        };
         let tools =
             Some(vec![tool("send_dm", "Sends a direct message."), tool("read_dms", "Reads <i>messages</i>."), tool("delete_all", "Deletes everything.")]);
         let why = "its program ended with code 1 before it answered initialize; run it by hand to see why".to_owned();

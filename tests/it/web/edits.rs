@@ -24,7 +24,9 @@ async fn shown(browser: &Browser<'_>, id: &CallId) -> Vec<(&'static str, String)
 }
 
 fn plain(text: &str) -> String {
-    [("&#34;", "\""), ("&#39;", "'"), ("&#60;", "<"), ("&#62;", ">"), ("&#38;", "&")].iter().fold(text.to_owned(), |text, (code, letter)| text.replace(code, letter))
+    [("&#34;", "\""), ("&#39;", "'"), ("&#60;", "<"), ("&#62;", ">"), ("&#38;", "&")]
+        .iter()
+        .fold(text.to_owned(), |text, (code, letter)| text.replace(code, letter))
 }
 
 /// Sends the form with these fields in place of what was shown; line ends go as browsers send them.
