@@ -10,7 +10,7 @@ use super::waiters::Place;
 use super::{Failure, Gate};
 use crate::domain::call::{Call, CallId, OutcomeKind, State, Terms};
 use crate::domain::digest::Digest;
-use crate::domain::letter::{Letter, Occasion};
+use crate::domain::letter::Letter;
 use crate::domain::limit::Take;
 use crate::domain::message::Message;
 use crate::domain::policy::Judgement;
@@ -138,16 +138,7 @@ impl Gate {
         if let Some(revised) = &call.revises {
             fact.data["revises"] = json!(revised);
         }
-        let letter = Letter {
-            id: format!("held-{}", call.id),
-            revision: 1,
-            call: call.id.clone(),
-            occasion: Occasion::Held,
-            written_at: now,
-            attempts: 0,
-            next_at: now,
-            delivered_to: Vec::new(),
-        };
+        let letter = Letter::about_hold(&call.id, call.version, now);
         let change = Change {
             seen,
             call: Some(CallWrite {

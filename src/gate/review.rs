@@ -8,7 +8,7 @@ use super::{Failure, Gate};
 use crate::domain::audit::Fact;
 use crate::domain::call::{Call, CallId, Decision, Refusal, State, Verdict, View};
 use crate::domain::digest::Digest;
-use crate::domain::letter::{Letter, Occasion};
+use crate::domain::letter::Letter;
 use crate::domain::reveal::{Run, reveal};
 use crate::store::{Change, CommitError, Kind, Row, Seen};
 use serde_json::json;
@@ -142,7 +142,7 @@ impl Reviewer {
             }
             let mut change = Change { seen, ..Change::of_call(now, next.clone(), self.decision_fact(&next, decide.verdict)) };
             if next.digest != call.digest {
-                self.tell_of_edit(&mut change, &call, &next);
+                self.tell_of_edit(&mut change, &call, &next).await?;
             }
             if let (Verdict::Reject, Some(recipient)) = (decide.verdict, &next.recipient) {
                 let refusals = gate.refusals(recipient, &next.agent, &next.server).await?.refused_again(id, now);
@@ -216,22 +216,20 @@ impl Reviewer {
     }
 
     /// The audit says what was edited into what, and by whom; whoever is asked now is told.
-    fn tell_of_edit(&self, change: &mut Change, before: &Call, after: &Call) {
+    async fn tell_of_edit(&self, change: &mut Change, before: &Call, after: &Call) -> Result<(), ReviewError> {
+        let gate = self.gate();
         let data = json!({ "from": before.digest, "to": after.digest, "asked": after.asked_digest, "rule": after.rule, "reviewers": after.reviewers,
             "approvals": after.approvals, "via": self.via().word() });
-        change.facts.insert(0, self.gate().call_fact("call.edited", after, &self.actor(), data));
-        if self.gate().settings().letters && matches!(after.state, State::Held { .. }) {
-            change.rows.push(Row::Letter(Letter {
-                id: format!("held-{}-{}", after.id, after.version),
-                revision: 1,
-                call: after.id.clone(),
-                occasion: Occasion::Held,
-                written_at: change.at,
-                attempts: 0,
-                next_at: change.at,
-                delivered_to: Vec::new(),
-            }));
+        change.facts.insert(0, gate.call_fact("call.edited", after, &self.actor(), data));
+        if !gate.settings().letters || !matches!(after.state, State::Held { .. }) {
+            return Ok(());
         }
+        // The first letter, if it has not left, goes to whoever is asked by then and shows the text as it is by then.
+        let first = Letter::about_hold(&after.id, 1, change.at);
+        if gate.inner.store.row(Kind::Letter, &first.id).await.map_err(|e| gate.failed(&e))?.is_none() {
+            change.rows.push(Row::Letter(Letter::about_hold(&after.id, after.version, change.at)));
+        }
+        Ok(())
     }
 
     fn decision_fact(&self, call: &Call, verdict: Verdict) -> Fact {

@@ -23,20 +23,20 @@ pub fn between(before: &str, after: &str) -> Vec<Piece> {
     let end = old.iter().rev().zip(new.iter().rev()).take(left).take_while(|(one, other)| one == other).count();
     let (old_middle, new_middle) = (&old[start..old.len() - end], &new[start..new.len() - end]);
     let mut pieces = Pieces::default();
-    old[..start].iter().for_each(|word| pieces.same(word));
+    old[..start].iter().for_each(|word| pieces.stayed(word));
     if old_middle.len().saturating_mul(new_middle.len()) > MOST_PAIRS {
-        old_middle.iter().for_each(|word| pieces.gone(word));
-        new_middle.iter().for_each(|word| pieces.new(word));
+        old_middle.iter().for_each(|word| pieces.went(word));
+        new_middle.iter().for_each(|word| pieces.came(word));
     } else {
         for (kind, word) in compared(old_middle, new_middle) {
             match kind {
-                Kind::Same => pieces.same(word),
-                Kind::Gone => pieces.gone(word),
-                Kind::New => pieces.new(word),
+                Kind::Same => pieces.stayed(word),
+                Kind::Gone => pieces.went(word),
+                Kind::New => pieces.came(word),
             }
         }
     }
-    old[old.len() - end..].iter().for_each(|word| pieces.same(word));
+    old[old.len() - end..].iter().for_each(|word| pieces.stayed(word));
     pieces.end()
 }
 
@@ -59,7 +59,7 @@ struct Pieces {
 }
 
 impl Pieces {
-    fn same(&mut self, word: &str) {
+    fn stayed(&mut self, word: &str) {
         let changing = !self.gone.is_empty() || !self.new.is_empty();
         if changing && word.trim().is_empty() {
             self.blank.push_str(word);
@@ -69,12 +69,12 @@ impl Pieces {
         self.same.push_str(word);
     }
 
-    fn gone(&mut self, word: &str) {
+    fn went(&mut self, word: &str) {
         self.begin_change();
         self.gone.push_str(word);
     }
 
-    fn new(&mut self, word: &str) {
+    fn came(&mut self, word: &str) {
         self.begin_change();
         self.new.push_str(word);
     }

@@ -3,6 +3,7 @@
 //! the bound ends soon, and the depth of a validator's recursion is bounded with it.
 
 use serde_json::{Map, Value};
+use std::cell::OnceCell;
 use std::collections::HashMap;
 
 /// A pattern with look-around or back references may step back often on one text.
@@ -47,7 +48,8 @@ struct Pair<'a> {
 struct Walk<'a> {
     root: &'a Value,
     own: Option<&'a str>,
-    anchors: HashMap<&'a str, Vec<&'a Value>>,
+    /// Looked for when the first reference by name is met; most schemas have none.
+    anchors: OnceCell<HashMap<&'a str, Vec<&'a Value>>>,
     pairs: Vec<Pair<'a>>,
     bounds: Bounds,
     steps: usize,
@@ -61,7 +63,7 @@ impl Work {
     pub(super) fn count(root: &Value, arguments: &Value, bounds: Bounds) -> Option<Work> {
         let parts = parts(arguments, bounds.steps)?;
         let own = root.get("$id").and_then(Value::as_str);
-        let mut walk = Walk { root, own, anchors: anchors(root), pairs: Vec::new(), bounds, steps: 0, collected: 0, parts };
+        let mut walk = Walk { root, own, anchors: OnceCell::new(), pairs: Vec::new(), bounds, steps: 0, collected: 0, parts };
         walk.push(root, arguments, 0, false)?;
         while let Some(pair) = walk.pairs.pop() {
             walk.pair(&pair)?;
@@ -196,7 +198,7 @@ impl<'a> Walk<'a> {
         if fragment.is_empty() || fragment.starts_with('/') {
             return Some(vec![self.root.pointer(fragment)?]);
         }
-        self.anchors.get(fragment).cloned()
+        self.anchors.get_or_init(|| anchors(self.root)).get(fragment).cloned()
     }
 }
 
