@@ -76,3 +76,56 @@ impl Gate {
         tokio::task::spawn_blocking(check).await.ok().flatten()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::upstream::{Sent, ServerStatus, Ticket, Upstream};
+    use crate::gate::{Settings, SystemClock};
+    use crate::store::in_memory::InMemory;
+    use async_trait::async_trait;
+    use serde_json::json;
+
+    /// Lists the same tool on every server.
+    struct Lists(Arc<Schema>);
+
+    #[async_trait]
+    impl Upstream for Lists {
+        async fn send(&self, _ticket: Ticket) -> Sent {
+            Sent::NeverLeft("nothing is sent here".into())
+        }
+
+        async fn servers(&self) -> Vec<ServerStatus> {
+            Vec::new()
+        }
+
+        async fn instance(&self, _server: &str, _agent: &str) -> Option<String> {
+            None
+        }
+
+        async fn input_schema(&self, _server: &str, _tool: &str, _ask_for: Option<&str>) -> InputSchema {
+            InputSchema::Known(Arc::clone(&self.0))
+        }
+
+        async fn close_agent(&self, _agent: &str) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_that_gets_no_turn_is_refused_in_time_and_other_servers_go_on() {
+        let schema = Schema::compile(r#"{"properties":{"text":{"pattern":"^a+$"}}}"#).unwrap();
+        let gate = Gate::open(Arc::new(InMemory::default()), Arc::new(Lists(Arc::new(schema))), Arc::new(SystemClock), Settings::default());
+        let check = |server: &'static str, text: &str| {
+            let (gate, arguments) = (gate.clone(), json!({ "text": text }));
+            async move { gate.check_arguments(server, "send_dm", &arguments, None).await }
+        };
+        assert_eq!(check("one", "aaa").await, Checked::Fit);
+        // Two checks of this server's schemas do not end.
+        let turns = gate.inner.checks.door("one").acquire_many_owned(2).await.unwrap();
+        let begun = tokio::time::Instant::now();
+        assert_eq!(check("one", "aaa").await, Checked::Refused("the arguments could not be checked in time".to_owned()));
+        assert_eq!(begun.elapsed(), LONGEST_CHECK);
+        assert_eq!(check("two", "aaa").await, Checked::Fit);
+        drop(turns);
+        assert_eq!(check("one", "b").await, Checked::Refused("/text must match the pattern ^a+$".to_owned()));
+    }
+}
