@@ -324,5 +324,6 @@ fn settings_of(config: &Config) -> Settings {
         letters,
         keep_text: config.store.keep_text,
         limit_keys: config.bounds.limit_keys,
+        arguments: config.bounds.arguments,
     }
 }

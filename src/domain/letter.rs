@@ -34,3 +34,12 @@ pub enum Occasion {
     /// A call waits for a person.
     Held,
 }
+
+impl Letter {
+    /// That a call waits for a person. One letter per call, and one more when an edit asks other people after the
+    /// first has left: `version` is the call's then, 1 at the hold.
+    pub fn about_hold(call: &CallId, version: u64, at: Timestamp) -> Letter {
+        let id = if version == 1 { format!("held-{call}") } else { format!("held-{call}-{version}") };
+        Letter { id, revision: 1, call: call.clone(), occasion: Occasion::Held, written_at: at, attempts: 0, next_at: at, delivered_to: Vec::new() }
+    }
+}

@@ -18,4 +18,5 @@ pub mod policy;
 pub mod quantity;
 pub mod recipient;
 pub mod reveal;
+pub mod schema;
 pub mod spelling;

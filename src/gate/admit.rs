@@ -1,7 +1,8 @@
 //! Step 1 of a call's life: what becomes of it at the door. The order is fixed (semantics.md 1): attach to an
-//! open call or an undelivered outcome, then the pause, then the policy, then the bounds, then the commit. Whatever cannot be
+//! open call or an undelivered outcome, then the pause, then the policy, then the tool's schema, then the bounds, then the commit. Whatever cannot be
 //! judged is denied. Called by `mcp` with the one strictly parsed value.
 
+use super::arguments::{Checked, INPUT_SCHEMA};
 use super::forward::{Pass, Passing};
 use super::hold::{Before, Held, Seat};
 use super::notice::{self, Notice, Wording};
@@ -75,7 +76,17 @@ impl Gate {
                 seen.push(Gate::not_paused_since(&pause));
             }
             let mut judgement = self.judge(&ask);
-            let message = self.message_in(&ask);
+            let mut unchecked = None;
+            if let Action::Allow | Action::RequireApproval = judgement.action {
+                // Only where a person would be asked is it worth asking the server for its tools first.
+                let ask_for = (judgement.action == Action::RequireApproval).then_some(ask.agent.name.as_str());
+                match self.check_arguments(&ask.server, &ask.tool, &ask.value, ask_for).await {
+                    Checked::Fit => {}
+                    Checked::Unknown(why) => unchecked = Some(why),
+                    Checked::Refused(why) => judgement = refusal(INPUT_SCHEMA, &why),
+                }
+            }
+            let message = self.message_in(&ask.server, &ask.tool, &ask.value);
             if let (Some(message), Action::Allow | Action::RequireApproval) = (&message, judgement.action) {
                 let recipient = RecipientKey::of(&ask.agent.name, &ask.server, &message.to);
                 let (closed, as_seen) = self.way_to(&recipient, &ask.agent.name, &ask.server).await?;
@@ -97,7 +108,7 @@ impl Gate {
                     self.record(with_shadows(self.verdict_fact("call.denied", &ask, &digest, &judgement.rule), &judgement.shadows)).await?;
                     return Ok(Admission::Unknown);
                 }
-                Action::RequireApproval => match self.hold(&ask, &digest, judgement, Before { newest, message, seen }).await? {
+                Action::RequireApproval => match self.hold(&ask, &digest, judgement, Before { newest, message, seen, unchecked }).await? {
                     Held::Seated(seat) => return Ok(Admission::Waiting(seat)),
                     Held::Full(notice) => return Ok(Admission::Refused(notice)),
                     Held::Moved => {}
@@ -175,10 +186,10 @@ impl Gate {
     }
 
     /// The message in the arguments, as the page will show it.
-    fn message_in(&self, ask: &Ask) -> Option<Message> {
+    pub(super) fn message_in(&self, server: &str, tool: &str, arguments: &Value) -> Option<Message> {
         let settings = self.settings();
-        let configured = settings.servers.get(&ask.server).and_then(|settings| settings.messages.get(&ask.tool));
-        message::find(&ask.tool, &ask.value, configured)
+        let configured = settings.servers.get(server).and_then(|settings| settings.messages.get(tool));
+        message::find(tool, arguments, configured)
     }
 
     async fn deny(&self, ask: &Ask, digest: &Digest, judgement: Judgement) -> Result<Admission, Failure> {

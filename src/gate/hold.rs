@@ -10,7 +10,7 @@ use super::waiters::Place;
 use super::{Failure, Gate};
 use crate::domain::call::{Call, CallId, OutcomeKind, State, Terms};
 use crate::domain::digest::Digest;
-use crate::domain::letter::{Letter, Occasion};
+use crate::domain::letter::Letter;
 use crate::domain::limit::Take;
 use crate::domain::message::Message;
 use crate::domain::policy::Judgement;
@@ -51,6 +51,8 @@ pub enum Delivery {
         body: String,
         /// The block to add.
         earlier: Option<String>,
+        /// A further block when a person had edited the call: what was really sent.
+        edited: Option<String>,
     },
     /// The server's JSON-RPC error: JSON text of `error`.
     Error(String),
@@ -75,6 +77,8 @@ pub(super) struct Before {
     pub message: Option<Message>,
     /// What must still be so when the hold is written.
     pub seen: Vec<Seen>,
+    /// Why nobody could hold the arguments against the tool's schema.
+    pub unchecked: Option<String>,
 }
 
 impl Gate {
@@ -85,7 +89,7 @@ impl Gate {
         }
         let settings = self.settings();
         let hold = &settings.hold;
-        let Before { newest, message, seen } = before;
+        let Before { newest, message, seen, unchecked } = before;
         let recipient = message.as_ref().map(|message| RecipientKey::of(&ask.agent.name, &ask.server, &message.to));
         let revises = self.revised_by(ask, message.as_ref(), recipient.as_ref()).await?;
         let mut bits = [0u8; 16];
@@ -100,6 +104,8 @@ impl Gate {
             tool: ask.tool.clone(),
             agent: ask.agent.name.clone(),
             arguments: ask.arguments.clone(),
+            asked_arguments: None,
+            unchecked,
             digest: digest.clone(),
             asked_digest: digest.clone(),
             rule: judgement.rule,
@@ -109,7 +115,7 @@ impl Gate {
             approvals: judgement.approvals,
             message,
             recipient,
-            last_sent: newest.as_ref().and_then(|call| call.sent_at().or(call.last_sent)),
+            last_sent: newest.as_ref().and_then(|call| call.sent_as_asked()),
             revises,
             meta_dropped: drops_meta(ask),
             trace: ask.trace.clone(),
@@ -133,16 +139,7 @@ impl Gate {
         if let Some(revised) = &call.revises {
             fact.data["revises"] = json!(revised);
         }
-        let letter = Letter {
-            id: format!("held-{}", call.id),
-            revision: 1,
-            call: call.id.clone(),
-            occasion: Occasion::Held,
-            written_at: now,
-            attempts: 0,
-            next_at: now,
-            delivered_to: Vec::new(),
-        };
+        let letter = Letter::about_hold(&call.id, call.version, now);
         let change = Change {
             seen,
             call: Some(CallWrite {
@@ -269,7 +266,8 @@ fn delivery(call: &Call, late: bool) -> Option<Delivery> {
         match outcome.kind {
             OutcomeKind::Ok | OutcomeKind::ToolError => {
                 let earlier = late.then(|| notice::sent_earlier(call, *at));
-                return Some(Delivery::Result { body: outcome.body.clone(), earlier });
+                let edited = call.is_edited().then(|| notice::sent_edited(call));
+                return Some(Delivery::Result { body: outcome.body.clone(), earlier, edited });
             }
             OutcomeKind::ProtocolError => return Some(Delivery::Error(outcome.body.clone())),
             OutcomeKind::Told => {}

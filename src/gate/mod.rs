@@ -5,11 +5,13 @@
 //! and `cli`.
 
 mod admit;
+mod arguments;
 mod behind;
 mod cancel;
 mod clock;
 mod deadlines;
 mod deliver;
+mod edit;
 mod erase;
 mod expire;
 mod failure;
@@ -80,6 +82,8 @@ pub struct Settings {
     pub keep_text: Duration,
     /// Keys that one counter of a limit may have, such as recipients.
     pub limit_keys: usize,
+    /// Bytes of the arguments of one call, also after a person edited them.
+    pub arguments: usize,
 }
 
 impl Default for Settings {
@@ -92,6 +96,7 @@ impl Default for Settings {
             letters: false,
             keep_text: Duration::from_secs(90 * 24 * 3600),
             limit_keys: 10_000,
+            arguments: 1024 * 1024,
         }
     }
 }
@@ -121,6 +126,7 @@ struct Inner {
     restored_at: OnceLock<Timestamp>,
     waiters: waiters::Waiters,
     deliveries: deliver::Deliveries,
+    checks: arguments::Checks,
     behind: behind::Behind,
     lives: Lives,
     /// When this process found that the last one had not stopped cleanly.
@@ -167,6 +173,7 @@ impl Gate {
                 restored_at: OnceLock::new(),
                 waiters: waiters::Waiters::default(),
                 deliveries: deliver::Deliveries::default(),
+                checks: arguments::Checks::default(),
                 behind,
                 lives: Lives { draining, broken, tasks, sends },
                 unclean_start: OnceLock::new(),

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// How many characters of somebody's reason an agent is told.
 const MAX_REASON: usize = 500;
 
+/// Bytes of edited arguments that an agent is told.
+const MAX_EDITED: usize = 4096;
+
 /// What the agent is told.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Notice {
@@ -27,6 +30,8 @@ struct Facts<'a> {
     rule: Option<&'a str>,
     reason: Option<&'a str>,
     digest: Option<&'a Digest>,
+    /// Of what the agent sent, when a person has edited it.
+    asked_digest: Option<&'a Digest>,
     expires_at: Option<Timestamp>,
     retry_after: Option<Duration>,
 }
@@ -44,6 +49,9 @@ impl Facts<'_> {
         }
         if let Some(digest) = self.digest {
             meta.insert("digest".into(), json!(digest));
+        }
+        if let Some(asked) = self.asked_digest {
+            meta.insert("askedDigest".into(), json!(asked));
         }
         if let Some(at) = self.expires_at {
             meta.insert("expiresAt".into(), json!(at));
@@ -80,7 +88,7 @@ impl Wording {
 pub fn denied(wording: Wording, rule: &str, reason: Option<&str>, digest: &Digest) -> Notice {
     let why = reason.map_or_else(String::new, |reason| format!(": {}", quoted(reason)));
     let text = format!("{}. Rule {rule} refuses this{why}. Do not try another tool or wording.", wording.not());
-    Facts { id: None, state: "denied", rule: Some(rule), reason, digest: Some(digest), expires_at: None, retry_after: None }.notice(text)
+    Facts { id: None, state: "denied", rule: Some(rule), reason, digest: Some(digest), asked_digest: None, expires_at: None, retry_after: None }.notice(text)
 }
 
 /// A bound is reached; which one stands in the meta, because the sentence is the contract's.
@@ -96,7 +104,8 @@ pub fn limited_by(wording: Wording, limit: &str, reason: Option<&str>, now: Time
 
 fn bounded(wording: Wording, rule: Option<&str>, what: &str, now: Timestamp, retry_after: Duration) -> Notice {
     let text = format!("{}. Limit reached. Not before {}.", wording.not(), now + retry_after);
-    Facts { id: None, state: "limited", rule, reason: Some(what), digest: None, expires_at: None, retry_after: Some(retry_after) }.notice(text)
+    Facts { id: None, state: "limited", rule, reason: Some(what), digest: None, asked_digest: None, expires_at: None, retry_after: Some(retry_after) }
+        .notice(text)
 }
 
 /// The pending answer; `answers` counts this one, `before` is a call to the same recipient that waits already.
@@ -183,8 +192,21 @@ pub fn sent_earlier(call: &Call, at: Timestamp) -> String {
     format!("{first} at {at} for your earlier call; nothing was {done} now.")
 }
 
+/// The block that is added when a person had edited the call: here, and only here, the agent is told arguments, because
+/// they are not the ones it knows.
+pub fn sent_edited(call: &Call) -> String {
+    let done = Wording { message: call.message.is_some() }.done();
+    let what = if call.erased_at.is_some() || call.arguments.len() > MAX_EDITED {
+        format!("What you asked for is not what was {done}.")
+    } else {
+        format!("{} with these arguments: {}", if done == "sent" { "Sent" } else { "Done" }, call.arguments)
+    };
+    format!("A person changed this before approving it. {what}")
+}
+
 fn facts_of<'a>(call: &'a Call, reason: Option<&'a str>, expires_at: Option<Timestamp>, retry_after: Option<Duration>) -> Facts<'a> {
-    Facts { id: Some(&call.id), state: call.state.word(), rule: Some(&call.rule), reason, digest: Some(&call.digest), expires_at, retry_after }
+    let asked_digest = call.is_edited().then_some(&call.asked_digest);
+    Facts { id: Some(&call.id), state: call.state.word(), rule: Some(&call.rule), reason, digest: Some(&call.digest), asked_digest, expires_at, retry_after }
 }
 
 /// What a person found out about a call of which nobody knew whether it left.
@@ -230,6 +252,8 @@ mod tests {
             tool: "send_dm".into(),
             agent: "bot".into(),
             arguments: "{}".into(),
+            asked_arguments: None,
+            unchecked: None,
             digest: digest.clone(),
             asked_digest: digest,
             rule: "dms".into(),

@@ -2,11 +2,13 @@
 //! of semantics.md 12: may this person see it, may they decide, is it still open, is it what they were shown,
 //! did they see all of it, is the decision complete. A second click learns who was first.
 
+use super::edit::Edited;
 use super::reviewer::{Listed, Reviewer};
 use super::{Failure, Gate};
 use crate::domain::audit::Fact;
 use crate::domain::call::{Call, CallId, Decision, Refusal, State, Verdict, View};
 use crate::domain::digest::Digest;
+use crate::domain::letter::Letter;
 use crate::domain::reveal::{Run, reveal};
 use crate::store::{Change, CommitError, Kind, Row, Seen};
 use serde_json::json;
@@ -25,8 +27,8 @@ pub struct Decide {
     pub version: u64,
     /// Needed to reject.
     pub reason: Option<String>,
-    /// The request carried edited arguments.
-    pub edits: bool,
+    /// Edited arguments as JSON text; only with approve.
+    pub arguments: Option<String>,
 }
 
 /// Why a decision did not count.
@@ -38,9 +40,6 @@ pub enum ReviewError {
     /// The person may read it but not decide it (403).
     #[error("you may not decide this call: {0}")]
     NotEntitled(&'static str),
-    /// Not in this version (501).
-    #[error("{0} is not in this version")]
-    NotYet(&'static str),
     /// Somebody or something was first (409).
     #[error("this call is already {}", .0.call.state.word().replace('_', " "))]
     Settled(Box<Listed>),
@@ -53,6 +52,9 @@ pub enum ReviewError {
     /// Something is missing (422).
     #[error("{0}")]
     Incomplete(&'static str),
+    /// Edited arguments that cannot be sent: why (422).
+    #[error("{0}")]
+    Unfit(String),
     /// A fault on our side (503).
     #[error(transparent)]
     Failure(#[from] Failure),
@@ -94,9 +96,6 @@ impl Reviewer {
             if !matches!(call.state, State::Held { .. }) {
                 return Err(ReviewError::Settled(Box::new(gate.listed(call))));
             }
-            if decide.edits {
-                return Err(ReviewError::NotYet("editing a call before approving it"));
-            }
             if decide.digest != call.digest || decide.version != call.version {
                 return Err(ReviewError::Stale(Box::new(gate.listed(call))));
             }
@@ -111,6 +110,9 @@ impl Reviewer {
                 Verdict::RequestChanges if reason.is_none() => {
                     return Err(ReviewError::Incomplete("say what should be changed: the agent is told it and writes the next version"));
                 }
+                Verdict::Reject | Verdict::RequestChanges if decide.arguments.is_some() => {
+                    return Err(ReviewError::Incomplete("edited arguments go only with an approval"));
+                }
                 Verdict::Approve | Verdict::Reject | Verdict::RequestChanges => {}
             }
             if reason.is_some_and(|reason| reason.chars().count() > MAX_REASON) {
@@ -118,7 +120,19 @@ impl Reviewer {
             }
             let decision =
                 Decision { by: self.person().email.clone(), verdict: decide.verdict, reason: reason.map(str::to_owned), via: self.via(), at: now, void: false };
-            let next = match call.decided(decision) {
+            let edited = match &decide.arguments {
+                Some(text) => self.edited(&call, text).await?,
+                None => None,
+            };
+            let (decided, mut seen) = match edited {
+                Some(Edited { edit, seen }) => {
+                    let counts = self.entitled(&call.edited(edit.clone())).await.is_ok();
+                    (call.decided_edited(edit, decision, counts), seen)
+                }
+                None => (call.decided(decision), Vec::new()),
+            };
+            seen.push(still_in);
+            let next = match decided {
                 Ok(next) => next,
                 Err(Refusal::TooLate | Refusal::TooEarly) => continue,
                 Err(Refusal::Settled(_) | Refusal::OutOfOrder(_)) => return Err(ReviewError::Settled(Box::new(gate.listed(call)))),
@@ -126,7 +140,10 @@ impl Reviewer {
             if next.decisions.len() == call.decisions.len() {
                 return Ok(gate.listed(call));
             }
-            let mut change = Change { seen: vec![still_in], ..Change::of_call(now, next.clone(), self.decision_fact(&next, decide.verdict)) };
+            let mut change = Change { seen, ..Change::of_call(now, next.clone(), self.decision_fact(&next, decide.verdict)) };
+            if next.digest != call.digest {
+                self.tell_of_edit(&mut change, &call, &next).await?;
+            }
             if let (Verdict::Reject, Some(recipient)) = (decide.verdict, &next.recipient) {
                 let refusals = gate.refusals(recipient, &next.agent, &next.server).await?.refused_again(id, now);
                 change.rows.push(Row::Refusals(refusals));
@@ -141,7 +158,7 @@ impl Reviewer {
                 }
                 Err(CommitError::Conflict) => {}
                 // It may have been written: then the next round says who was first, which is this person.
-                Err(CommitError::Lost) => return self.own_decision(id, &decide).await,
+                Err(CommitError::Lost) => return self.own_decision(&next, decide.verdict).await,
                 Err(error @ (CommitError::Full { .. } | CommitError::Limited { .. } | CommitError::Store(_))) => return Err(gate.failed(&error).into()),
             }
         }
@@ -190,11 +207,29 @@ impl Reviewer {
     }
 
     /// After a lost acknowledgement: the call as it is, if this person's decision is in it.
-    async fn own_decision(&self, id: &CallId, decide: &Decide) -> Result<Listed, ReviewError> {
-        let call = self.visible(id).await?;
-        let mine = call.decisions.iter().any(|d| !d.void && d.by == self.person().email && d.verdict == decide.verdict);
+    async fn own_decision(&self, decided: &Call, verdict: Verdict) -> Result<Listed, ReviewError> {
+        let call = self.visible(&decided.id).await?;
+        let by_me = |d: &Decision| d.by == self.person().email && d.verdict == verdict;
+        let mine = call.digest == decided.digest && call.decisions.iter().any(|d| by_me(d) && (!d.void || decided.decisions.contains(d)));
         let listed = self.gate().listed(call);
         if mine { Ok(listed) } else { Err(self.gate().failed(&CommitError::Lost).into()) }
+    }
+
+    /// The audit says what was edited into what, and by whom; whoever is asked now is told.
+    async fn tell_of_edit(&self, change: &mut Change, before: &Call, after: &Call) -> Result<(), ReviewError> {
+        let gate = self.gate();
+        let data = json!({ "from": before.digest, "to": after.digest, "asked": after.asked_digest, "rule": after.rule, "reviewers": after.reviewers,
+            "approvals": after.approvals, "via": self.via().word() });
+        change.facts.insert(0, gate.call_fact("call.edited", after, &self.actor(), data));
+        if !gate.settings().letters || !matches!(after.state, State::Held { .. }) {
+            return Ok(());
+        }
+        // The first letter, if it has not left, goes to whoever is asked by then and shows the text as it is by then.
+        let first = Letter::about_hold(&after.id, 1, change.at);
+        if gate.inner.store.row(Kind::Letter, &first.id).await.map_err(|e| gate.failed(&e))?.is_none() {
+            change.rows.push(Row::Letter(Letter::about_hold(&after.id, after.version, change.at)));
+        }
+        Ok(())
     }
 
     fn decision_fact(&self, call: &Call, verdict: Verdict) -> Fact {

@@ -156,7 +156,7 @@ impl Listed {
             "server": call.server, "tool": call.tool, "agent": call.agent,
             // Erased arguments are none: an empty object would look like a call without any.
             "arguments": if call.erased_at.is_some() { Value::Null } else { serde_json::from_str::<Value>(&call.arguments).unwrap_or(Value::Null) },
-            "digest": call.digest, "asked_digest": call.asked_digest,
+            "digest": call.digest, "asked_digest": call.asked_digest, "asked": asked(call), "unchecked": call.unchecked,
             "rule": call.rule, "reason": call.reason, "reviewers": call.reviewers, "approvals": call.approvals,
             "message": call.message.as_ref().map(|m| json!({ "to": m.to, "text": m.text, "guessed": m.guessed })),
             "meta_dropped": call.meta_dropped,
@@ -169,6 +169,15 @@ impl Listed {
             "last_sent": call.last_sent, "revises": call.revises, "erased_at": call.erased_at,
         })
     }
+}
+
+/// What the agent asked for, when a person has edited it.
+fn asked(call: &Call) -> Value {
+    if !call.is_edited() {
+        return Value::Null;
+    }
+    let arguments = call.asked_arguments.as_ref().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    json!({ "arguments": arguments, "digest": call.asked_digest })
 }
 
 /// `expires_at`, `release_at`, `send_by`.

@@ -3,8 +3,10 @@
 //! A ticket is the right to send one call once; only `gate` makes one, and only after the record of the send
 //! is durable.
 
+use crate::domain::schema::{Schema, Unusable};
 use async_trait::async_trait;
 use serde_json::value::RawValue;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -69,8 +71,23 @@ pub trait Upstream: Send + Sync + 'static {
     /// `None` while none runs. Servers keep state such as an active account, and a start forgets it.
     async fn instance(&self, server: &str, agent: &str) -> Option<String>;
 
+    /// A tool's `inputSchema` as the server listed it last, whoever asked for the list. With `ask_for`, a server that
+    /// was never listed is asked first, in this agent's instance and at most for its `start_timeout`.
+    async fn input_schema(&self, server: &str, tool: &str, ask_for: Option<&str>) -> InputSchema;
+
     /// The agent was revoked: nothing may run in its name any more.
     async fn close_agent(&self, agent: &str);
+}
+
+/// What is known of a tool's `inputSchema`.
+#[derive(Debug, Clone)]
+pub enum InputSchema {
+    /// Arguments can be held against it.
+    Known(Arc<Schema>),
+    /// The server listed one that cannot be used.
+    Unusable(Unusable),
+    /// The tool is not in the list, or there is no list.
+    NotListed,
 }
 
 /// One server as `/servers` shows it.
@@ -112,6 +129,8 @@ pub struct ToolInfo {
     pub name: String,
     /// Its description.
     pub description: Option<String>,
+    /// Why its arguments cannot be checked; `None` when they can, or nobody has tried yet.
+    pub unusable: Option<Unusable>,
 }
 
 impl Ticket {

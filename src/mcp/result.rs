@@ -47,8 +47,11 @@ pub(super) fn sent(id: &Id, sent: &Sent) -> String {
 /// What became of a held call.
 pub(super) fn delivery(id: &Id, delivery: &Delivery) -> String {
     match delivery {
-        Delivery::Result { body, earlier: None } => response(id, body),
-        Delivery::Result { body, earlier: Some(block) } => response(id, &with_block(body, block)),
+        Delivery::Result { body, earlier: None, edited: None } => response(id, body),
+        Delivery::Result { body, earlier, edited } => {
+            let blocks = edited.iter().chain(earlier);
+            response(id, &blocks.fold(body.clone(), |body, block| with_block(&body, block)))
+        }
         Delivery::Error(body) => error(id, body),
         Delivery::Notice(told) => notice(id, told),
     }

@@ -80,9 +80,11 @@ enum Text {
 /// A call whose long texts are named instead of contained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CallHead {
-    /// The call; its arguments, message text and outcome body are empty.
+    /// The call; its arguments, asked arguments, message text and outcome body are empty.
     pub call: Call,
     arguments: Text,
+    #[serde(default)]
+    asked_arguments: Option<Text>,
     message_text: Option<Text>,
     outcome_body: Option<Text>,
 }
@@ -102,14 +104,16 @@ impl CallHead {
             Text::Apart(name)
         };
         let arguments = take(&mut call.arguments);
+        let asked_arguments = call.asked_arguments.as_mut().map(&mut take);
         let message_text = call.message.as_mut().map(|message| take(&mut message.text));
         let outcome_body = body(&mut call.state).map(&mut take);
-        (CallHead { call, arguments, message_text, outcome_body }, apart)
+        (CallHead { call, arguments, asked_arguments, message_text, outcome_body }, apart)
     }
 
     /// What the head names.
     pub fn names(&self) -> impl Iterator<Item = &Apart> {
-        [Some(&self.arguments), self.message_text.as_ref(), self.outcome_body.as_ref()].into_iter().flatten().filter_map(|text| match text {
+        let texts = [Some(&self.arguments), self.asked_arguments.as_ref(), self.message_text.as_ref(), self.outcome_body.as_ref()];
+        texts.into_iter().flatten().filter_map(|text| match text {
             Text::Here(_) => None,
             Text::Apart(apart) => Some(apart),
         })
@@ -123,6 +127,9 @@ impl CallHead {
         };
         let mut call = self.call;
         call.arguments = whole(self.arguments)?;
+        if let (Some(asked), Some(text)) = (call.asked_arguments.as_mut(), self.asked_arguments) {
+            *asked = whole(text)?;
+        }
         if let (Some(message), Some(text)) = (call.message.as_mut(), self.message_text) {
             message.text = whole(text)?;
         }

@@ -5,6 +5,7 @@
 use super::WebState;
 use super::call_view::{self, Argument, MessageView};
 use super::context::Context;
+use super::edit::{Difference, Draft, EditForm};
 use super::moment::Moment;
 use super::page::{self, Frame};
 use super::panel::Panel;
@@ -43,6 +44,9 @@ struct CallTemplate {
     digest: String,
     short_digest: String,
     meta_dropped: bool,
+    unchecked: Option<Shown>,
+    edit: Option<EditForm>,
+    difference: Option<Difference>,
     held: Moment,
     views: Vec<(String, Moment)>,
 }
@@ -59,15 +63,27 @@ pub struct Banner {
 pub async fn show(by: SignedIn, State(state): State<WebState>, method: Method, Path(id): Path<String>) -> Response {
     let id = CallId(id);
     let found = if method == Method::HEAD { by.reviewer.look(&id).await } else { by.reviewer.read(&id).await };
-    answer(&by, &state, found, StatusCode::OK, None, "").await
+    answer(&by, &state, found, StatusCode::OK, None, Typed { reason: "", draft: None }).await
 }
 
 /// The page of a call, served whole, with a word about what the reader just tried.
 pub async fn with_banner(by: &SignedIn, state: &WebState, id: &CallId, status: StatusCode, banner: Option<Banner>, typed: &str) -> Response {
-    answer(by, state, by.reviewer.read(id).await, status, banner, typed).await
+    answer(by, state, by.reviewer.read(id).await, status, banner, Typed { reason: typed, draft: None }).await
 }
 
-async fn answer(by: &SignedIn, state: &WebState, found: Result<Listed, ReviewError>, status: StatusCode, banner: Option<Banner>, typed: &str) -> Response {
+/// The same after a refused edit, with what the reader had written.
+pub async fn with_draft(by: &SignedIn, state: &WebState, id: &CallId, status: StatusCode, banner: Banner, draft: &Draft) -> Response {
+    answer(by, state, by.reviewer.read(id).await, status, Some(banner), Typed { reason: "", draft: Some(draft) }).await
+}
+
+/// What the reader had typed before a refusal.
+#[derive(Clone, Copy)]
+struct Typed<'a> {
+    reason: &'a str,
+    draft: Option<&'a Draft>,
+}
+
+async fn answer(by: &SignedIn, state: &WebState, found: Result<Listed, ReviewError>, status: StatusCode, banner: Option<Banner>, typed: Typed<'_>) -> Response {
     match found {
         Ok(listed) => match template(by, state, &listed, banner, typed).await {
             Ok(template) => page::html(state, status, &template),
@@ -87,14 +103,18 @@ fn would_be(action: Action) -> &'static str {
     }
 }
 
-async fn template(by: &SignedIn, state: &WebState, listed: &Listed, banner: Option<Banner>, typed: &str) -> Result<CallTemplate, Failure> {
+async fn template(by: &SignedIn, state: &WebState, listed: &Listed, banner: Option<Banner>, typed: Typed<'_>) -> Result<CallTemplate, Failure> {
     let (call, now) = (&listed.call, state.gate.clock().now());
     let raw = call_view::raw(call);
     let title = Shown::new(call.message.as_ref().map_or(&call.tool, |message| &message.to));
+    let panel = Panel::new(state, by, listed, typed.reason).await;
     Ok(CallTemplate {
         frame: Frame::new(state, Some(by), if matches!(call.state, CallState::Unconfirmed { .. }) { "unknown" } else { "call" }).await,
         banner,
-        panel: Panel::new(state, by, listed, typed).await,
+        edit: if panel.open { EditForm::of(call, typed.draft) } else { None },
+        difference: Difference::of(call),
+        unchecked: call.unchecked.as_deref().map(Shown::new),
+        panel,
         context: Context::of(state, by, call).await?,
         id: call.id.to_string(),
         title,

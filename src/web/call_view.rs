@@ -136,7 +136,12 @@ pub fn other_arguments(call: &Call) -> Vec<Argument> {
 
 /// The arguments as indented JSON in canonical order.
 pub fn raw(call: &Call) -> Shown {
-    Shown::new(&serde_json::from_str(&call.arguments).map_or_else(|_| call.arguments.clone(), |value| pretty(&value)))
+    Shown::new(&indented(&call.arguments))
+}
+
+/// JSON text indented, in canonical order.
+pub fn indented(text: &str) -> String {
+    serde_json::from_str(text).map_or_else(|_| text.to_owned(), |value| pretty(&value))
 }
 
 /// Any JSON text indented; other text as it is.

@@ -2,8 +2,9 @@
 //! in words: who was first, what changed, what is missing.
 
 use super::WebState;
-use super::call_page::{Banner, with_banner};
+use super::call_page::{Banner, with_banner, with_draft};
 use super::call_view::{self, Standing};
+use super::edit::Draft;
 use super::form::Submitted;
 use super::page;
 use crate::domain::call::{Call, CallId, Verdict};
@@ -25,6 +26,16 @@ pub async fn decide(State(state): State<WebState>, Path(id): Path<String>, form:
             return with_banner(&form.by, &state, &id, StatusCode::UNPROCESSABLE_ENTITY, Some(banner), form.field("reason")).await;
         }
     };
+    let draft = form.given("edit").filter(|_| verdict == Verdict::Approve).map(|_| Draft::of(&form));
+    let arguments = match &draft {
+        // Only what the person may see is read for the edit; whoever may not is told so by `decide`.
+        Some(draft) => match form.by.reviewer.visible(&id).await.map(|call| draft.edited(&call)) {
+            Ok(Ok(text)) => Some(text),
+            Ok(Err(why)) => return refused(&state, &form, &id, ReviewError::Incomplete(why)).await,
+            Err(error) => return refused(&state, &form, &id, error).await,
+        },
+        None => None,
+    };
     let decide = Decide {
         verdict,
         digest: Digest::claimed(form.field("digest")),
@@ -32,7 +43,7 @@ pub async fn decide(State(state): State<WebState>, Path(id): Path<String>, form:
         version: form.field("version").parse().unwrap_or(0),
         // An approval has no reason on the page: one that was typed and then not used is not told to anybody.
         reason: Some(form.field("reason").to_owned()).filter(|_| verdict != Verdict::Approve),
-        edits: false,
+        arguments,
     };
     match form.by.reviewer.decide(&id, decide).await {
         Ok(listed) => Redirect::to(&format!("/calls/{}", listed.call.id)).into_response(),
@@ -55,12 +66,14 @@ pub async fn refused(state: &WebState, form: &Submitted, id: &CallId, error: Rev
             (StatusCode::PRECONDITION_REQUIRED, "You had not been shown this call".to_owned(), detail.to_owned())
         }
         ReviewError::NotEntitled(why) => (StatusCode::FORBIDDEN, "You may not decide this call".to_owned(), format!("This is because {why}.")),
-        ReviewError::NotYet(what) => {
-            (StatusCode::NOT_IMPLEMENTED, "Not in this version".to_owned(), format!("Nothing was changed: {what} is not in this version."))
-        }
+        ReviewError::Unfit(why) => (StatusCode::UNPROCESSABLE_ENTITY, "This edit cannot be sent".to_owned(), page::sentence(&why)),
         ReviewError::Incomplete(what) => (StatusCode::UNPROCESSABLE_ENTITY, "Nothing was decided yet".to_owned(), page::sentence(what)),
     };
-    with_banner(&form.by, state, id, status, Some(Banner { title, detail }), form.typed()).await
+    let banner = Banner { title, detail };
+    if form.given("edit").is_some() {
+        return with_draft(&form.by, state, id, status, banner, &Draft::of(form)).await;
+    }
+    with_banner(&form.by, state, id, status, Some(banner), form.typed()).await
 }
 
 /// Who or what was first.

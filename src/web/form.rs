@@ -10,7 +10,7 @@ use axum::response::Response;
 use subtle::ConstantTimeEq as _;
 
 /// Bytes of a form.
-const MAX_FORM: usize = 64 * 1024;
+const MAX_FORM: usize = 512 * 1024;
 
 /// A form whose token was right, and who sent it.
 pub struct Submitted {
@@ -23,6 +23,11 @@ impl Submitted {
     /// A field's value; empty when it is missing.
     pub fn field(&self, name: &str) -> &str {
         self.fields.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+    }
+
+    /// A field's value, when the form has the field.
+    pub fn given(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// What the person wrote, so that a refused form does not lose it.
@@ -44,7 +49,7 @@ impl FromRequest<WebState> for Submitted {
                 Some(&by),
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "The form is too large",
-                "Nothing was changed. A form may have 64 KiB; shorten the reason.",
+                "Nothing was changed. A form may have 512 KiB; shorten what you wrote.",
             )
             .await);
         };

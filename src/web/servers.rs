@@ -32,6 +32,7 @@ struct Tool {
     rule: String,
     depends: bool,
     limits: Vec<String>,
+    unusable: Option<&'static str>,
 }
 
 #[derive(Template)]
@@ -71,6 +72,7 @@ fn server(view: ServerView) -> Server {
                 rule: preview.rule,
                 depends: preview.depends,
                 limits: preview.limits.iter().map(limits::in_words).collect(),
+                unusable: tool.unusable.map(|why| why.0),
             }
         });
         lines.collect()

@@ -5,7 +5,7 @@ use regex::Regex;
 use std::fs;
 use std::path::PathBuf;
 
-const PURE: [&str; 17] = [
+const PURE: [&str; 18] = [
     "std",
     "core",
     "alloc",
@@ -20,6 +20,7 @@ const PURE: [&str; 17] = [
     "ryu_js",
     "ed25519_dalek",
     "base64",
+    "jsonschema",
     "crate",
     "super",
     "self",

@@ -9,7 +9,8 @@ mod takes;
 
 use bench::*;
 use paraph::domain::audit::{Fact, Head};
-use paraph::domain::call::{Call, CallId, Event, Outcome, OutcomeKind, State};
+use paraph::domain::call::{Call, CallId, Edit, Event, Outcome, OutcomeKind, State};
+use paraph::domain::digest::Digest;
 use paraph::domain::message::Message;
 use paraph::store::{CallWrite, Change, CommitError, Hint, Kind, PAUSE, Query, Room, Seen};
 use serde_json::json;
@@ -47,6 +48,7 @@ on_every_engine![
     due_calls_come_earliest_first_with_the_next_deadline,
     a_call_leaves_the_index_of_its_old_state_and_deadline,
     a_mebibyte_of_arguments_comes_back_byte_for_byte,
+    an_edited_call_keeps_both_texts_and_an_erased_one_neither,
     long_texts_survive_every_later_revision,
     long_rows_and_facts_come_back_and_can_be_replaced,
     sixty_four_commits_at_once_are_all_kept_and_chained,
@@ -339,6 +341,41 @@ async fn long_texts_survive_every_later_revision(mut bench: Bench) {
         assert!(bench.store().call(&now.id).await.unwrap().unwrap() == now);
         assert!(bench.store().call(&twin.id).await.unwrap().unwrap() == twin);
         bench.reopen();
+    }
+}
+
+async fn an_edited_call_keeps_both_texts_and_an_erased_one_neither(mut bench: Bench) {
+    for (number, length) in [(1, 20), (2, 9_000), (3, 200_000)] {
+        let held = put(bench.store(), Call { arguments: long(length, "asked"), ..call(number, "bot") }).await;
+        let edit = Edit {
+            arguments: long(length, "edited"),
+            digest: Digest::of_bytes(b"edited"),
+            message: None,
+            recipient: None,
+            last_sent: None,
+            rule: "ask".into(),
+            reason: None,
+            reviewers: Vec::new(),
+            approvals: 1,
+        };
+        let edited = held.edited(edit).touched();
+        bench.store().commit(hold(edited.clone())).await.unwrap();
+        for _ in 0..2 {
+            let kept = bench.store().call(&held.id).await.unwrap().unwrap();
+            assert!(kept == edited && kept.asked_arguments == Some(long(length, "asked")));
+            bench.reopen();
+        }
+        let over = edited.after(&Event::Withdraw { why: "gone".into() }, ms(5)).unwrap();
+        bench.store().commit(hold(over.clone())).await.unwrap();
+        let erased = over.erased(ms(6)).unwrap();
+        bench.store().commit(hold(erased.clone())).await.unwrap();
+        bench.reopen();
+        let kept = bench.store().call(&held.id).await.unwrap().unwrap();
+        assert!(kept == erased && kept.asked_arguments.is_none() && kept.arguments == "{}");
+    }
+    if bench.folder.is_some() {
+        let bodies = std::fs::read_dir(bench.path().join("bodies")).unwrap().count();
+        assert_eq!(bodies, 0, "the files of both texts are gone");
     }
 }
 

@@ -3,14 +3,15 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use paraph::domain::schema::{Schema, Unusable};
 use paraph::gate::Clock;
-use paraph::gate::upstream::{Sent, ServerStatus, Ticket, Upstream};
+use paraph::gate::upstream::{InputSchema, Sent, ServerStatus, Ticket, Upstream};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Moves only when told; its random numbers never repeat.
@@ -83,21 +84,42 @@ pub enum Mood {
     Vanishes,
 }
 
+/// What a server lists, by tool.
+type Schemas = HashMap<String, Result<Arc<Schema>, Unusable>>;
+
 /// Counts what left, by the exact bytes of the arguments.
 pub struct CountingUpstream {
     pub sent: Mutex<HashMap<String, usize>>,
     pub mood: Mutex<Mood>,
     /// Which instance runs.
     pub instance: Mutex<Option<String>>,
+    /// What it lists, by tool; nothing is listed as long as this is `None`.
+    pub schemas: Mutex<Option<Schemas>>,
+    /// Listed when the gate asks for it.
+    pub lists_when_asked: Mutex<Option<Schemas>>,
+    /// For whom the gate asked.
+    pub asked_for: Mutex<Vec<String>>,
 }
 
 impl Default for CountingUpstream {
     fn default() -> CountingUpstream {
-        CountingUpstream { sent: Mutex::default(), mood: Mutex::new(Mood::Answers), instance: Mutex::new(Some("one".into())) }
+        CountingUpstream {
+            sent: Mutex::default(),
+            mood: Mutex::new(Mood::Answers),
+            instance: Mutex::new(Some("one".into())),
+            schemas: Mutex::default(),
+            lists_when_asked: Mutex::default(),
+            asked_for: Mutex::default(),
+        }
     }
 }
 
 impl CountingUpstream {
+    /// The server lists one more tool, or its schema anew.
+    pub fn lists(&self, tool: &str, schema: &str) {
+        self.schemas.lock().unwrap().get_or_insert_default().insert(tool.to_owned(), Schema::compile(schema).map(Arc::new));
+    }
+
     pub fn count(&self, arguments: &str) -> usize {
         self.sent.lock().unwrap().get(arguments).copied().unwrap_or(0)
     }
@@ -128,6 +150,19 @@ impl Upstream for CountingUpstream {
 
     async fn instance(&self, _server: &str, _agent: &str) -> Option<String> {
         self.instance.lock().unwrap().clone()
+    }
+
+    async fn input_schema(&self, _server: &str, tool: &str, ask_for: Option<&str>) -> InputSchema {
+        let mut schemas = self.schemas.lock().unwrap();
+        if let (None, Some(agent)) = (&*schemas, ask_for) {
+            self.asked_for.lock().unwrap().push(agent.to_owned());
+            *schemas = self.lists_when_asked.lock().unwrap().take();
+        }
+        match schemas.as_ref().and_then(|schemas| schemas.get(tool)) {
+            Some(Ok(schema)) => InputSchema::Known(Arc::clone(schema)),
+            Some(Err(unusable)) => InputSchema::Unusable(*unusable),
+            None => InputSchema::NotListed,
+        }
     }
 
     async fn close_agent(&self, _agent: &str) {}

@@ -1,6 +1,8 @@
 //! The life of a held call through the real gate, over both engines: what contract.md 4 and semantics.md 1 to 4
 //! promise, one sentence a test.
 
+mod arguments;
+mod edits;
 mod judging;
 pub mod limited;
 mod pausing;
@@ -156,7 +158,7 @@ impl Desk {
 }
 
 pub fn approve(call: &Call) -> Decide {
-    Decide { verdict: Verdict::Approve, digest: call.digest.clone(), version: call.version, reason: None, edits: false }
+    Decide { verdict: Verdict::Approve, digest: call.digest.clone(), version: call.version, reason: None, arguments: None }
 }
 
 pub fn reject(call: &Call) -> Decide {
@@ -185,7 +187,7 @@ async fn an_approved_call_is_sent_once_and_the_agent_gets_the_servers_bytes() {
     let id = seat.call().clone();
     assert_eq!(desk.upstream.count(DM), 0);
     read_and_decide(&ann, &id, approve).await.unwrap();
-    let Delivery::Result { body, earlier } = seat.settled().await.unwrap() else { panic!("no result") };
+    let Delivery::Result { body, earlier, edited: None } = seat.settled().await.unwrap() else { panic!("no result") };
     assert_eq!((body.as_str(), earlier), (RESULT, None));
     assert_eq!(desk.upstream.count(DM), 1);
     seat.delivered().await.unwrap();

@@ -1,6 +1,7 @@
 //! The reviewers' edge over HTTP: who gets in, what a page shows, what a decision answers, what the API says.
 
 mod desk;
+mod edits;
 
 use desk::{Desk, hidden};
 use paraph::domain::people::Role;

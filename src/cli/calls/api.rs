@@ -67,6 +67,16 @@ impl Api {
         self.ask(Method::POST, &path, &[], Some(&body)).await
     }
 
+    /// Approves the text that `call` shows, or `arguments` in its place.
+    pub(super) async fn approve(&self, call: &Value, reason: Option<&str>, arguments: Option<&Value>) -> Result<Value, Fault> {
+        let path = format!("{}/decision", call_path(call["id"].as_str().unwrap_or_default())?);
+        let mut body = serde_json::json!({ "verdict": "approve", "digest": call["digest"], "version": call["version"], "reason": reason });
+        if let Some(arguments) = arguments {
+            body["arguments"] = arguments.clone();
+        }
+        self.ask(Method::POST, &path, &[], Some(&body)).await
+    }
+
     /// Says what became of the call that `call` shows.
     pub(super) async fn resolve(&self, call: &Value, resolution: &Value) -> Result<Value, Fault> {
         let path = format!("{}/resolution", call_path(call["id"].as_str().unwrap_or_default())?);

@@ -5,17 +5,37 @@ use super::api::Api;
 use super::show;
 use crate::cli::fault::Fault;
 use crate::cli::terminal;
+use crate::domain::json::strict;
 use serde_json::Value;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+/// Bytes of a file of arguments, at most; the gateway's own bound is smaller unless it was raised far.
+const ARGUMENTS_BYTES: u64 = 16 * 1024 * 1024;
+
+/// What the command line says about an approval.
+pub(super) struct Approval {
+    /// Of the text that was shown.
+    pub(super) digest: Option<String>,
+    /// For the record.
+    pub(super) reason: Option<String>,
+    /// A file with other arguments.
+    pub(super) arguments: Option<PathBuf>,
+}
+
 /// Shows the whole call, asks unless the digest was named, approves.
-pub(super) async fn approve(api: &Api, id: &str, digest: Option<String>, reason: Option<String>, json: bool) -> Result<ExitCode, Fault> {
+pub(super) async fn approve(api: &Api, id: &str, approval: Approval, json: bool) -> Result<ExitCode, Fault> {
+    let Approval { digest, reason, arguments } = approval;
+    let arguments = arguments.as_deref().map(read).transpose()?;
     if digest.is_none() && !can_ask() {
         return Err(Fault::usage("without a terminal nobody can be asked: name the text you read with --digest; `paraph calls show ID` prints it"));
     }
     let call = api.call(id).await?;
     present(&show::text(&call), json);
+    if let Some(arguments) = &arguments {
+        present(&format!("\nInstead of these arguments\n{}", terminal::json(arguments, true)), json);
+    }
     match digest {
         Some(digest) => same(&call, &digest)?,
         None if call["state"] != "held" => return Err(Fault::new(1, format!("the call is already {}", call["state"].as_str().unwrap_or("settled")))),
@@ -25,7 +45,7 @@ pub(super) async fn approve(api: &Api, id: &str, digest: Option<String>, reason:
             }
         }
     }
-    tell(&api.decide(&call, "approve", reason.as_deref()).await?, json);
+    tell(&api.approve(&call, reason.as_deref(), arguments.as_ref()).await?, json);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -40,6 +60,23 @@ pub(super) async fn refuse(api: &Api, id: &str, verdict: &str, digest: Option<St
     }
     tell(&api.decide(&call, verdict, Some(reason)).await?, json);
     Ok(ExitCode::SUCCESS)
+}
+
+/// A file of arguments. It is read as strictly as the gateway reads an agent's, so that no reader could understand it
+/// in another way.
+fn read(file: &Path) -> Result<Value, Fault> {
+    let failed = |why: String| Fault::usage(format!("--arguments {}: {why}", file.display()));
+    let mut text = Vec::new();
+    let opened = std::fs::File::open(file).and_then(|open| open.take(ARGUMENTS_BYTES + 1).read_to_end(&mut text));
+    opened.map_err(|error| failed(error.to_string()))?;
+    if text.len() as u64 > ARGUMENTS_BYTES {
+        return Err(failed("has more than 16 MiB".to_owned()));
+    }
+    match strict(&text) {
+        Ok(value) if value.is_object() => Ok(value),
+        Ok(_) => Err(failed("is not a JSON object".to_owned())),
+        Err(why) => Err(failed(format!("is not JSON that Paraph accepts: {why}"))),
+    }
 }
 
 fn same(call: &Value, digest: &str) -> Result<(), Fault> {

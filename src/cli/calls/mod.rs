@@ -14,6 +14,7 @@ use super::settings::Where;
 use super::terminal;
 use api::Api;
 use clap::{ArgGroup, Args, Subcommand};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
@@ -24,6 +25,7 @@ Examples:
   paraph calls show c_…                           the whole call
   paraph calls approve c_…                        shows it and asks
   paraph calls approve c_… --digest sha256:…      for scripts: approves exactly this text
+  paraph calls approve c_… --digest sha256:… --arguments mended.json
   paraph calls reject c_… --reason \"Wrong person.\"
   paraph calls changes c_… --reason \"Shorter, and without the link.\"
   paraph calls undo c_…                           takes an approval back before the call left
@@ -65,7 +67,7 @@ enum Command {
         id: String,
     },
     /// Show a call, ask, and approve it
-    #[command(after_help = "Examples:\n  paraph calls approve c_…\n  paraph calls approve c_… --digest sha256:…")]
+    #[command(after_help = APPROVE_EXAMPLES)]
     Approve {
         /// The call's id
         id: String,
@@ -75,6 +77,9 @@ enum Command {
         /// For the record
         #[arg(long)]
         reason: Option<String>,
+        /// Send these arguments instead: a file with a JSON object
+        #[arg(long, value_name = "FILE")]
+        arguments: Option<PathBuf>,
     },
     /// Reject a call; the agent is told the reason
     #[command(after_help = "Examples:\n  paraph calls reject c_… --reason \"Wrong person.\"")]
@@ -145,6 +150,16 @@ The id is that of any refused call to this recipient. Exit code 1 when the way w
     },
 }
 
+const APPROVE_EXAMPLES: &str = "\
+Examples:
+  paraph calls approve c_…
+  paraph calls approve c_… --digest sha256:…
+  paraph calls show c_… --json                    its arguments, to be edited
+  paraph calls approve c_… --digest sha256:… --arguments mended.json
+
+--digest names the text that was shown, also with --arguments. Edited arguments are judged like the agent's own and must
+fit the tool's inputSchema. The agent is told what was really sent; both versions stay on record.";
+
 const RESOLVE_EXAMPLES: &str = "\
 Examples:
   paraph calls --state unconfirmed
@@ -165,7 +180,10 @@ impl Calls {
                 terminal::say(&if json { terminal::json(&call, true) } else { show::text(&call) });
                 Ok(ExitCode::SUCCESS)
             }
-            Some(Command::Approve { id, digest, reason }) => decide::approve(&api, &id, digest, reason, json).await,
+            Some(Command::Approve { id, digest, reason, arguments }) => {
+                let approval = decide::Approval { digest, reason, arguments };
+                decide::approve(&api, &id, approval, json).await
+            }
             Some(Command::Reject { id, reason, digest }) => decide::refuse(&api, &id, "reject", digest, &reason, json).await,
             Some(Command::Changes { id, reason, digest }) => decide::refuse(&api, &id, "request_changes", digest, &reason, json).await,
             Some(Command::Undo { id }) => reopen::undo(&api, &id, json).await,

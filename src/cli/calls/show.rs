@@ -29,6 +29,15 @@ pub(super) fn text(call: &Value) -> String {
     lines.push("Arguments".to_owned());
     lines.push(terminal::json(&call["arguments"], true));
     lines.push(String::new());
+    if let Some(why) = optional(call, "unchecked") {
+        lines.push(format!("Nobody checked these arguments against the tool's inputSchema: {why}."));
+        lines.push(String::new());
+    }
+    if call["asked"].is_object() {
+        lines.push("A person edited this. The agent asked for".to_owned());
+        lines.push(terminal::json(&call["asked"]["arguments"], true));
+        lines.push(String::new());
+    }
     lines.push(format!("Digest {}", word("digest")));
     for decision in call["decisions"].as_array().into_iter().flatten() {
         let part = |key: &str| terminal::visible(decision[key].as_str().unwrap_or("-"));

@@ -3,10 +3,12 @@
 //! Only `gate` applies events; the engines compare `revision` and write what `gate` computed.
 
 mod decision;
+mod edit;
 mod outcome;
 mod state;
 
 pub use decision::{Decision, Verdict, Via, View};
+pub use edit::Edit;
 pub use outcome::{Outcome, OutcomeKind, Told};
 pub use state::{Event, Refusal, State};
 
@@ -67,6 +69,12 @@ pub struct Call {
     pub agent: String,
     /// The JSON text of `arguments`, byte for byte as it will be sent.
     pub arguments: String,
+    /// What the agent sent, when a person has edited it since; `None` while that is what will be sent.
+    #[serde(default)]
+    pub asked_arguments: Option<String>,
+    /// Why the arguments were not held against the tool's `inputSchema`; `None` when they were.
+    #[serde(default)]
+    pub unchecked: Option<String>,
     /// Of what will be sent.
     pub digest: Digest,
     /// Of what the agent sent; never changes.
@@ -265,6 +273,7 @@ impl Call {
         let mut next = self.touched();
         next.erased_at = Some(now);
         next.arguments = "{}".to_owned();
+        next.asked_arguments = None;
         next.message = None;
         next.recipient = None;
         next.reason = None;

@@ -9,7 +9,7 @@ use super::process::ProcessLink;
 use super::tools::Seen;
 use super::{ClientHello, Peer, Reply, UpstreamError, wire};
 use crate::config::{Bounds, Server, Transport};
-use crate::gate::upstream::{ServerState, ServerStatus, ToolInfo};
+use crate::gate::upstream::{InputSchema, ServerState, ServerStatus, ToolInfo};
 use crate::gate::{Clock as _, SystemClock};
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashMap};
@@ -31,6 +31,8 @@ const MAX_INSTANCES: usize = 1_000;
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// A pause up to this long is waited for; a longer one is told.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// A list that was asked for in vain is not asked for again by a call before this is over.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// Pages of one `tools/list`.
 const MAX_PAGES: usize = 50;
 /// Room for the envelope around a result of the permitted size.
@@ -58,7 +60,12 @@ struct Entry {
     config: Server,
     in_flight: Arc<Semaphore>,
     seen: Arc<Seen>,
+    /// When a call last asked in vain for the list of tools; held while one asks.
+    asked: AskedInVain,
 }
+
+/// When somebody last asked in vain.
+type AskedInVain = tokio::sync::Mutex<Option<Instant>>;
 
 /// The place of one instance; it outlives restarts.
 struct Slot {
@@ -131,12 +138,13 @@ impl Upstreams {
     /// `guard_program guard -- …`.
     /// Call it within a tokio runtime.
     pub fn new(servers: BTreeMap<String, Server>, bounds: &Bounds, guard_program: PathBuf) -> Upstreams {
-        let entry = |config| Entry { config, in_flight: Arc::new(Semaphore::new(bounds.in_flight_per_server)), seen: Arc::default() };
+        let in_flight = || Arc::new(Semaphore::new(bounds.in_flight_per_server));
+        let entry = |name: &str, config| Entry { config, in_flight: in_flight(), seen: Arc::new(Seen::of(name)), asked: AskedInVain::default() };
         let mut bits = [0u8; 8];
         SystemClock.random(&mut bits);
         let run = u64::from_be_bytes(bits);
         let inner = Arc::new(Inner {
-            servers: servers.into_iter().map(|(name, config)| (name, entry(config))).collect(),
+            servers: servers.into_iter().map(|(name, config)| (name.clone(), entry(&name, config))).collect(),
             message_bound: bounds.result.saturating_add(ENVELOPE),
             guard_program,
             run,
@@ -186,7 +194,11 @@ impl Upstreams {
     /// # Errors
     /// [`UpstreamError`] when it cannot be reached or does not list.
     pub async fn refresh_tools(&self, server: &str) -> Result<Vec<ToolInfo>, UpstreamError> {
-        let peer = self.peer(server, OWN_NAME, None).await?;
+        self.list_tools(server, OWN_NAME).await
+    }
+
+    async fn list_tools(&self, server: &str, agent: &str) -> Result<Vec<ToolInfo>, UpstreamError> {
+        let peer = self.peer(server, agent, None).await?;
         let failed = |why: String| UpstreamError { sentence: format!("Server {server} did not list its tools. {why}"), stderr: peer.stderr() };
         let mut params: Option<Box<RawValue>> = None;
         for _ in 0..MAX_PAGES {
@@ -197,6 +209,24 @@ impl Upstreams {
             params = Some(wire::raw(format!("{{\"cursor\":{}}}", next.get())));
         }
         self.inner.servers.get(server).and_then(|entry| entry.seen.tools()).ok_or_else(|| failed("Its list could not be read.".to_owned()))
+    }
+
+    /// What is known of a tool's schema; with an agent, a server that was never listed is asked in its instance.
+    pub(super) async fn input_schema(&self, server: &str, tool: &str, ask_for: Option<&str>) -> InputSchema {
+        let Some(entry) = self.inner.servers.get(server) else { return InputSchema::NotListed };
+        if let Some(agent) = ask_for.filter(|_| !entry.seen.is_listed()) {
+            // One asks, the others wait for that.
+            let mut asked = entry.asked.lock().await;
+            let lately = asked.is_some_and(|at| at.elapsed() < ASK_AGAIN);
+            if !entry.seen.is_listed() && !lately {
+                let listed = tokio::time::timeout(entry.config.start_timeout, self.list_tools(server, agent)).await;
+                *asked = (!matches!(listed, Ok(Ok(_)))).then(Instant::now);
+            }
+        }
+        match entry.seen.schema(tool) {
+            Some(kept) => kept.ready().await,
+            None => InputSchema::NotListed,
+        }
     }
 
     /// Asks every server once for its tools, so that `/servers` and a failing start are seen before the first

@@ -10,6 +10,7 @@ mod lines;
 mod listen;
 mod peer;
 mod process;
+mod schemas;
 mod send;
 mod sse;
 mod tools;

@@ -2,7 +2,7 @@
 //! Called by the gate alone, through its trait.
 
 use super::{Reply, RequestFailure, Upstreams, wire};
-use crate::gate::upstream::{Outgoing, Sent, ServerStatus, Ticket, Upstream};
+use crate::gate::upstream::{InputSchema, Outgoing, Sent, ServerStatus, Ticket, Upstream};
 use async_trait::async_trait;
 use serde_json::value::RawValue;
 
@@ -18,6 +18,10 @@ impl Upstream for Upstreams {
 
     async fn instance(&self, server: &str, agent: &str) -> Option<String> {
         Upstreams::instance(self, server, agent)
+    }
+
+    async fn input_schema(&self, server: &str, tool: &str, ask_for: Option<&str>) -> InputSchema {
+        Upstreams::input_schema(self, server, tool, ask_for).await
     }
 
     async fn close_agent(&self, agent: &str) {

@@ -1,11 +1,14 @@
 //! What a server listed last: the tools of its latest complete `tools/list`, whoever asked for it, and why it
-//! could not be reached last. Filled by `peer` and `start`, read by the page `/servers`.
+//! could not be reached last. Filled by `peer` and `start`, read by the page `/servers` and by the gate, which holds
+//! arguments against the schemas.
 
 use super::UpstreamError;
+use super::schemas::{Kept, Schemas};
 use super::wire::Members;
+use crate::domain::schema::Unusable;
 use crate::gate::upstream::ToolInfo;
 use serde_json::value::RawValue;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Tools remembered of one server.
 const MAX_TOOLS: usize = 2_000;
@@ -14,14 +17,25 @@ const MAX_DESCRIPTION: usize = 4_000;
 
 /// The memory of one server.
 #[derive(Default)]
-pub(super) struct Seen(Mutex<Memory>);
+pub(super) struct Seen {
+    memory: Mutex<Memory>,
+    schemas: Arc<Schemas>,
+}
 
 #[derive(Default)]
 struct Memory {
-    tools: Option<Vec<ToolInfo>>,
+    tools: Option<Vec<Tool>>,
     /// A list being read page by page: the cursor of its next page, and the tools so far.
-    paging: Option<(String, Vec<ToolInfo>)>,
+    paging: Option<(String, Vec<Tool>)>,
     down: Option<UpstreamError>,
+}
+
+#[derive(Clone)]
+struct Tool {
+    name: String,
+    description: Option<String>,
+    /// As long as the list is not complete, the text of the schema; afterwards it is in `Schemas`.
+    schema: Option<Box<RawValue>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -35,11 +49,18 @@ struct Page {
 struct Listed {
     name: String,
     description: Option<String>,
+    #[serde(rename = "inputSchema")]
+    schema: Option<Box<RawValue>>,
 }
 
 impl Seen {
+    /// Nothing was seen yet of this server.
+    pub(super) fn of(server: &str) -> Seen {
+        Seen { memory: Mutex::default(), schemas: Arc::new(Schemas::of(server)) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Memory> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A page of `tools/list` came.
@@ -61,15 +82,33 @@ impl Seen {
         // One tool that cannot be read does not hide the others.
         let listed = page.tools.iter().filter_map(|tool| serde_json::from_str::<Listed>(tool.get()).ok());
         let cut = |text: String| text.chars().take(MAX_DESCRIPTION).collect();
-        tools.extend(listed.take(room).map(|tool| ToolInfo { name: tool.name, description: tool.description.map(cut) }));
+        tools.extend(listed.take(room).map(|tool| Tool { name: tool.name, description: tool.description.map(cut), schema: tool.schema }));
         match page.next {
             Some(next) => memory.paging = Some((next, tools)),
-            None => memory.tools = Some(tools),
+            None => {
+                self.schemas.replace(tools.iter_mut().map(|tool| (tool.name.clone(), tool.schema.take())));
+                memory.tools = Some(tools);
+                drop(memory);
+                Schemas::compile_behind(&self.schemas);
+            }
         }
     }
 
     pub(super) fn tools(&self) -> Option<Vec<ToolInfo>> {
-        self.lock().tools.clone()
+        let tools = self.lock().tools.clone()?;
+        let unusable = |name: &str| -> Option<Unusable> { self.schemas.of_tool(name)?.fault() };
+        let info = |tool: Tool| ToolInfo { unusable: unusable(&tool.name), name: tool.name, description: tool.description };
+        Some(tools.into_iter().map(info).collect())
+    }
+
+    /// Whether there is a complete list.
+    pub(super) fn is_listed(&self) -> bool {
+        self.lock().tools.is_some()
+    }
+
+    /// The schema of a listed tool.
+    pub(super) fn schema(&self, tool: &str) -> Option<Arc<Kept>> {
+        self.schemas.of_tool(tool)
     }
 
     /// The last start or request failed, or (for `None`) worked.

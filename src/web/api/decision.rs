@@ -61,15 +61,16 @@ fn read(members: &Map<String, Value>) -> Result<Decide, Malformed> {
     let digest = members.get("digest").and_then(Value::as_str);
     let digest = digest.ok_or_else(|| Malformed::wrong("digest is the text that the call has under digest."))?;
     let version = body::version(members)?;
-    let edits = edits(members, verdict)?;
+    let arguments = edits(members, verdict)?;
     let reason = body::text(members, "reason")?;
-    Ok(Decide { verdict, digest: Digest::claimed(digest), version, reason, edits })
+    Ok(Decide { verdict, digest: Digest::claimed(digest), version, reason, arguments })
 }
 
-fn edits(members: &Map<String, Value>, verdict: Verdict) -> Result<bool, Malformed> {
+/// The strictly read value is written again: every number in it is one that every reader writes alike.
+fn edits(members: &Map<String, Value>, verdict: Verdict) -> Result<Option<String>, Malformed> {
     match members.get("arguments") {
-        None | Some(Value::Null) => Ok(false),
+        None | Some(Value::Null) => Ok(None),
         Some(_) if verdict != Verdict::Approve => Err(Malformed::wrong("arguments go only with approve.")),
-        Some(_) => Ok(true),
+        Some(arguments) => Ok(Some(arguments.to_string())),
     }
 }

@@ -26,13 +26,12 @@ pub fn refused(state: &WebState, error: &ReviewError) -> Response {
     match error {
         ReviewError::NotFound => problem(state, StatusCode::NOT_FOUND, "There is no such call."),
         ReviewError::NotEntitled(_) => problem(state, StatusCode::FORBIDDEN, &sentence(error)),
-        ReviewError::NotYet(_) => problem(state, StatusCode::NOT_IMPLEMENTED, &sentence(error)),
         ReviewError::Settled(listed) => call(StatusCode::CONFLICT, listed),
         ReviewError::Stale(listed) => call(StatusCode::PRECONDITION_FAILED, listed),
         ReviewError::NotShown => {
             problem(state, StatusCode::PRECONDITION_REQUIRED, "You have not been shown the whole call. Read GET /api/v1/calls/{id} first.")
         }
-        ReviewError::Incomplete(_) => problem(state, StatusCode::UNPROCESSABLE_ENTITY, &sentence(error)),
+        ReviewError::Incomplete(_) | ReviewError::Unfit(_) => problem(state, StatusCode::UNPROCESSABLE_ENTITY, &sentence(error)),
         ReviewError::Failure(fault) => failure(fault),
     }
 }

@@ -206,3 +206,31 @@ async fn the_pages_of_what_does_not_go_straight_have_no_faults_that_axe_can_find
     assert!(all.is_empty(), "{} faults:\n{}", all.len(), all.join("\n"));
     sitting.close().await;
 }
+
+#[tokio::test]
+async fn a_reviewer_mends_a_message_and_reads_what_was_changed() {
+    let sitting = sitting_with(true, "[hold]\nundo = \"10m\"", "reviewer").await;
+    let browser = &sitting.browser;
+    let mut all = Vec::new();
+    let (id, _waiting) = sitting.held("You still owe me 40 euros, pay now!").await;
+    sitting.open("You still owe me").await;
+    browser.find_text("summary", "Edit, then approve").await.click().await.unwrap();
+    let field = browser.find("textarea[name=text]").await;
+    browser.pictures("call-edit").await;
+    look(browser, "the edit form", &mut all).await;
+    field.clear().await.unwrap();
+    field.send_keys("May I remind you of the 40 euros, please?").await.unwrap();
+    browser.find_text("button", "Approve as edited").await.click().await.unwrap();
+    browser.says("A person edited this").await;
+    browser.find("del").await;
+    browser.find("ins").await;
+    browser.pictures("call-edited").await;
+    look(browser, "an edited call", &mut all).await;
+    let call = sitting.desk.call(&id).await;
+    assert_eq!(
+        (&call["arguments"]["text"], &call["asked"]["arguments"]["text"]),
+        (&json!("May I remind you of the 40 euros, please?"), &json!("You still owe me 40 euros, pay now!"))
+    );
+    assert!(all.is_empty(), "{} faults:\n{}", all.len(), all.join("\n"));
+    sitting.close().await;
+}

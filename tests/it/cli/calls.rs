@@ -160,3 +160,51 @@ async fn a_way_that_three_refusals_closed_is_opened_again() {
     assert_eq!((code, serde_json::from_str::<Value>(&out).unwrap()), (0, json!({"lifted": true})), "{why}");
     terminal.hold(&agent, "fifth").await;
 }
+
+#[tokio::test]
+async fn a_call_is_edited_from_a_file_and_the_agent_is_told_what_was_really_sent() {
+    let terminal = Terminal::open("").await;
+    let agent = terminal.agent("demo").await;
+    let waiting = agent.begin("send_dm", dm("You owe me 40 euros!"));
+    let call = terminal.desk.held("40 euros").await;
+    let (id, digest) = (id_of(&call), call["digest"].as_str().unwrap().to_owned());
+    let file = terminal.world.path("mended.json").display().to_string();
+    let approve = async |text: &str, digest: &str| {
+        std::fs::write(&file, text).unwrap();
+        terminal.calls(&["approve", &id, "--digest", digest, "--arguments", &file]).await
+    };
+    for (text, code, says) in [
+        ("{", 2, "not JSON that Paraph accepts"),
+        ("[]", 2, "is not a JSON object"),
+        (r#"{"to":"@bob","to":"@eve","text":"x"}"#, 2, "the same key stands twice"),
+        (r#"{"to":"@bob"}"#, 1, "must have a member \"text\""),
+    ] {
+        let (ended, _, why) = approve(text, &digest).await;
+        assert!(ended == code && why.contains(says), "{text}: {ended} {why}");
+    }
+    let mended = r#"{"to":"@bob","text":"May I remind you of the 40 euros?"}"#;
+    assert_eq!(approve(mended, "sha256:00").await.0, 1);
+    assert_eq!(terminal.calls(&["approve", &id, "--digest", &digest, "--arguments", "nowhere.json"]).await.0, 2);
+    let (code, out, why) = approve(mended, &digest).await;
+    assert_eq!(code, 0, "{why}");
+    assert!(out.contains("You owe me") && out.contains("Instead of these arguments") && out.contains("May I remind you"), "{out}");
+    let answer = waiting.await.unwrap().unwrap()["result"].clone();
+    let blocks: Vec<&str> = answer["content"].as_array().unwrap().iter().map(|block| block["text"].as_str().unwrap()).collect();
+    assert_eq!(blocks.len(), 2, "{answer}");
+    assert_eq!(blocks[1], format!("A person changed this before approving it. Sent with these arguments: {mended}"));
+    assert!(answer.get("isError").is_none_or(|error| error == false));
+    assert_eq!(terminal.world.sent().keys().collect::<Vec<_>>(), ["May I remind you of the 40 euros?"]);
+    let (_, shown, _) = terminal.calls(&["show", &id]).await;
+    assert!(shown.contains("A person edited this. The agent asked for") && shown.contains("You owe me"), "{shown}");
+    assert!(terminal.world.audit_is_whole().await.contains("call.edited"));
+}
+
+#[tokio::test]
+async fn what_the_servers_own_schema_does_not_take_reaches_nobody() {
+    let terminal = Terminal::open("").await;
+    let agent = terminal.agent("demo").await;
+    let told = agent.request("tools/call", json!({"name": "send_dm", "arguments": {"to": 5, "text": "x"}})).await.unwrap()["result"].clone();
+    assert_eq!((&told["isError"], &told["_meta"]["paraph/call"]["rule"]), (&json!(true), &json!("inputSchema")));
+    assert!(text_of(&told).contains("/to must be of type string"), "{told}");
+    assert_eq!(terminal.calls(&[]).await.2, "Nothing waits for a person.\n");
+}

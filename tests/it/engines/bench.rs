@@ -73,6 +73,8 @@ pub(super) fn call(number: u32, agent: &str) -> Call {
         tool: "send".into(),
         agent: agent.into(),
         arguments: format!("{{\"n\":{number}}}"),
+        asked_arguments: None,
+        unchecked: None,
         digest: asked.clone(),
         asked_digest: asked,
         rule: "ask".into(),

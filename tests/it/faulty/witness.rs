@@ -7,7 +7,7 @@ use crate::fakes::{Mood, RESULT};
 use async_trait::async_trait;
 use paraph::domain::call::{CallId, State};
 use paraph::domain::digest::Digest;
-use paraph::gate::upstream::{Outgoing, Sent, ServerStatus, Ticket, Upstream};
+use paraph::gate::upstream::{InputSchema, Outgoing, Sent, ServerStatus, Ticket, Upstream};
 use paraph::store::Query;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
@@ -116,6 +116,10 @@ impl Upstream for Witness {
 
     async fn instance(&self, _server: &str, _agent: &str) -> Option<String> {
         None
+    }
+
+    async fn input_schema(&self, _server: &str, _tool: &str, _ask_for: Option<&str>) -> InputSchema {
+        InputSchema::NotListed
     }
 
     async fn close_agent(&self, _agent: &str) {}

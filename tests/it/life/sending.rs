@@ -8,7 +8,7 @@ use paraph::domain::call::State;
 use paraph::domain::people::Role;
 use paraph::domain::policy::{Action, Policy, PolicySpec};
 use paraph::gate::people::NewAgent;
-use paraph::gate::upstream::{Sent, ServerStatus, Ticket, Upstream};
+use paraph::gate::upstream::{InputSchema, Sent, ServerStatus, Ticket, Upstream};
 use paraph::gate::{Admission, Clock as _, Delivery, Gate, Settings};
 use paraph::store::in_memory::InMemory;
 use serde_json::value::RawValue;
@@ -148,6 +148,10 @@ impl Upstream for Patient {
 
     async fn instance(&self, _server: &str, _agent: &str) -> Option<String> {
         None
+    }
+
+    async fn input_schema(&self, _server: &str, _tool: &str, _ask_for: Option<&str>) -> InputSchema {
+        InputSchema::NotListed
     }
 
     async fn close_agent(&self, _agent: &str) {}

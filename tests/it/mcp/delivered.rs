@@ -40,7 +40,7 @@ async fn times(desk: &Desk, kind: &str) -> usize {
 async fn collects(desk: &Desk, id: &CallId) {
     let mut again = desk.seat("send_dm", DM).await;
     assert_eq!(again.call(), id);
-    let Delivery::Result { body, earlier: Some(block) } = again.settled().await.unwrap() else { panic!("no earlier result") };
+    let Delivery::Result { body, earlier: Some(block), .. } = again.settled().await.unwrap() else { panic!("no earlier result") };
     assert_eq!(body, RESULT);
     assert!(block.starts_with("Sent at ") && block.ends_with(" for your earlier call; nothing was sent now."), "{block}");
     assert_eq!((times(desk, "call.held").await, desk.upstream.count(DM)), (1, 1));

@@ -266,7 +266,7 @@ impl World {
 
 pub async fn decide(reviewer: &Reviewer, call: &Call, verdict: Verdict, reason: Option<&str>) {
     let shown = reviewer.read(&call.id).await.unwrap().call;
-    let decide = Decide { verdict, digest: shown.digest, version: shown.version, reason: reason.map(str::to_owned), edits: false };
+    let decide = Decide { verdict, digest: shown.digest, version: shown.version, reason: reason.map(str::to_owned), arguments: None };
     reviewer.decide(&call.id, decide).await.unwrap();
 }
 

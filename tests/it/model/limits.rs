@@ -10,7 +10,7 @@ use paraph::domain::call::CallId;
 use paraph::domain::people::{Agent, Role};
 use paraph::domain::policy::{LimitSpec, ScopeSpec};
 use paraph::gate::people::NewAgent;
-use paraph::gate::upstream::{Sent, ServerStatus, Ticket, Upstream};
+use paraph::gate::upstream::{InputSchema, Sent, ServerStatus, Ticket, Upstream};
 use paraph::gate::{Admission, Ask, Clock as _, Gate, Reviewer, Settings};
 use paraph::store::in_memory::InMemory;
 use paraph::store::on_sled::{OnSled, Settings as SledSettings};
@@ -120,6 +120,10 @@ impl Upstream for Clocked {
     }
 
     async fn close_agent(&self, _agent: &str) {}
+
+    async fn input_schema(&self, _server: &str, _tool: &str, _ask_for: Option<&str>) -> InputSchema {
+        InputSchema::NotListed
+    }
 }
 
 enum Engine {

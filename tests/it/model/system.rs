@@ -347,7 +347,7 @@ impl System {
             digest: if how == How::OtherText { Digest::claimed("sha256:00") } else { before.digest.clone() },
             version: before.version - u64::from(how == How::OtherVersion),
             reason: (how != How::Silent).then(|| "Not like this.".to_owned()),
-            edits: false,
+            arguments: None,
         };
         let answer = person.decide(&id, decide).await;
         let word = answer.as_ref().map_or("", |listed| if listed.call.state.word() == "held" { "held" } else { settling_word(verdict) }).to_owned();
@@ -376,7 +376,7 @@ impl System {
             Err(ReviewError::Stale(_)) => "stale".to_owned(),
             Err(ReviewError::NotShown) => "not shown".to_owned(),
             Err(ReviewError::Incomplete(_)) => "incomplete".to_owned(),
-            Err(other @ (ReviewError::NotFound | ReviewError::NotEntitled(_) | ReviewError::NotYet(_) | ReviewError::Failure(_))) => {
+            Err(other @ (ReviewError::NotFound | ReviewError::NotEntitled(_) | ReviewError::Unfit(_) | ReviewError::Failure(_))) => {
                 return Err(other.to_string());
             }
         };

@@ -4,6 +4,7 @@
 
 mod guard;
 mod http;
+mod schemas;
 mod silent;
 mod stdio;
 

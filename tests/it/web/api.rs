@@ -113,7 +113,7 @@ async fn decisions_answer_in_the_order_of_the_contract() {
         (with("version", json!("1")), 422),
         (with("arguments", json!({})), 422),
         (json!({"verdict": "request_changes", "digest": digest, "version": 1}), 422),
-        (json!({"verdict": "approve", "digest": digest, "version": 1, "arguments": {"to": "@eve"}}), 501),
+        (json!({"verdict": "approve", "digest": digest, "version": 1, "arguments": {"to": "@eve"}}), 422),
     ] {
         assert_eq!(desk.api(&ann, Method::POST, &path, Some(body.clone())).await.status().as_u16(), status, "{body}");
     }

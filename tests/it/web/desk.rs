@@ -8,8 +8,9 @@ use paraph::domain::door::Door;
 use paraph::domain::json::strict;
 use paraph::domain::people::{Agent, Role};
 use paraph::domain::policy::{Action, LimitSpec, Policy, PolicySpec, RuleSpec};
+use paraph::domain::schema::{Schema, Unusable};
 use paraph::gate::review::Decide;
-use paraph::gate::upstream::{Sent, ServerState, ServerStatus, Ticket, ToolInfo};
+use paraph::gate::upstream::{InputSchema, Sent, ServerState, ServerStatus, Ticket, ToolInfo};
 use paraph::gate::{Admission, Ask, Clock, Gate, HoldSettings, Reviewer, Seat, ServerSettings, Settings, SystemClock, Upstream};
 use paraph::store::in_memory::InMemory;
 use paraph::web::{WebSettings, WebState, routes};
@@ -25,6 +26,8 @@ use std::time::Duration;
 pub struct Obliging {
     /// Which instance runs.
     pub instance: Mutex<Option<String>>,
+    /// The schema of `send_dm`, when it is listed.
+    pub schema: Mutex<Option<Arc<Schema>>>,
 }
 
 #[async_trait]
@@ -41,10 +44,19 @@ impl Upstream for Obliging {
         self.instance.lock().unwrap().clone()
     }
 
+    async fn input_schema(&self, _server: &str, tool: &str, _ask_for: Option<&str>) -> InputSchema {
+        let schema = self.schema.lock().unwrap().clone().filter(|_| tool == "send_dm");
+        schema.map_or(InputSchema::NotListed, InputSchema::Known)
+    }
+
     async fn close_agent(&self, _agent: &str) {}
 
     async fn servers(&self) -> Vec<ServerStatus> {
-        let tool = |name: &str, text: &str| ToolInfo { name: name.into(), description: Some(text.into()) };
+        let tool = |name: &str, text: &str| ToolInfo {
+            name: name.into(),
+            description: Some(text.into()),
+            unusable: (name == "delete_all").then_some(Unusable("is no object")),
+        };
         let tools =
             Some(vec![tool("send_dm", "Sends a direct message."), tool("read_dms", "Reads <i>messages</i>."), tool("delete_all", "Deletes everything.")]);
         let why = "its program ended with code 1 before it answered initialize; run it by hand to see why".to_owned();
@@ -175,6 +187,12 @@ impl Desk {
         self.gate.admit(ask).await.unwrap()
     }
 
+    /// The server lists `send_dm`, which takes two texts and a number.
+    pub fn list_dm(&self) {
+        let schema = r#"{"type":"object","properties":{"to":{"type":"string"},"text":{"type":"string"},"n":{"type":"integer"}},"required":["to","text"],"additionalProperties":false}"#;
+        *self.upstream.schema.lock().unwrap() = Some(Arc::new(Schema::compile(schema).unwrap()));
+    }
+
     /// A direct message is held.
     pub async fn hold(&self, text: &str) -> CallId {
         self.ask("send_dm", &json!({ "to": "@bob", "text": text })).await.call().clone()
@@ -208,7 +226,7 @@ impl Desk {
     pub async fn decide(&self, id: &CallId, verdict: Verdict, reason: Option<&str>) {
         let olga = self.reviewer("olga@example.org").await;
         let call = olga.read(id).await.unwrap().call;
-        let decide = Decide { verdict, digest: call.digest, version: call.version, reason: reason.map(str::to_owned), edits: false };
+        let decide = Decide { verdict, digest: call.digest, version: call.version, reason: reason.map(str::to_owned), arguments: None };
         olga.decide(id, decide).await.unwrap();
     }
 
