@@ -3,10 +3,10 @@
 //! wait, each is promised a time of its own, so that they leave at the limit's pace and not in a herd; promises are
 //! memory, the time itself is in the call. Called by `forward`, `hold`, `release` and by pages.
 
-use super::admit::Ask;
+use super::admit::{Ask, verdict_fact, wording};
 use super::notice::{self, Notice};
 use super::reviewer::Reviewer;
-use super::{Failure, Gate};
+use super::{Failure, Gate, Settings};
 use crate::domain::call::{Call, CallId, State};
 use crate::domain::digest::Digest;
 use crate::domain::json;
@@ -90,11 +90,11 @@ impl Promises {
 
 impl Gate {
     /// A call at the door that a limit has no room for.
-    pub(super) async fn limited(&self, ask: &Ask, digest: &Digest, full: Limited) -> Result<Notice, Failure> {
-        self.record(self.verdict_fact("call.limited", ask, digest, &full.limit)).await?;
+    pub(super) async fn limited(&self, ask: &Ask, digest: &Digest, full: Limited, under: &Settings) -> Result<Notice, Failure> {
+        self.record(verdict_fact("call.limited", ask, digest, &full.limit, under)).await?;
         let now = self.inner.clock.now();
         let wait = Duration::try_from(full.until.duration_since(now)).unwrap_or_default().min(LONGEST_WAIT);
-        Ok(notice::limited(self.wording(&ask.server, &ask.tool), &format!("limit {}", full.limit), now, wait))
+        Ok(notice::limited(wording(ask, under), &format!("limit {}", full.limit), now, wait))
     }
 
     /// After a restore nobody knows what was sent since the backup: a window that reaches back that far is full.
