@@ -3,6 +3,7 @@
 //! Called by `cli`; the typed result is handed to `serve`.
 
 mod address;
+mod fixed;
 mod limits;
 mod mistake;
 mod quantity;
@@ -13,17 +14,19 @@ mod sections;
 mod servers;
 mod source;
 mod spelling;
+mod standing;
 
 pub use mistake::Mistake;
 pub use quantity::time;
 pub use secret::Secret;
+pub use standing::{Reading, Refused, Standing};
 
 use crate::domain::hold::HoldSettings;
 use crate::domain::message::MessagePointers;
 use crate::domain::policy::Policy;
 use read::Section;
 use source::Source;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeTable;
@@ -107,7 +110,7 @@ pub struct Bounds {
 }
 
 /// `[mail]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mail {
     /// No mail.
     Off,
@@ -138,7 +141,7 @@ pub struct Server {
 }
 
 /// How to reach a server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transport {
     /// A stdio child process.
     Process {
@@ -167,6 +170,10 @@ pub struct Loaded {
     pub config: Config,
     /// What works but should be known, in the order of the text.
     pub warnings: Vec<Mistake>,
+    /// Every file that was read for it, but those of secrets: a change of one is a change of the configuration.
+    pub files: Vec<PathBuf>,
+    /// The line of every key that was read, for what shows only when it is compared with what runs.
+    pub lines: HashMap<String, usize>,
 }
 
 impl Config {
@@ -177,6 +184,7 @@ impl Config {
             .map_err(|(problem, mend)| vec![Mistake { file: name.clone(), line: 0, column: 0, key: String::new(), problem, mend: mend.to_owned() }])?;
         let mut loaded = Config::parse(&text, &name, path.parent().unwrap_or(Path::new("")), env)?;
         loaded.config.file = Some(path.to_owned());
+        loaded.files.insert(0, path.to_owned());
         Ok(loaded)
     }
 
@@ -203,9 +211,9 @@ impl Config {
         };
         sections::audit(&mut file, &mut source);
         file.finish(&mut source);
-        let refused = source.has_mistakes();
+        let (refused, lines) = (source.has_mistakes(), source.line_of_keys());
         let (mistakes, warnings) = source.finish();
-        if refused { Err(mistakes) } else { Ok(Loaded { config, warnings }) }
+        if refused { Err(mistakes) } else { Ok(Loaded { config, warnings, files: Vec::new(), lines }) }
     }
 }
 

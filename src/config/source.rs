@@ -57,6 +57,11 @@ impl<'a> Source<'a> {
         !self.mistakes.is_empty()
     }
 
+    /// The line of every key that was read.
+    pub(super) fn line_of_keys(&self) -> HashMap<String, usize> {
+        self.places.iter().map(|(key, at)| (key.clone(), self.line(*at))).collect()
+    }
+
     /// Mistakes and warnings, each in the order of the text.
     pub(super) fn finish(mut self) -> (Vec<Mistake>, Vec<Mistake>) {
         self.mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
@@ -123,8 +128,12 @@ impl<'a> Source<'a> {
         }
     }
 
+    fn line(&self, at: usize) -> usize {
+        self.lines.partition_point(|start| *start <= at)
+    }
+
     fn place(&self, at: usize, key: &str, problem: String, mend: String) -> Mistake {
-        let line = self.lines.partition_point(|start| *start <= at);
+        let line = self.line(at);
         let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
         let column = self.text.get(start..at).map_or(0, |before| before.chars().count()) + 1;
         Mistake { file: self.file.to_owned(), line, column, key: key.to_owned(), problem, mend }

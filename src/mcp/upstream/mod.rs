@@ -11,6 +11,7 @@ mod peer;
 mod process;
 mod send;
 mod sse;
+mod times;
 mod tools;
 pub(in crate::mcp) mod wire;
 
