@@ -24,6 +24,8 @@ pub struct Origin {
     pub file: PathBuf,
     /// Every file that was read.
     pub files: Vec<PathBuf>,
+    /// What they held then.
+    seen: Contents,
 }
 
 /// What takes a changed configuration.
@@ -64,7 +66,7 @@ enum Reason {
 impl Reloader {
     pub(super) fn new(parts: Parts, origin: Origin) -> Reloader {
         let (watch, told) = Watch::new();
-        Reloader { parts, file: origin.file, running: origin.written, files: origin.files, suspects: Vec::new(), seen: Contents::new(), watch, told }
+        Reloader { parts, file: origin.file, running: origin.written, files: origin.files, suspects: Vec::new(), seen: origin.seen, watch, told }
     }
 
     /// Runs until the gate drains.
@@ -94,10 +96,11 @@ impl Reloader {
             let looked = tokio::task::spawn_blocking(move || {
                 watch.follow(&watched);
                 let moved = anyway || contents(&watched) != seen_before;
-                let seen = if moved { steady(&watched) } else { seen_before };
-                (watch, seen, moved)
+                let seen = if moved { steady(&watched) } else { seen_before.clone() };
+                let same = seen == seen_before;
+                (watch, seen, moved, same)
             });
-            let Ok((watch, seen, moved)) = looked.await else {
+            let Ok((watch, seen, moved, same)) = looked.await else {
                 self.told = told;
                 return;
             };
@@ -109,7 +112,7 @@ impl Reloader {
             let read = tokio::task::spawn_blocking(move || Config::load(&file, &|name| std::env::var(name).ok())).await;
             // A panic of the reader is a mistake like others: it must not end a gateway that runs.
             let read = read.unwrap_or_else(|_| Err(vec![self.mistake("could not be read: the reader failed", "The log has the cause; it is a fault of Paraph.")]));
-            self.take(read, matches!(reason, Reason::Start)).await;
+            self.take(read, matches!(reason, Reason::Start) && same).await;
             if self.files.iter().chain(&self.suspects).eq(&files) {
                 return;
             }
@@ -196,6 +199,6 @@ impl Reloader {
 impl Origin {
     /// What was read from a file, before the command line changes it.
     pub fn of(file: &Path, loaded: &Loaded) -> Origin {
-        Origin { written: loaded.config.clone(), file: file.to_owned(), files: loaded.files.clone() }
+        Origin { written: loaded.config.clone(), file: file.to_owned(), files: loaded.files.clone(), seen: contents(&loaded.files) }
     }
 }

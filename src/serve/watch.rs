@@ -85,8 +85,11 @@ impl Watch {
             Some(debouncer) => debouncer,
             None => {
                 let tell = self.tell.clone();
-                // A full channel says "look" already.
-                let heard = move |events: DebounceEventResult| drop(is_news(&events).then(|| tell.try_send(())));
+                let heard = move |events: DebounceEventResult| {
+                    if is_news(&events) {
+                        let _told_already = tell.try_send(());
+                    }
+                };
                 self.debouncer.insert(new_debouncer(DEBOUNCE, None, heard)?)
             }
         };

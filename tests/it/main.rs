@@ -19,6 +19,7 @@ mod model;
 mod power;
 mod races;
 mod readme;
+mod reload;
 mod sdks;
 mod shutdown;
 mod upstream_servers;
