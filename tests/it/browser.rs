@@ -2,6 +2,7 @@
 //! `target/screenshots` for people to look at.
 
 mod accessibility;
+mod configuration;
 mod outcomes;
 
 use crate::world::{Agent, Browser, Desk, Gateway, World, text_of, until};
