@@ -1,4 +1,4 @@
-//! The only file that knows every other: opens the store, recovers, wires the edges to the gate, listens, and
+//! The only file that knows every other (with `serve/reload`): opens the store, recovers, wires the edges to the gate, listens, and
 //! stops in order. A task that ends early ends the process with an error instead of leaving it limping.
 //! Called by `cli/serve.rs`, `cli/demo`, and by the commands that work on a store nobody serves.
 
@@ -128,9 +128,7 @@ pub async fn start(config: Config, guard_program: PathBuf, origin: Option<Origin
     let mcp = McpState::new(gate.clone(), upstreams.clone(), mcp_settings(&config, door.clone(), session_key));
     let standing = Standing::default();
     let web = WebState::new(gate.clone(), web_settings(&config, door, &public_url, standing.clone()));
-    let app = observe::routes(readiness.clone())
-        .merge(crate::mcp::routes(mcp.clone()))
-        .merge(crate::web::routes(web.clone()));
+    let app = observe::routes(readiness.clone()).merge(crate::mcp::routes(mcp.clone())).merge(crate::web::routes(web.clone()));
     let app = app.into_make_service_with_connect_info::<Connection>();
     let served = axum::serve(Listener::new(listener), app).with_graceful_shutdown(gate.draining().cancelled_owned());
     tasks.spawn(async move {

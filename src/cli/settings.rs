@@ -3,9 +3,9 @@
 
 use super::fault::Fault;
 use super::terminal;
-use crate::serve::Origin;
 use crate::config::{self, Bounds, Config, Listen, Loaded, Mail, Mistake, StoreConfig};
 use crate::domain::hold::HoldSettings;
+use crate::serve::Origin;
 use clap::Args;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -79,13 +79,12 @@ fn bounds(before: &Bounds, after: &mut Bounds) -> Vec<String> {
 
 fn transport(before: &Server, after: &mut Server) -> Vec<&'static str> {
     let changed = match (&before.transport, &after.transport) {
-        (Transport::Process { command, env, cwd, env_clear }, Transport::Process { command: its, env: its_env, cwd: its_cwd, env_clear: its_clear }) => named([
-            ("command", command != its),
-            ("env", env != its_env),
-            ("cwd", cwd != its_cwd),
-            ("env_clear", env_clear != its_clear),
-        ]),
-        (Transport::Http { url, headers }, Transport::Http { url: its, headers: its_headers }) => named([("url", url != its), ("headers", headers != its_headers)]),
+        (Transport::Process { command, env, cwd, env_clear }, Transport::Process { command: its, env: its_env, cwd: its_cwd, env_clear: its_clear }) => {
+            named([("command", command != its), ("env", env != its_env), ("cwd", cwd != its_cwd), ("env_clear", env_clear != its_clear)])
+        }
+        (Transport::Http { url, headers }, Transport::Http { url: its, headers: its_headers }) => {
+            named([("url", url != its), ("headers", headers != its_headers)])
+        }
         (Transport::Http { .. }, Transport::Process { .. }) => vec!["command"],
         (Transport::Process { .. }, Transport::Http { .. }) => vec!["url"],
     };

@@ -173,7 +173,6 @@ impl Gate {
         Ok(Admission::Refused(notice::limited(wording, "the gateway's disk is nearly full", now, ROOM_AGAIN)))
     }
 
-
     /// Writes a fact durably.
     pub(super) async fn record(&self, fact: Fact) -> Result<(), Failure> {
         self.record_all(vec![fact]).await

@@ -5,8 +5,8 @@
 
 use super::forward::is_tool_error;
 use super::limits::Limited;
-use super::upstream::{Outgoing, Sent, Ticket};
 use super::reload::GONE;
+use super::upstream::{Outgoing, Sent, Ticket};
 use super::{Failure, Gate, ServerSettings, Settings};
 use crate::domain::audit::Fact;
 use crate::domain::call::{Call, CallId, Event, Outcome, OutcomeKind, Refusal, State};

@@ -111,7 +111,8 @@ impl Reloader {
             let file = self.file.clone();
             let read = tokio::task::spawn_blocking(move || Config::load(&file, &|name| std::env::var(name).ok())).await;
             // A panic of the reader is a mistake like others: it must not end a gateway that runs.
-            let read = read.unwrap_or_else(|_| Err(vec![self.mistake("could not be read: the reader failed", "The log has the cause; it is a fault of Paraph.")]));
+            let read =
+                read.unwrap_or_else(|_| Err(vec![self.mistake("could not be read: the reader failed", "The log has the cause; it is a fault of Paraph.")]));
             self.take(read, matches!(reason, Reason::Start) && same).await;
             if self.files.iter().chain(&self.suspects).eq(&files) {
                 return;

@@ -54,7 +54,7 @@ fn line(mistake: &Mistake) -> Line {
     Line {
         place: Shown::new(&place),
         key: Shown::new(&mistake.key),
-        problem: Shown::new(&page::sentence(mistake.problem.trim_end_matches('.'))),
+        problem: Shown::new(&page::sentence(mistake.problem.trim_end_matches('.')).replace("?.", "?")),
         mend: Shown::new(&mistake.mend),
     }
 }

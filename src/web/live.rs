@@ -18,8 +18,8 @@ use serde_json::json;
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
-use tokio_stream::wrappers::{BroadcastStream, WatchStream};
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
+use tokio_stream::wrappers::{BroadcastStream, WatchStream};
 
 /// How often a silent stream asks whether its person may still be there.
 const ASK_AGAIN: Duration = Duration::from_secs(60);

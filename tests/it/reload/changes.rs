@@ -19,7 +19,8 @@ async fn a_changed_store_or_listen_is_named_and_nothing_of_the_file_is_applied()
     let bench = Bench::new("").await;
     let before = bench.digest("demo").await;
     let text = bench.text();
-    let changed = text.replace(HELD, DENIED).replace("[store]\n", "[store]\nkeep_text = \"30d\"\n").replace("[listen]\n", "[listen]\nhosts = [\"a.example\"]\n");
+    let changed =
+        text.replace(HELD, DENIED).replace("[store]\n", "[store]\nkeep_text = \"30d\"\n").replace("[listen]\n", "[listen]\nhosts = [\"a.example\"]\n");
     std::fs::write(bench.world.path("config.toml"), &changed).unwrap();
     let mistakes = bench.mistakes().await;
     let keys: Vec<_> = mistakes.iter().map(|mistake| mistake["key"].as_str().unwrap()).collect();
@@ -42,10 +43,16 @@ async fn another_command_waits_for_a_restart_and_the_rest_of_the_file_is_applied
     let bench = Bench::new("").await;
     let before = bench.digest("demo").await;
     let text = bench.text();
-    let changed = text.replace(HELD, DENIED).replace("\"demo-server\"]", "\"no-such-server\"]").replace("DEMO_OUTBOX", "OTHER").replace("[mail]\n", "[bounds]\nlive_pages = 7\n[mail]\n");
+    let changed = text
+        .replace(HELD, DENIED)
+        .replace("\"demo-server\"]", "\"no-such-server\"]")
+        .replace("DEMO_OUTBOX", "OTHER")
+        .replace("[mail]\n", "[bounds]\nlive_pages = 7\n[mail]\n");
     std::fs::write(bench.world.path("config.toml"), &changed).unwrap();
     bench.other_than("demo", &before).await;
-    let keys = |config: &serde_json::Value| config["needs_restart"].as_array().unwrap().iter().map(|waits| waits["key"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let keys = |config: &serde_json::Value| {
+        config["needs_restart"].as_array().unwrap().iter().map(|waits| waits["key"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
     let config = until("it is named", || async { Some(bench.config().await).filter(|config| !keys(config).is_empty()) }).await;
     assert_eq!(keys(&config), ["bounds.live_pages", "servers.demo.command", "servers.demo.env"], "in the order of the lines");
     assert_eq!(config["mistakes"], json!([]));
@@ -91,7 +98,12 @@ async fn a_server_that_came_is_usable_and_one_that_went_takes_its_calls_along() 
     let waiting = agent.begin("send_dm", json!({"to": "@bob", "text": "over the second"}));
     let other = bench.agent("demo").await;
     let stays = other.begin("send_dm", json!({"to": "@bob", "text": "over the first"}));
-    let ran: Vec<_> = bench.gateway.children().into_iter().filter(|pid| std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|env| env.windows(8).any(|seen| seen == b"SECOND=1"))).collect();
+    let ran: Vec<_> = bench
+        .gateway
+        .children()
+        .into_iter()
+        .filter(|pid| std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|env| env.windows(8).any(|seen| seen == b"SECOND=1")))
+        .collect();
     assert!(!ran.is_empty());
     let (gone, held) = (bench.desk.held("over the second").await, bench.desk.held("over the first").await);
 
@@ -160,14 +172,16 @@ async fn waiting_times_bounds_and_mails_are_those_of_the_file() {
     let bench = Bench::new("[hold]\nkeep_open = \"50s\"\n").await;
     let agent = bench.agent("demo").await;
     let place = bench.world.path("mail").display().to_string();
-    let text = bench.text().replace("keep_open = \"50s\"", "keep_open = \"0s\"\nmax_held_per_agent = 1").replace(&format!("{place}\""), &format!("{place}-two\""));
+    let text =
+        bench.text().replace("keep_open = \"50s\"", "keep_open = \"0s\"\nmax_held_per_agent = 1").replace(&format!("{place}\""), &format!("{place}-two\""));
     std::fs::write(bench.world.path("config.toml"), format!("{text}\n[bounds]\narguments = \"1KiB\"\n")).unwrap();
     bench.logs("the configuration was read again and is in force", 1).await;
     assert_eq!(call(&agent, "send_dm", json!({"to": "@bob", "text": "at once"})).await.0, "held", "keep_open is none now");
     assert_eq!(call(&agent, "send_dm", json!({"to": "@bob", "text": "one more"})).await.0, "limited");
     let large = agent.request("tools/call", json!({"name": "send_dm", "arguments": {"to": "@bob", "text": "x".repeat(2000)}})).await.unwrap();
     assert!(large["error"].is_object(), "{large}");
-    let mails = |folder: &str| std::fs::read_dir(bench.world.path(folder)).map_or(0, |found| found.flatten().filter(|file| file.path().extension().is_some()).count());
+    let mails =
+        |folder: &str| std::fs::read_dir(bench.world.path(folder)).map_or(0, |found| found.flatten().filter(|file| file.path().extension().is_some()).count());
     until("the mail is in the new folder", || async { (mails("mail-two") == 1).then_some(()) }).await;
     assert_eq!(mails("mail"), 0);
     assert!(bench.entries_of("policy.reloaded").await.is_empty(), "no policy changed");

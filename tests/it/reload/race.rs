@@ -2,8 +2,8 @@
 //! call is judged by one policy, and its entries name that one. A real gate over the in-memory engine.
 
 use crate::life::{Desk, approve, settings};
-use paraph::domain::policy::{Action, Policy, PolicySpec, RuleSpec};
 use paraph::domain::people::Role;
+use paraph::domain::policy::{Action, Policy, PolicySpec, RuleSpec};
 use paraph::gate::{Admission, Ask, ServerSettings, Settings};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -23,11 +23,8 @@ fn one(letter: char, hours: u32) -> Settings {
         ..RuleSpec::default()
     };
     // What one allows the other refuses or holds.
-    let (first, second, third) = if letter == 'a' {
-        (Action::Allow, Action::Deny, Action::RequireApproval)
-    } else {
-        (Action::Deny, Action::RequireApproval, Action::Allow)
-    };
+    let (first, second, third) =
+        if letter == 'a' { (Action::Allow, Action::Deny, Action::RequireApproval) } else { (Action::Deny, Action::RequireApproval, Action::Allow) };
     let rules = vec![rule("first", "first", first), rule("second", "second", second), rule("third", "third", third)];
     let policy = Policy::build(PolicySpec { server: "demo".into(), rules, ..PolicySpec::default() }).unwrap();
     let mut settings = Settings { servers: [("demo".to_owned(), ServerSettings { policy, ..ServerSettings::default() })].into(), ..settings() };
@@ -124,7 +121,11 @@ async fn the_entry_of_a_reload_names_every_server_that_changed_and_stands_before
     desk.admit("first", "{}").await;
     desk.gate.reload(Settings { servers: [("new".to_owned(), second)].into(), ..b.clone() }).await.unwrap();
     let entries = desk.store.entries(1, 1000).await.unwrap();
-    let told: Vec<_> = entries.iter().filter(|entry| entry.kind.starts_with("policy.") || entry.kind == "call.denied").map(|entry| (entry.kind.as_str(), &entry.data)).collect();
+    let told: Vec<_> = entries
+        .iter()
+        .filter(|entry| entry.kind.starts_with("policy.") || entry.kind == "call.denied")
+        .map(|entry| (entry.kind.as_str(), &entry.data))
+        .collect();
     let (a, b) = (digest(&a), digest(&b));
     let servers = |servers: Value| json!({ "servers": servers });
     assert_eq!(told[0], ("policy.loaded", &servers(json!({ "demo": a }))));
