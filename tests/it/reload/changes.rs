@@ -187,3 +187,48 @@ async fn waiting_times_bounds_and_mails_are_those_of_the_file() {
     assert!(bench.entries_of("policy.reloaded").await.is_empty(), "no policy changed");
     assert!(bench.gateway.stop().await);
 }
+
+/// A server whose only tool answers when a file is there.
+const SLOW: &str = r#"
+[servers.slow]
+command = ["sh", "-c", '''
+while read -r line; do
+  id=$(printf %s "$line" | sed -n 's/.*"id":\([0-9]*\|"[^"]*"\)[,}].*/\1/p')
+  case "$line" in
+    *'"tools/call"'*)
+      touch FOLDER/begun
+      while [ ! -e FOLDER/go ]; do sleep 0.02; done
+      printf '{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":"done at last"}]}}\n' "$id" ;;
+    *'"initialize"'*) printf '{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"slow","version":"1"}}}\n' "$id" ;;
+    *'"tools/list"'*) printf '{"jsonrpc":"2.0","id":%s,"result":{"tools":[{"name":"work","inputSchema":{"type":"object"}}]}}\n' "$id" ;;
+  esac
+done
+''']
+default = "allow"
+"#;
+
+#[tokio::test]
+async fn what_is_under_way_to_a_server_that_goes_is_finished_and_then_its_instance_ends() {
+    let bench = Bench::new(SLOW).await;
+    let agent = bench.agent("slow").await;
+    let waiting = agent.begin("work", json!({}));
+    until("the server is at work", || async { bench.world.path("begun").exists().then_some(()) }).await;
+    let place = bench.world.path("").display().to_string();
+    let ran: Vec<_> = bench
+        .gateway
+        .children()
+        .into_iter()
+        .filter(|pid| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("begun")))
+        .collect();
+    assert!(!ran.is_empty());
+    std::fs::write(bench.world.path("config.toml"), bench.text().replace(&SLOW.replace("FOLDER", place.trim_end_matches('/')), "")).unwrap();
+    until("the server is gone", || async { bench.digest("slow").await.is_null().then_some(()) }).await;
+    bench.logs("the configuration was read again and is in force", 1).await;
+    std::fs::write(bench.world.path("go"), "").unwrap();
+    let answer = waiting.await.unwrap().unwrap();
+    assert_eq!(text_of(&answer["result"]), "done at last", "{answer}");
+    all_gone(&ran).await;
+    let ended = until("its end is written", || async { bench.entries_of("call.ended").await.pop() }).await;
+    assert_eq!(ended["data"]["end"], "ok");
+    assert!(bench.gateway.stop().await);
+}
