@@ -4,6 +4,7 @@
 
 mod guard;
 mod http;
+mod silent;
 mod stdio;
 
 use paraph::config::{Bounds, Server, Transport};
