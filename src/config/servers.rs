@@ -52,7 +52,26 @@ pub(super) fn servers(file: &mut Section<'_>, source: &mut Source<'_>) -> BTreeM
             servers.insert(name.to_owned(), server);
         }
     }
+    same_counters(&servers, source);
     servers
+}
+
+/// Every server's `global` limits draw on the same counters: one that a limit with a short window keeps would forget
+/// what one with a long window still has to count.
+fn same_counters(servers: &BTreeMap<String, Server>, source: &mut Source<'_>) {
+    let mut seen: BTreeMap<String, (&str, Duration, u64)> = BTreeMap::new();
+    for (name, server) in servers {
+        for limit in server.policy.limits().into_iter().filter(|limit| limit.scope == "global") {
+            let (first, window, max) = *seen.entry(limit.counter.clone()).or_insert((name, limit.window, limit.max));
+            if (window, max) != (limit.window, limit.max) {
+                source.mistake(
+                    &format!("servers.{name}.limits"),
+                    format!("servers.{first} counts with the same global counter {:?} and has another window or max", limit.counter),
+                    "Give it a name of its own, or the same window and max.",
+                );
+            }
+        }
+    }
 }
 
 fn server(name: &str, node: &Node<'_>, source: &mut Source<'_>) -> Option<Server> {

@@ -166,7 +166,9 @@ impl Gate {
                 let what = if of_agent { "too many of this agent's calls wait for a person" } else { "too many calls wait for a person" };
                 Ok(Held::Full(notice::limited(wording(ask, under), what, now, Duration::from_secs(60))))
             }
-            Err(CommitError::Limited { limit, until }) => Ok(Held::Full(self.limited(ask, digest, Limited { limit, until }, under).await?)),
+            Err(CommitError::Limited { limit, until }) => {
+                Ok(Held::Full(self.limited(ask, digest, Limited::of(&judgement.charges, limit, until), under).await?))
+            }
             Err(CommitError::Conflict | CommitError::Lost) => Ok(Held::Moved),
             Err(error @ CommitError::Store(_)) => Err(self.failed(&error)),
         }

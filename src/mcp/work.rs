@@ -101,10 +101,12 @@ impl Caller {
         Ok(answer.await)
     }
 
-    /// Whether the operator lets this method pass; never one that a lenient server could take for `tools/call`.
+    /// Whether the operator lets this method pass; never one that a lenient server could take for `tools/call`, which
+    /// is judged, or for `tools/list`, which is filtered.
     fn extra(&self, method: &str) -> bool {
         let plain: String = message::folded(method).chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
-        !plain.contains("tools/call") && self.now.servers.get(&self.server).is_some_and(|globs| globs.is_match(method))
+        let ours = ["tools/call", "tools/list"].iter().any(|method| plain.contains(method));
+        !ours && self.now.servers.get(&self.server).is_some_and(|globs| globs.is_match(method))
     }
 
     async fn notification(&self, session: &Session, method: &str, params: Option<&RawValue>) -> Result<(), Refusal> {

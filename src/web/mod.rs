@@ -15,6 +15,7 @@ mod door;
 mod form;
 mod inbox;
 mod lift;
+mod limits;
 mod lists;
 mod live;
 mod moment;
@@ -104,6 +105,7 @@ pub fn routes(state: WebState) -> Router {
         .route("/audit", get(audit::show))
         .route("/servers", get(servers::show))
         .route("/config", get(config::show))
+        .route("/limits", get(limits::show))
         .route("/sign-in", get(sign_in::help))
         .route("/sign-in/{secret}", get(sign_in::ask).post(sign_in::redeem))
         .route("/sign-out", post(sign_out::sign_out))

@@ -2,6 +2,7 @@
 //! would get. Reads only.
 
 use super::WebState;
+use super::limits;
 use super::page::{self, Frame};
 use super::session::SignedIn;
 use super::shown::Shown;
@@ -30,6 +31,7 @@ struct Tool {
     tone: &'static str,
     rule: String,
     depends: bool,
+    limits: Vec<String>,
 }
 
 #[derive(Template)]
@@ -61,7 +63,15 @@ fn server(view: ServerView) -> Server {
                 Action::Hide => ("hidden", "quiet"),
             };
             let description = tool.description.as_deref().map(Shown::beginning);
-            Tool { name: Shown::new(&tool.name), description, verdict, tone, rule: preview.rule, depends: preview.depends }
+            Tool {
+                name: Shown::new(&tool.name),
+                description,
+                verdict,
+                tone,
+                rule: preview.rule,
+                depends: preview.depends,
+                limits: preview.limits.iter().map(limits::in_words).collect(),
+            }
         });
         lines.collect()
     });

@@ -1,8 +1,9 @@
 //! The life of a held call through the real gate, over both engines: what contract.md 4 and semantics.md 1 to 4
 //! promise, one sentence a test.
 
-mod limited;
+pub mod limited;
 mod pausing;
+mod queueing;
 mod recipients;
 mod sending;
 mod unconfirmed;

@@ -48,6 +48,7 @@ async fn nobody_sees_a_page_without_a_session_and_a_disabled_person_is_out_at_on
         format!("/calls/{id}/panel"),
         "/audit".into(),
         "/servers".into(),
+        "/limits".into(),
         "/live".into(),
         "/pause".into(),
         "/notices".into(),
@@ -235,6 +236,7 @@ async fn a_call_that_needs_two_people_waits_for_the_second() {
 
 mod api;
 mod config;
+mod limits;
 mod live;
 mod switch;
 mod unknown;

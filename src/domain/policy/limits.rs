@@ -39,7 +39,8 @@ enum Scope {
     Tool,
     Server,
     Global,
-    Arg(ArgumentPath),
+    /// The path, and as the operator wrote it.
+    Arg(ArgumentPath, String),
 }
 
 /// Why a call cannot be counted; it is denied then.
@@ -86,7 +87,7 @@ impl Limit {
             ScopeSpec::Tool => Some(Scope::Tool),
             ScopeSpec::Server => Some(Scope::Server),
             ScopeSpec::Global => Some(Scope::Global),
-            ScopeSpec::Arg(text) => path("scope", text).map(Scope::Arg),
+            ScopeSpec::Arg(text) => path("scope", text).map(|path| Scope::Arg(path, text.clone())),
         };
         let amount = spec.increment_from.as_deref().map(|text| path("increment_from", text));
         let global = matches!(spec.scope, ScopeSpec::Global);
@@ -132,7 +133,7 @@ impl Limit {
             Scope::Tool => ("tool", asked.tool.to_owned()),
             Scope::Server => ("server", String::new()),
             Scope::Global => ("global", String::new()),
-            Scope::Arg(path) => ("arg", argument(path.find(asked.arguments))),
+            Scope::Arg(path, _) => ("arg", argument(path.find(asked.arguments))),
         };
         let server = (!matches!(self.scope, Scope::Global)).then(|| server.to_owned());
         let mut label = Label { server, counter: self.counter.clone(), scope: scope.to_owned(), value };
@@ -143,7 +144,8 @@ impl Limit {
 
     /// What `check` and the page say of it.
     pub(super) fn view(&self) -> LimitView {
-        LimitView { name: self.name.clone(), counter: self.counter.clone(), window: self.window, max: self.max, scope: self.scope.word() }
+        let argument = if let Scope::Arg(_, text) = &self.scope { Some(text.clone()) } else { None };
+        LimitView { name: self.name.clone(), counter: self.counter.clone(), window: self.window, max: self.max, scope: self.scope.word(), argument }
     }
 }
 
@@ -160,6 +162,8 @@ pub struct LimitView {
     pub max: u64,
     /// The word of its scope.
     pub scope: &'static str,
+    /// Where the argument stands whose values have a counter each.
+    pub argument: Option<String>,
 }
 
 impl Scope {
@@ -170,7 +174,7 @@ impl Scope {
             Scope::Tool => "tool",
             Scope::Server => "server",
             Scope::Global => "global",
-            Scope::Arg(_) => "arg",
+            Scope::Arg(_, _) => "arg",
         }
     }
 }
@@ -246,6 +250,32 @@ mod tests {
         assert_eq!(amount(&json!(100)), Ok(100 * ONE));
         for refused in [json!(-1_000_000), json!(-0.1), json!(101), json!(u64::MAX), json!(1e300), json!("5"), json!(null), json!([1]), json!({})] {
             assert!(amount(&refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn of_two_limits_with_one_counter_the_one_counts_that_counts_more() {
+        let spent = |increment_from: Option<&str>| LimitSpec {
+            counter: "spent".into(),
+            window: Duration::from_secs(60),
+            max: 100,
+            scope: ScopeSpec::Server,
+            increment_from: increment_from.map(str::to_owned),
+            on_deny: None,
+        };
+        for (of_server, of_rule) in [(None, Some("args.amount")), (Some("args.amount"), None)] {
+            let rule = super::super::RuleSpec {
+                name: "all".into(),
+                tools: vec!["*".into()],
+                agents: vec!["*".into()],
+                action: super::super::Action::Allow,
+                limits: vec![spent(of_rule)],
+                ..Default::default()
+            };
+            let spec = super::super::PolicySpec { server: "s".into(), rules: vec![rule], limits: vec![spent(of_server)], ..Default::default() };
+            let policy = super::super::Policy::build(spec).unwrap();
+            let judged = policy.judge(&Asked { agent: "a", tool: "t", arguments: &json!({ "amount": 40 }), session: None });
+            assert_eq!(judged.charges.iter().map(|charge| charge.amount).collect::<Vec<_>>(), [40 * ONE]);
         }
     }
 

@@ -96,6 +96,8 @@ pub struct Preview {
     pub rule: String,
     /// True when a rule with conditions stands before it: arguments or agent may change the verdict.
     pub depends: bool,
+    /// The limits that such a call takes from.
+    pub limits: Vec<LimitView>,
 }
 
 impl Judgement {
@@ -175,9 +177,11 @@ impl Policy {
         let mut charges: Vec<Charge> = Vec::new();
         for limit in self.limits.iter().chain(limits) {
             match limit.charge(&self.server, asked) {
-                // Two limits that share a counter count a call once.
-                Ok(charge) if charges.iter().any(|other| other.key == charge.key) => {}
-                Ok(charge) => charges.push(charge),
+                // Two limits that share a counter count a call once, as the one says that counts more.
+                Ok(charge) => match charges.iter_mut().find(|other| other.key == charge.key) {
+                    Some(other) => other.amount = other.amount.max(charge.amount),
+                    None => charges.push(charge),
+                },
                 Err(uncountable) => return Judgement::denied(uncountable.limit, uncountable.why),
             }
         }
@@ -203,11 +207,18 @@ impl Policy {
         let mut depends = false;
         for rule in self.rules.iter().filter(|rule| rule.names_tool(tool)) {
             if rule.is_for_every_agent() && !rule.has_conditions() {
-                return Preview { action: rule.action(), rule: rule.name().to_owned(), depends };
+                return Preview { action: rule.action(), rule: rule.name().to_owned(), depends, limits: self.limits_of(rule.action(), rule.limits()) };
             }
             depends = true;
         }
-        Preview { action: self.default, rule: DEFAULT_RULE.into(), depends }
+        Preview { action: self.default, rule: DEFAULT_RULE.into(), depends, limits: self.limits_of(self.default, &[]) }
+    }
+
+    fn limits_of(&self, action: Action, of_rule: &[Limit]) -> Vec<LimitView> {
+        match action {
+            Action::Deny | Action::Hide => Vec::new(),
+            Action::Allow | Action::RequireApproval => self.limits.iter().chain(of_rule).map(Limit::view).collect(),
+        }
     }
 
     /// What every rule that holds calls says, in order, and the default when it holds: who must be there to decide.

@@ -230,7 +230,7 @@ fn a_hold_carries_who_may_decide_and_until_when() {
 fn without_rules_everything_is_denied() {
     let empty = Policy::default();
     assert_eq!(says(&empty, "a", "t", &json!({})), (Action::Deny, "default".into()));
-    assert_eq!(empty.preview("t"), Preview { action: Action::Deny, rule: "default".into(), depends: false });
+    assert_eq!(empty.preview("t"), Preview { action: Action::Deny, rule: "default".into(), depends: false, limits: Vec::new() });
     assert!(!empty.reads("t") && !empty.hides("a", "t"));
 }
 
