@@ -4,6 +4,7 @@
 
 mod address;
 mod document;
+mod fixed;
 mod limits;
 mod mistake;
 mod read;
@@ -12,12 +13,14 @@ mod secret;
 mod sections;
 mod servers;
 mod source;
+mod standing;
 
 pub use crate::domain::quantity::time;
 pub use document::read_policy;
 pub use mistake::Mistake;
 pub use secret::Secret;
 pub use source::Places;
+pub use standing::{Reading, Refused, Standing};
 
 use crate::domain::hold::HoldSettings;
 use crate::domain::message::MessagePointers;
@@ -108,7 +111,7 @@ pub struct Bounds {
 }
 
 /// `[mail]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mail {
     /// No mail.
     Off,
@@ -139,7 +142,7 @@ pub struct Server {
 }
 
 /// How to reach a server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transport {
     /// A stdio child process.
     Process {

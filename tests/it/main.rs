@@ -22,6 +22,7 @@ mod power;
 mod races;
 mod readers;
 mod readme;
+mod reload;
 mod sdks;
 mod shutdown;
 mod upstream_servers;

@@ -73,7 +73,7 @@ impl Test {
         if cases.is_empty() {
             return Err(Fault::usage(format!("{}: there is no case in it, so nothing would be tested", self.file.display())));
         }
-        let config = place.config_with_warnings()?;
+        let (config, _) = place.config_with_warnings()?;
         let options = Options { agent: self.agent, server: self.server };
         let count = cases.len();
         let mut failures = Vec::new();

@@ -44,7 +44,7 @@ pub(in crate::cli) struct Explain {
 impl Explain {
     pub(super) async fn run(self, place: &Where) -> Result<ExitCode, Fault> {
         let call: Written = read(&self.file, SHAPE)?;
-        let config = place.config_with_warnings()?;
+        let (config, _) = place.config_with_warnings()?;
         let options = Options { agent: self.agent, server: self.server };
         let subject = call.overridden(&options).complete(&options, &config).map_err(Fault::usage)?;
         let told = subject.policy(&config).map_err(Fault::usage)?.explain(&subject.asked());
