@@ -76,7 +76,7 @@ async fn the_five_published_policies_work_unchanged() {
         let told = call(&agent, &dm, json!({ "message": 31 })).await;
         let meta = &told["_meta"]["paraph/call"];
         assert_eq!((&told["isError"], &meta["state"]), (&json!(true), &json!("limited")), "{name}: {told}");
-        assert_eq!(meta["reason"], format!("limit /tools/{dm}/limits/{dm}_rate"));
+        assert_eq!(meta["reason"], format!("limit /tools/{dm}/limits/{dm}_rate is full"));
         let wait = meta["retryAfterMs"].as_u64().unwrap();
         assert!((1..=60_200).contains(&wait), "{name}: {wait}");
         assert_eq!((listing.called(name, &dm), listing.calls(name)), (30, 30), "{name}");

@@ -1,4 +1,5 @@
-//! The way to a document's verdict, entry by entry, in the order in which `judge` asks. Called by `Policy::explain`.
+//! The way to a document's verdict, entry by entry, in the order in which `judge` asks.
+//! Called by `Policy::explain`.
 
 use super::{Document, Entry, Tool};
 use crate::domain::policy::explain::{Step, Tried};

@@ -9,10 +9,10 @@ use crate::domain::policy::{Action, Asked};
 impl Rule {
     pub(in crate::domain::policy) fn explain(&self, asked: &Asked<'_>, server: &str, budget: &Budget) -> Step {
         if !self.tools.has(asked.tool) {
-            return Step::passed_over(self.name.clone(), self.action, "is for other tools");
+            return Step { shadow: self.shadow, ..Step::passed_over(self.name.clone(), self.action, "is for other tools") };
         }
         if !self.agents.has(asked.agent) {
-            return Step::passed_over(self.name.clone(), self.action, "is for other agents");
+            return Step { shadow: self.shadow, ..Step::passed_over(self.name.clone(), self.action, "is for other agents") };
         }
         let wrong_type = self.action != Action::Allow;
         let tried = |(index, condition)| Tried::of(condition, format!("{} conditions[{index}]", self.name), asked, wrong_type);
@@ -20,8 +20,9 @@ impl Rule {
         // As in `matches`: asked last, and only of calls that everything else is for.
         let asked_for = conditions.iter().all(|condition| condition.holds);
         let when = self.when.as_ref().filter(|_| asked_for).map(|when| when.holds(asked, server, budget));
-        // What cannot be judged denies, so it is this rule that decided.
+        // What cannot be judged denies, whatever the rule would do.
         let applies = asked_for && when.is_none_or(|found| found.unwrap_or(true));
-        Step { rule: self.name.clone(), action: self.action, applies, passed_over: None, conditions, when, shadow: self.shadow }
+        let action = if matches!(when, Some(Err(_))) { Action::Deny } else { self.action };
+        Step { rule: self.name.clone(), action, applies, passed_over: None, conditions, when, shadow: self.shadow }
     }
 }

@@ -1,4 +1,5 @@
-//! What is imported, rule by rule, and what is refused by name. That the rules judge alike is a property in `random`.
+//! What is imported, rule by rule, and what is refused by name.
+//! That the rules judge alike is a property in `random`.
 
 use super::*;
 

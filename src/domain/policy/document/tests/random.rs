@@ -105,10 +105,10 @@ proptest! {
     }
 
     #[test]
-    fn an_explanation_agrees_with_the_verdict(value in any_document(), with_document: bool, rules in prop::collection::vec((prop::sample::select(vec!["*", "send_dm"]), 0..4_usize, prop::option::of(any_condition(true))), 0..4), arguments in any_value()) {
+    fn an_explanation_agrees_with_the_verdict(value in any_document(), with_document: bool, rules in prop::collection::vec((prop::sample::select(vec!["*", "send_dm"]), 0..4_usize, prop::option::of(any_condition(true)), prop::sample::select(vec![None, Some("args.a == 1"), Some("has(args.b)")]), prop::bool::weighted(0.2)), 0..4), arguments in any_value()) {
         let read = Document::read(&value.to_string());
         prop_assume!(read.is_ok());
-        let rules = rules.into_iter().enumerate().map(|(index, (tools, action, condition))| {
+        let rules = rules.into_iter().enumerate().map(|(index, (tools, action, condition, when, shadow))| {
             let action = Action::NAMES[action].1;
             let condition = condition.filter(|_| action != Action::Hide);
             let conditions = condition.into_iter().map(|one| ConditionSpec {
@@ -116,7 +116,8 @@ proptest! {
                 op: Operator::NAMES.iter().find(|(name, _)| one["op"] == *name).unwrap().1,
                 value: one["value"].clone(),
             });
-            RuleSpec { conditions: conditions.collect(), ..rule(&format!("r{index}"), &[tools], action) }
+            let when = when.filter(|_| action != Action::Hide).map(str::to_owned);
+            RuleSpec { conditions: conditions.collect(), when, shadow, ..rule(&format!("r{index}"), &[tools], action) }
         });
         let spec = PolicySpec { document: read.ok().filter(|_| with_document), rules: rules.collect(), ..PolicySpec::default() };
         let policy = Policy::build(spec).unwrap();
@@ -124,11 +125,11 @@ proptest! {
             let asked = Asked { agent: "bot", tool, arguments: &arguments, session: None, now: jiff::Timestamp::UNIX_EPOCH };
             let told = policy.explain(&asked);
             prop_assert_eq!(&told.judgement, &policy.judge(&asked));
-            let of = |wanted: fn(Action) -> bool| told.steps.iter().filter(|step| step.applies && wanted(step.action)).collect::<Vec<_>>();
+            let of = |wanted: fn(Action) -> bool| told.steps.iter().filter(|step| step.applies && !step.shadow && wanted(step.action)).collect::<Vec<_>>();
             let closing = of(|action| matches!(action, Action::Deny | Action::Hide));
             let holding = of(|action| action == Action::RequireApproval);
             match told.judgement.action {
-                Action::Deny | Action::Hide if told.judgement.rule == "default" => prop_assert!(told.steps.iter().all(|step| !step.applies)),
+                Action::Deny | Action::Hide if told.judgement.rule == "default" => prop_assert!(told.steps.iter().all(|step| !step.applies || step.shadow)),
                 action @ (Action::Deny | Action::Hide) => {
                     prop_assert_eq!(closing.len(), 1);
                     prop_assert_eq!((closing[0].action, &closing[0].rule), (action, &told.judgement.rule));
