@@ -32,6 +32,12 @@ fn policy(rules: usize) -> Policy {
     Policy::build(spec).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
 }
 
+/// One rule with a `when` for every call.
+fn asking(when: &str) -> Policy {
+    let rule = RuleSpec { name: "when".into(), tools: vec!["*".into()], agents: vec!["*".into()], when: Some(when.into()), ..RuleSpec::default() };
+    Policy::build(PolicySpec { rules: vec![rule], ..PolicySpec::default() }).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
+}
+
 /// The rows of the table: what, of which body, and how long one takes at best.
 #[derive(Default)]
 struct Table(Vec<(String, usize, Duration)>);
@@ -78,9 +84,22 @@ fn main() {
         table.measure(&mut criterion, "strict", size, || strict(black_box(body.as_bytes())));
         table.measure(&mut criterion, "digest", size, || Digest::of_call("demo", "send_dm", black_box(arguments)));
         for (rules, policy) in &policies {
-            let asked = Asked { agent: "bot", tool: "send_dm", arguments, session: None };
+            let asked = Asked { agent: "bot", tool: "send_dm", arguments, session: None, now: jiff::Timestamp::UNIX_EPOCH };
             table.measure(&mut criterion, &format!("judge, {rules} rules"), size, || policy.judge(black_box(&asked)));
         }
+    }
+    // The most that one evaluation can cost: each of these is cut off, or looks at all of a megabyte.
+    let most = json!({ "list": vec![1; 500_000], "text": "a".repeat(1 << 20), "texts": vec!["b".repeat(1000); 1000] });
+    for (what, when) in [
+        ("when, a text", "size(args.text) > 500 && args.text.startsWith('b')"),
+        ("when, cut off in a list", "args.list.all(x, x > 0)"),
+        ("when, cut off in copies", "args.list.map(x, args.text + 'b').size() > 0"),
+        ("when, cut off in patterns", "args.list.all(x, !args.text.matches('(?i)(a|b|c)*[^a]d$'))"),
+        ("when, cut off in texts", "args.texts.exists(t, args.texts.exists(u, u == t + 'x'))"),
+    ] {
+        let policy = asking(when);
+        let asked = Asked { agent: "bot", tool: "send_dm", arguments: &most, session: None, now: jiff::Timestamp::UNIX_EPOCH };
+        table.measure(&mut criterion, what, 1 << 20, || policy.judge(black_box(&asked)));
     }
     criterion.final_summary();
     table.print();

@@ -140,6 +140,19 @@ async function refreshNotices() {
   tick();
 }
 
+// What others take from a limit is no news about this call or page, so it is looked at now and then.
+async function lookAtLimits() {
+  const panel = document.getElementById("panel");
+  if (panel && panel.querySelector(".decide")) await refreshPanel(panel);
+  const old = document.getElementById("limits");
+  if (!old || document.hidden || old.contains(document.activeElement)) return;
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (!answer.ok) return;
+  const next = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("limits");
+  if (next) old.replaceWith(next);
+  tick();
+}
+
 function look(id, held, state) {
   const seen = document.querySelector(`.row[data-call="${id}"]`);
   const panel = document.querySelector(`#panel[data-call="${id}"]`);
@@ -184,4 +197,5 @@ addEventListener("pageshow", (event) => {
 });
 tick();
 setInterval(tick, 1000);
+setInterval(() => lookAtLimits().catch(() => {}), 10000);
 listen();

@@ -1,15 +1,17 @@
-//! `paraph check`: everything that is wrong in the configuration, at once. Nothing is started and nothing is
-//! written; when a data folder is there, it is also asked whether somebody may decide each rule's calls.
-//! Called by `cli`.
+//! `paraph check`: everything that is wrong in the configuration, at once, and what works and is probably not meant.
+//! Nothing is started and nothing is written; when a data folder is there, it is also asked whether somebody may
+//! decide each rule's calls and whether the agents of rules are known, and a running gateway, which tools its servers
+//! listed last. Called by `cli`.
 
 use super::fault::Fault;
 use super::settings::Where;
 use super::terminal;
-use crate::config::{Config, Mistake};
-use crate::control::{Answer, Request, ask};
+use crate::config::{Config, Loaded, Mistake};
+use crate::control::{AgentView, Answer, Line, LineError, Request};
 use crate::domain::people::{Person, Role};
 use clap::Args;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
@@ -18,7 +20,7 @@ Examples:
   paraph check --config /etc/paraph/config.toml --json
 
 Prints one line for each mistake: file, line, key, what is wrong, what to do. Exit code 0 when the gateway would
-start, 2 otherwise; warnings do not count.";
+start, 2 otherwise; warnings do not count. A running gateway is asked which tools its servers listed last.";
 
 /// `paraph check`.
 #[derive(Debug, Args)]
@@ -33,8 +35,8 @@ impl Check {
     pub(super) async fn run(self, place: &Where) -> Result<ExitCode, Fault> {
         let (mistakes, mut warnings) = match place.load() {
             Ok(loaded) => {
-                let people = warnings_about_people(&loaded.config).await;
-                (Vec::new(), loaded.warnings.iter().map(view).chain(people).collect())
+                let asked = warnings_from_data(&loaded).await;
+                (Vec::new(), loaded.warnings.iter().map(view).chain(asked).collect())
             }
             Err(mistakes) => (mistakes, Vec::new()),
         };
@@ -69,26 +71,76 @@ fn text(view: &Value) -> &str {
     view["text"].as_str().unwrap_or_default()
 }
 
-/// Rules that nobody, or too few people, may decide (semantics.md 16). Without a data folder nobody has been
-/// added yet, and a check must not make one.
-async fn warnings_about_people(config: &Config) -> Vec<Value> {
+/// What only the data and the running gateway know. Without a data folder nobody has been added yet, and a check
+/// must not make one.
+async fn warnings_from_data(loaded: &Loaded) -> Vec<Value> {
+    let config = &loaded.config;
     if !config.store.path.exists() {
         return Vec::new();
     }
-    let people = match Box::pin(ask(config, Request::People {})).await.map(|response| response.answer) {
-        Ok(Answer::People(people)) => people,
-        Ok(_) | Err(_) => return vec![json!({ "text": "the data folder could not be read, so nobody checked whether every rule has reviewers" })],
+    let Ok(known) = Box::pin(Known::ask(config)).await else {
+        return vec![json!({ "text": "the data folder could not be read, so nobody checked whether every rule has reviewers" })];
     };
-    let mut warnings = Vec::new();
+    let mut warnings = warnings_about_people(loaded, &known.people);
     for (server, settings) in &config.servers {
+        let tools = known.tools.get(server).map(|tools| settings.policy.advice_on_tools(tools));
+        let agents: Vec<String> = known.agents.iter().filter(|agent| may_use(agent, server)).map(|agent| agent.name.clone()).collect();
+        for advice in tools.unwrap_or_default().into_iter().chain(settings.policy.advice_on_agents(&agents)) {
+            warnings.push(view(&loaded.places.warning(&format!("servers.{server}.{}", advice.at), advice.problem, advice.mend)));
+        }
+    }
+    warnings
+}
+
+/// What the data folder and the running gateway say.
+#[derive(Default)]
+struct Known {
+    people: Vec<Person>,
+    agents: Vec<AgentView>,
+    /// By server; none without a running gateway.
+    tools: BTreeMap<String, Vec<String>>,
+}
+
+impl Known {
+    async fn ask(config: &Config) -> Result<Known, LineError> {
+        let mut line = Line::open(config).await?;
+        let known = Known::over(&mut line).await;
+        line.close().await;
+        known
+    }
+
+    async fn over(line: &mut Line) -> Result<Known, LineError> {
+        let mut known = Known::default();
+        if let Answer::People(people) = line.ask(Request::People {}).await?.answer {
+            known.people = people;
+        }
+        if let Answer::Agents(agents) = line.ask(Request::Agents {}).await?.answer {
+            known.agents = agents;
+        }
+        // Last: a gateway of an earlier version hangs up on it, and nothing is lost then.
+        if let Ok(Answer::Tools(tools)) = line.ask(Request::Tools {}).await.map(|response| response.answer) {
+            known.tools = tools;
+        }
+        Ok(known)
+    }
+}
+
+fn may_use(agent: &AgentView, server: &str) -> bool {
+    agent.state == "active" && (agent.servers.is_empty() || agent.servers.iter().any(|granted| granted == server))
+}
+
+/// Rules that nobody, or too few people, may decide (semantics.md 16).
+fn warnings_about_people(loaded: &Loaded, people: &[Person]) -> Vec<Value> {
+    let mut warnings = Vec::new();
+    for (server, settings) in &loaded.config.servers {
         for rule in settings.policy.holding() {
             let able = people.iter().filter(|person| may_decide(person, &rule.reviewers)).count();
             if able < usize::try_from(rule.approvals).unwrap_or(usize::MAX) {
-                let text = format!(
-                    "servers.{server}: rule {:?} needs {} approval(s), but {able} active reviewer(s) may decide its calls; they go to operators. paraph reviewer add EMAIL --group GROUP",
+                let problem = format!(
+                    "rule {:?} needs {} approval(s), but {able} active reviewer(s) may decide its calls; they go to operators",
                     rule.rule, rule.approvals
                 );
-                warnings.push(json!({ "key": format!("servers.{server}"), "text": text }));
+                warnings.push(view(&loaded.places.warning(&format!("servers.{server}"), problem, "paraph reviewer add EMAIL --group GROUP")));
             }
         }
     }

@@ -5,6 +5,7 @@ use super::quantity;
 use super::read::{Node, Section};
 use super::source::Source;
 use crate::domain::policy::{LimitSpec, ScopeSpec};
+use crate::domain::spelling::closest;
 use std::time::Duration;
 use toml::de::DeValue;
 
@@ -50,9 +51,11 @@ pub(super) fn window_of(text: &str) -> Option<Duration> {
 }
 
 fn window(node: &Node<'_>, source: &mut Source<'_>) -> Option<Duration> {
-    let window = window_of(node.text(source, WINDOW)?);
+    let text = node.text(source, WINDOW)?;
+    let window = window_of(text);
     if window.is_none() {
-        node.mistake(source, "is not a window", WINDOW);
+        let guess = closest(text, &WINDOWS.map(|(word, _)| word)).map(|word| format!("Did you mean {word:?}? ")).unwrap_or_default();
+        node.mistake(source, "is not a window", format!("{guess}{WINDOW}"));
     }
     window
 }

@@ -12,11 +12,11 @@ mod secret;
 mod sections;
 mod servers;
 mod source;
-mod spelling;
 
 pub use mistake::Mistake;
 pub use quantity::time;
 pub use secret::Secret;
+pub use source::Places;
 
 use crate::domain::hold::HoldSettings;
 use crate::domain::message::MessagePointers;
@@ -167,6 +167,8 @@ pub struct Loaded {
     pub config: Config,
     /// What works but should be known, in the order of the text.
     pub warnings: Vec<Mistake>,
+    /// Where every key stands.
+    pub places: Places,
 }
 
 impl Config {
@@ -204,8 +206,8 @@ impl Config {
         sections::audit(&mut file, &mut source);
         file.finish(&mut source);
         let refused = source.has_mistakes();
-        let (mistakes, warnings) = source.finish();
-        if refused { Err(mistakes) } else { Ok(Loaded { config, warnings }) }
+        let (mistakes, warnings, places) = source.finish();
+        if refused { Err(mistakes) } else { Ok(Loaded { config, warnings, places }) }
     }
 }
 

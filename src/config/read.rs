@@ -4,7 +4,7 @@
 
 use super::quantity;
 use super::source::Source;
-use super::spelling::closest;
+use crate::domain::spelling::closest;
 use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};

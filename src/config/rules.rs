@@ -21,7 +21,11 @@ pub(super) fn policy(server: &str, section: &mut Section<'_>, source: &mut Sourc
     const RULES: &str = "Write each rule as [[servers.NAME.rules]].";
     let rules = section.take(source, "rules").and_then(|node| node.list(source, RULES)).unwrap_or_default();
     let rules = rules.iter().enumerate().map(|(index, node)| rule(index, node.section(source, RULES), source)).collect();
-    Policy::build(PolicySpec { server: server.to_owned(), default, reads, rules, limits }).unwrap_or_else(|mistakes| {
+    let built = Policy::build(PolicySpec { server: server.to_owned(), default, reads, rules, limits });
+    for advice in built.as_ref().map(Policy::advice).unwrap_or_default() {
+        source.warn(&format!("{}.{}", section.key, advice.at), advice.problem, advice.mend);
+    }
+    built.unwrap_or_else(|mistakes| {
         for mistake in mistakes {
             source.mistake(&format!("{}.{}", section.key, mistake.at), mistake.problem, mistake.mend);
         }
@@ -41,6 +45,8 @@ fn rule(index: usize, section: Option<Section<'_>>, source: &mut Source<'_>) -> 
         approvals: None,
         expires_in: None,
         limits: Vec::new(),
+        when: None,
+        shadow: false,
     };
     let Some(mut section) = section else { return spec };
     if let Some(name) = section.need(source, "name", "Give the rule a name; verdicts and the audit say it.").and_then(|node| node.text(source, "Write a text."))
@@ -66,13 +72,10 @@ fn rule(index: usize, section: Option<Section<'_>>, source: &mut Source<'_>) -> 
     let approvals = section.take(source, "approvals").and_then(|node| node.count(source, 0, 100));
     spec.approvals = approvals.and_then(|count| u32::try_from(count).ok());
     spec.expires_in = section.take(source, "expires_in").and_then(|node| node.time(source, Duration::ZERO, super::sections::LONGEST));
-    section.later(source, "when");
+    const WHEN: &str = "Write a CEL expression in single quotes, such as when = 'size(args.text) > 500'.";
+    spec.when = section.take(source, "when").and_then(|node| node.text(source, WHEN)).map(str::to_owned);
     spec.limits = limits::limits(&mut section, source);
-    if let Some(shadow) = section.take(source, "shadow")
-        && shadow.flag(source) == Some(true)
-    {
-        shadow.later(source);
-    }
+    spec.shadow = section.take(source, "shadow").and_then(|node| node.flag(source)).unwrap_or(false);
     section.finish(source);
     spec
 }

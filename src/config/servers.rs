@@ -8,9 +8,10 @@ use super::sections::{LONGEST, SHORTEST, folder};
 use super::source::Source;
 use super::{Server, Transport, rules};
 use crate::domain::message::MessagePointers;
+use crate::domain::policy::LimitView;
 use globset::Glob;
 use http::HeaderName;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 /// Headers that belong to the protocol: an operator's value would break or fake a request.
@@ -52,7 +53,29 @@ pub(super) fn servers(file: &mut Section<'_>, source: &mut Source<'_>) -> BTreeM
             servers.insert(name.to_owned(), server);
         }
     }
+    global_counters(&servers, source);
     servers
+}
+
+/// A global counter counts for every server, so all limits on it must agree; those of one server are compared when
+/// its policy is built.
+fn global_counters(servers: &BTreeMap<String, Server>, source: &mut Source<'_>) {
+    let mut seen: HashMap<String, (&str, LimitView)> = HashMap::new();
+    for (name, server) in servers {
+        for limit in server.policy.limits().into_iter().filter(|limit| limit.scope == "global") {
+            match seen.get(&limit.counter) {
+                Some((other, first)) if (first.window, first.max) != (limit.window, limit.max) => {
+                    let problem = format!(
+                        "limit {:?} of server {other} counts with the same global counter {:?} and has another window or max",
+                        first.name, limit.counter
+                    );
+                    source.mistake(&format!("servers.{name}.{}.counter", limit.at), problem, "Give it a name of its own, or the same window and max.");
+                }
+                Some(_) => {}
+                None => drop(seen.insert(limit.counter.clone(), (name, limit))),
+            }
+        }
+    }
 }
 
 fn server(name: &str, node: &Node<'_>, source: &mut Source<'_>) -> Option<Server> {

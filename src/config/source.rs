@@ -57,11 +57,12 @@ impl<'a> Source<'a> {
         !self.mistakes.is_empty()
     }
 
-    /// Mistakes and warnings, each in the order of the text.
-    pub(super) fn finish(mut self) -> (Vec<Mistake>, Vec<Mistake>) {
+    /// Mistakes and warnings, each in the order of the text, and where every key stands.
+    pub(super) fn finish(mut self) -> (Vec<Mistake>, Vec<Mistake>, Places) {
         self.mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
         self.warnings.sort_by_key(|warning| (warning.line, warning.column));
-        (self.mistakes, self.warnings)
+        let places = self.places.iter().map(|(key, at)| (key.clone(), self.line_and_column(*at))).collect();
+        (self.mistakes, self.warnings, Places { file: self.file.to_owned(), keys: places })
     }
 
     /// A path as the operator wrote it, seen from the folder of the file.
@@ -113,22 +114,40 @@ impl<'a> Source<'a> {
     }
 
     fn nearest(&self, key: &str) -> usize {
-        let mut key = key;
-        loop {
-            if let Some(at) = self.places.get(key) {
-                return *at;
-            }
-            let Some(cut) = key.rfind(['.', '[']) else { return 0 };
-            key = &key[..cut];
-        }
+        around(key).find_map(|key| self.places.get(key)).copied().unwrap_or(0)
+    }
+
+    fn line_and_column(&self, at: usize) -> (usize, usize) {
+        let line = self.lines.partition_point(|start| *start <= at);
+        let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        (line, self.text.get(start..at).map_or(0, |before| before.chars().count()) + 1)
     }
 
     fn place(&self, at: usize, key: &str, problem: String, mend: String) -> Mistake {
-        let line = self.lines.partition_point(|start| *start <= at);
-        let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
-        let column = self.text.get(start..at).map_or(0, |before| before.chars().count()) + 1;
+        let (line, column) = self.line_and_column(at);
         Mistake { file: self.file.to_owned(), line, column, key: key.to_owned(), problem, mend }
     }
+}
+
+/// Where every key of a configuration stands, for what is found out about it later.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    file: String,
+    /// Line and column, both from 1.
+    keys: HashMap<String, (usize, usize)>,
+}
+
+impl Places {
+    /// A warning at a key, or at the nearest table around it.
+    pub fn warning(&self, key: &str, problem: impl Into<String>, mend: impl Into<String>) -> Mistake {
+        let (line, column) = around(key).find_map(|key| self.keys.get(key)).copied().unwrap_or_default();
+        Mistake { file: self.file.clone(), line, column, key: key.to_owned(), problem: problem.into(), mend: mend.into() }
+    }
+}
+
+/// The key, the table or list it stands in, and so on.
+fn around(key: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(key), |key| key.rfind(['.', '[']).map(|cut| &key[..cut]))
 }
 
 fn read_secret(path: &Path) -> Result<String, &'static str> {

@@ -1,6 +1,7 @@
 //! What is read from a right text, the example file, secrets, and arbitrary text.
 //! `mistakes` holds the tables of what is refused, and where that is told.
 
+mod documented;
 mod mistakes;
 
 use super::*;
@@ -55,7 +56,9 @@ fn the_example_file_loads_without_mistakes_or_warnings() {
     assert_eq!((config.store.min_free, config.store.ballast), (defaults.store.min_free, defaults.store.ballast));
     assert_eq!(config.listen.address, defaults.listen.address);
     let policy = &config.servers["demo"].policy;
-    let verdict = |tool, text: &str| policy.judge(&Asked { agent: "bot", tool, arguments: &json!({"to": "@bob", "text": text}), session: None }).action;
+    let verdict = |tool, text: &str| {
+        policy.judge(&Asked { agent: "bot", tool, arguments: &json!({"to": "@bob", "text": text}), session: None, now: jiff::Timestamp::UNIX_EPOCH }).action
+    };
     assert_eq!(verdict("send_dm", "hello"), Action::RequireApproval);
     assert_eq!(verdict("send_dm", "see HTTPS://x"), Action::Deny);
     assert_eq!(verdict("read_inbox", ""), Action::Allow);
@@ -76,7 +79,10 @@ fn what_is_left_out_has_its_default() {
     assert!(matches!(config.mail, Mail::Off));
     let server = &config.servers["demo"];
     assert_eq!((server.timeout, server.start_timeout), (Duration::from_secs(120), Duration::from_secs(30)));
-    assert_eq!(server.policy.judge(&Asked { agent: "a", tool: "t", arguments: &json!({}), session: None }).action, Action::Deny);
+    assert_eq!(
+        server.policy.judge(&Asked { agent: "a", tool: "t", arguments: &json!({}), session: None, now: jiff::Timestamp::UNIX_EPOCH }).action,
+        Action::Deny
+    );
 }
 
 #[test]
@@ -105,7 +111,9 @@ fn what_is_written_is_what_is_read() {
         matches!(&server.transport, Transport::Http { url, headers } if url == "https://mcp.example.org/mcp" && headers["Authorization"].expose() == "Bearer hunter2")
     );
     assert_eq!(server.messages["t"], MessagePointers { to: "/to".into(), text: "/message/text".into() });
-    let judge = |n: u64| server.policy.judge(&Asked { agent: "a", tool: "t", arguments: &json!({"n": n, "a.b": null}), session: None });
+    let judge = |n: u64| {
+        server.policy.judge(&Asked { agent: "a", tool: "t", arguments: &json!({"n": n, "a.b": null}), session: None, now: jiff::Timestamp::UNIX_EPOCH })
+    };
     assert_eq!(judge(9_007_199_254_740_993).action, Action::Deny);
     let held = judge(9_007_199_254_740_994);
     assert_eq!((held.action, held.approvals, held.expires_in), (Action::RequireApproval, 2, Some(Duration::from_secs(7200))));
@@ -120,7 +128,11 @@ fn numbers_may_be_written_in_every_way_of_toml() {
     for (n, action) in
         [(json!(255), Action::Allow), (json!(u64::MAX), Action::Allow), (json!(-10), Action::Allow), (json!(100), Action::Allow), (json!(256), Action::Deny)]
     {
-        assert_eq!(policy.judge(&Asked { agent: "a", tool: "t", arguments: &json!({ "n": n }), session: None }).action, action, "{n}");
+        assert_eq!(
+            policy.judge(&Asked { agent: "a", tool: "t", arguments: &json!({ "n": n }), session: None, now: jiff::Timestamp::UNIX_EPOCH }).action,
+            action,
+            "{n}"
+        );
     }
 }
 

@@ -12,6 +12,7 @@ use crate::gate::{Failure, Gate};
 use crate::store::backup::{Backups, Contents};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -84,6 +85,8 @@ pub enum Request {
     Resume {},
     /// Whether the gateway is paused.
     Paused {},
+    /// The tools that every server listed last; nothing is started for it.
+    Tools {},
     /// Audit entries from a number on, at most [`ENTRIES`].
     Entries {
         /// The first number.
@@ -126,6 +129,8 @@ pub enum Answer {
     Done(usize),
     /// Since when, by whom and why the gateway is paused, if it is.
     Paused(Option<Stopped>),
+    /// Names of tools by server, without the servers that nobody has asked yet.
+    Tools(BTreeMap<String, Vec<String>>),
     /// Audit entries in order.
     Entries(Vec<Entry>),
     /// The signed head.
@@ -252,6 +257,7 @@ async fn attempt(gate: &Gate, attestor: &Attestor, backups: &dyn Backups, reques
             gate.resume_sending(OPERATOR).await?;
             Answer::Done(0)
         }
+        Request::Tools {} => Answer::Tools(gate.listed_tools().await),
         Request::Paused {} => Answer::Paused(gate.pause_record().await?.stopped),
         Request::Entries { from } => Answer::Entries(gate.audit_entries(from, ENTRIES).await?),
         Request::Seal {} => Answer::Seal(attestor.seal(gate.audit_head().await?)),

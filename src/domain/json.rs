@@ -1,8 +1,9 @@
 //! Strict JSON: accepts only texts that every reader understands alike, so that what was judged is what the
 //! server will execute. serde_json decides the grammar; a second walk over the accepted text refuses what
-//! readers disagree on: duplicate keys, numbers that lose digits, depth. Called by `mcp` for every request
+//! readers disagree on, and says where: duplicate keys, lone surrogates, numbers that lose digits, depth. Called by `mcp` for every request
 //! and by `gate` for decisions; the canonical form (RFC 8785) is what a digest is taken over.
 
+use serde::de::IgnoredAny;
 use serde_json::{Number, Value};
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -34,45 +35,14 @@ pub fn strict_within(text: &[u8], envelope: usize) -> Result<Value, NotStrict> {
     if text.starts_with('\u{feff}') {
         return Err(whole("the text starts with a byte order mark", true));
     }
-    if too_deep(text, MAX_DEPTH + envelope) {
-        return Err(whole("nested deeper than 64 levels", false));
+    let not_json = |_| whole("the text is not valid JSON", true);
+    let value = serde_json::from_str(text);
+    if value.is_err() {
+        // Is it the grammar? This reads without recursion and does not look at what numbers and escapes mean.
+        serde_json::from_str::<IgnoredAny>(text).map_err(not_json)?;
     }
-    let value: Value = serde_json::from_str(text).map_err(|error| {
-        if error.to_string().starts_with("number out of range") {
-            return whole("a number is too large for any reader", false);
-        }
-        whole("the text is not valid JSON", true)
-    })?;
-    Walk { text: text.as_bytes(), at: 0, pointer: String::new() }.value()?;
-    Ok(value)
-}
-
-/// Nesting is measured before parsing, so that a hostile text costs no recursion.
-fn too_deep(text: &str, most: usize) -> bool {
-    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
-    for byte in text.bytes() {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
-        match byte {
-            b'"' => in_string = true,
-            b'{' | b'[' => {
-                depth += 1;
-                if depth > most {
-                    return true;
-                }
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    false
+    Walk { text: text.as_bytes(), at: 0, pointer: String::new(), room: MAX_DEPTH + envelope }.value()?;
+    value.map_err(not_json)
 }
 
 /// A walk over a text that serde_json has already accepted: the grammar is known to be right.
@@ -80,18 +50,18 @@ struct Walk<'a> {
     text: &'a [u8],
     at: usize,
     pointer: String,
+    /// Levels that may still be opened here.
+    room: usize,
 }
 
 impl Walk<'_> {
     fn value(&mut self) -> Result<(), NotStrict> {
         self.space();
         match self.text[self.at] {
+            b'{' | b'[' if self.room == 0 => Err(self.refuse("nested deeper than 64 levels")),
             b'{' => self.object(),
             b'[' => self.array(),
-            b'"' => {
-                self.string();
-                Ok(())
-            }
+            b'"' => self.string().map(drop),
             b't' | b'n' => {
                 self.at += 4;
                 Ok(())
@@ -106,6 +76,7 @@ impl Walk<'_> {
 
     fn object(&mut self) -> Result<(), NotStrict> {
         self.at += 1;
+        self.room -= 1;
         let mut seen = HashSet::new();
         loop {
             self.space();
@@ -117,7 +88,7 @@ impl Walk<'_> {
                 }
                 _ => {}
             }
-            let key: String = serde_json::from_slice(self.string()).unwrap_or_default();
+            let key: String = serde_json::from_slice(self.string()?).unwrap_or_default();
             let parent = self.pointer.len();
             let _ = write!(self.pointer, "/{}", key.replace('~', "~0").replace('/', "~1"));
             if !seen.insert(key) {
@@ -129,11 +100,13 @@ impl Walk<'_> {
             self.pointer.truncate(parent);
         }
         self.at += 1;
+        self.room += 1;
         Ok(())
     }
 
     fn array(&mut self) -> Result<(), NotStrict> {
         self.at += 1;
+        self.room -= 1;
         let mut index = 0usize;
         loop {
             self.space();
@@ -152,17 +125,31 @@ impl Walk<'_> {
             index += 1;
         }
         self.at += 1;
+        self.room += 1;
         Ok(())
     }
 
-    fn string(&mut self) -> &[u8] {
+    /// Some readers replace half a surrogate pair, some keep it, some refuse the text.
+    fn string(&mut self) -> Result<&[u8], NotStrict> {
         let start = self.at;
         self.at += 1;
         while self.text[self.at] != b'"' {
-            self.at += if self.text[self.at] == b'\\' { 2 } else { 1 };
+            let escape = self.text[self.at] == b'\\';
+            match (escape, self.unit(self.at)) {
+                (false, _) => self.at += 1,
+                (true, Some(0xd800..=0xdbff)) if matches!(self.unit(self.at + 6), Some(0xdc00..=0xdfff)) => self.at += 12,
+                (true, Some(0xd800..=0xdfff)) => return Err(self.refuse("half a surrogate pair")),
+                (true, _) => self.at += 2,
+            }
         }
         self.at += 1;
-        &self.text[start..self.at]
+        Ok(&self.text[start..self.at])
+    }
+
+    /// The UTF-16 code unit that is escaped here, if one is.
+    fn unit(&self, at: usize) -> Option<u16> {
+        let digits = self.text.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
     }
 
     fn number(&mut self) -> Result<(), NotStrict> {
@@ -176,7 +163,7 @@ impl Walk<'_> {
         } else {
             token.parse::<i64>().is_ok() || token.parse::<u64>().is_ok()
         };
-        if exact { Ok(()) } else { Err(self.refuse("a number that readers round differently")) }
+        if exact { Ok(()) } else { Err(self.refuse("a number that readers round differently or that is too large for them")) }
     }
 
     fn space(&mut self) {
@@ -288,7 +275,10 @@ mod tests {
         {
             assert_eq!(refused(&format!("[{text}]")).pointer, "/0", "{text}");
         }
-        assert!(!refused("[1e400]").not_json);
+        for text in ["1e400", "-1e400", "1e99999999999999999999", "123456789e400"] {
+            let refused = refused(&format!(r#"{{"a":[0,{text}]}}"#));
+            assert_eq!((refused.pointer.as_str(), refused.not_json), ("/a/1", false), "{text}");
+        }
         for text in [
             "0",
             "-0",
@@ -316,13 +306,66 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_told_apart_from_what_is_refused() {
-        for text in ["", "{", "[1,]", "NaN", "{\"a\":NaN}", "{'a':1}", "1 2", "\"\\ud800\"", "\u{feff}{}"] {
+        for text in [
+            "",
+            "{",
+            "[1,]",
+            "{\"a\":1,}",
+            "NaN",
+            "-Infinity",
+            "{\"a\":NaN}",
+            "{'a':1}",
+            "{a:1}",
+            "1 2",
+            "{}{}",
+            "{} {}",
+            "\u{feff}{}",
+            "{}\0",
+            "01",
+            "+1",
+            ".5",
+            "1.",
+            "0x10",
+            "/**/{}",
+            "{}//",
+            "\"\n\"",
+            "\"\\u12\"",
+            "\"\\x41\"",
+            "\"\\ud800",
+            "tRUE",
+            "undefined",
+        ] {
             assert!(refused(text).not_json, "{text}");
         }
-        assert!(strict(b"\"\xff\"").unwrap_err().not_json);
-        assert!(!refused(&"[".repeat(65)).not_json);
-        let deep = format!("{}{}", "[".repeat(64), "]".repeat(64));
-        assert!(strict(deep.as_bytes()).is_ok());
+        for bytes in [&b"\"\xff\""[..], b"\"\xed\xa0\x80\"", b"\"\xc0\x80\"", b"{\0}\0", b"\xff\xfe{\0}\0"] {
+            assert!(strict(bytes).unwrap_err().not_json, "{bytes:?}");
+        }
+        assert!(refused(&"[".repeat(65)).not_json, "never closed");
+    }
+
+    #[test]
+    fn what_nests_too_deep_is_refused_at_its_place_and_costs_no_recursion() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(strict(nested(64).as_bytes()).is_ok());
+        let deep = refused(&format!(r#"{{"a":1,"b":{}}}"#, nested(64)));
+        assert_eq!((deep.pointer, deep.not_json), (format!("/b{}", "/0".repeat(63)), false));
+        assert!(!refused(&nested(1_000_000)).not_json);
+        // Side by side is not deep.
+        assert!(strict(format!("[{}]", vec![nested(63); 100].join(",")).as_bytes()).is_ok());
+        assert!(strict_within(nested(66).as_bytes(), 2).is_ok() && strict_within(nested(67).as_bytes(), 2).is_err());
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_refused_at_its_place() {
+        for text in [r"\ud800", r"\uDC00", r"\ud800\ud800", r"\udc00\ud800", r"a\ud83dA", r"\ud83d\\ude00", r"\ud83d\n", r"\ud83d \ude00"] {
+            let value = refused(&format!(r#"{{"a":["x","{text}"]}}"#));
+            assert_eq!((value.pointer.as_str(), value.not_json), ("/a/1", false), "{text}");
+            let key = refused(&format!(r#"{{"a":{{"{text}":1}}}}"#));
+            assert_eq!((key.pointer.as_str(), key.not_json), ("/a", false), "{text}");
+        }
+        for text in [r"\ud83d\ude00", r"\\ud800", r"\uD83D\uDE00\u0000", r"\ud7ff\ue000", "\u{1f600}"] {
+            assert!(strict(format!(r#"{{"{text}":"{text}"}}"#).as_bytes()).is_ok(), "{text}");
+        }
     }
 
     #[test]
@@ -352,6 +395,158 @@ mod tests {
                 prop::collection::vec((".*", inner), 0..6).prop_map(|members| Value::Object(members.into_iter().collect())),
             ]
         })
+    }
+
+    /// `PARAPH_ROUNDS` raises the number of random texts.
+    fn rounds(usual: u32) -> ProptestConfig {
+        ProptestConfig::with_cases(std::env::var("PARAPH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).map_or(usual, |rounds: u32| rounds.max(usual)))
+    }
+
+    /// The same value, spelled by chance: blanks, escapes and members in another order.
+    fn spelled(value: &Value, dice: &mut impl FnMut(usize) -> usize, out: &mut String) {
+        let gap = |dice: &mut dyn FnMut(usize) -> usize| ["", "", "", " ", "\n", "\t\r\n "][dice(6)];
+        let string = |text: &str, dice: &mut dyn FnMut(usize) -> usize, out: &mut String| {
+            out.push('"');
+            for c in text.chars() {
+                match (dice(4), c) {
+                    (1, _) => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
+                        let _ = if dice(2) == 0 { write!(out, "\\u{unit:04x}") } else { write!(out, "\\u{unit:04X}") };
+                    }),
+                    (2, '/') => out.push_str("\\/"),
+                    _ => {
+                        let quoted = serde_json::to_string(&c).unwrap();
+                        out.push_str(&quoted[1..quoted.len() - 1]);
+                    }
+                }
+            }
+            out.push('"');
+        };
+        out.push_str(gap(dice));
+        match value {
+            Value::Null | Value::Bool(_) => out.push_str(&value.to_string()),
+            Value::Number(number) => {
+                let text = number.to_string();
+                let fraction = text.contains('.') && !text.contains('e');
+                out.push_str(&match dice(4) {
+                    0 if fraction => format!("{text}0"),
+                    1 if fraction => format!("{text}e-0"),
+                    2 => text.replace('e', "E"),
+                    _ => text,
+                });
+            }
+            Value::String(text) => string(text, dice, out),
+            Value::Array(items) => {
+                out.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    out.push_str(if index > 0 { "," } else { "" });
+                    spelled(item, dice, out);
+                }
+                out.push_str(gap(dice));
+                out.push(']');
+            }
+            Value::Object(members) => {
+                let mut members: Vec<_> = members.iter().collect();
+                for at in (1..members.len()).rev() {
+                    members.swap(at, dice(at + 1));
+                }
+                out.push('{');
+                for (index, (key, value)) in members.into_iter().enumerate() {
+                    out.push_str(if index > 0 { "," } else { "" });
+                    out.push_str(gap(dice));
+                    string(key, dice, out);
+                    out.push_str(gap(dice));
+                    out.push(':');
+                    spelled(value, dice, out);
+                }
+                out.push_str(gap(dice));
+                out.push('}');
+            }
+        }
+        out.push_str(gap(dice));
+    }
+
+    /// Pieces that make a text nearly JSON.
+    fn near_json() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop::sample::select(vec![
+            &b"{"[..],
+            b"}",
+            b"[",
+            b"]",
+            b",",
+            b":",
+            b"\"a\":",
+            b"\"a\":1,",
+            b"\"b\":",
+            b"\"\\u0061\":",
+            b"\"\":",
+            b"null",
+            b"true",
+            b"1",
+            b"-0",
+            b"1e400",
+            b"0.10",
+            b"1e2",
+            b"9007199254740993",
+            b"18446744073709551616",
+            b"12345678901234567890123",
+            b"\"\\ud800\"",
+            b"\"\\ud83d\\ude00\"",
+            b"\"~/\":",
+            b"\"\xff\"",
+            b"NaN",
+            b" ",
+            b"\n",
+            b"\"",
+            b"\\",
+        ]);
+        let soup = prop::collection::vec(piece.clone(), 0..24).prop_map(|pieces| pieces.concat());
+        let spoiled = (any_json(), prop::collection::vec((any::<prop::sample::Index>(), piece), 0..3)).prop_map(|(value, changes)| {
+            let mut text = value.to_string().into_bytes();
+            for (at, put) in changes {
+                let at = at.index(text.len() + 1);
+                text.splice(at..at, put.iter().copied());
+            }
+            text
+        });
+        prop_oneof![1 => soup, 2 => spoiled]
+    }
+
+    proptest! {
+        #![proptest_config(rounds(10_000))]
+
+        #[test]
+        fn a_text_is_accepted_as_what_it_says_or_refused_at_a_place_it_has(text in near_json()) {
+            match (strict(&text), serde_json::from_slice::<Value>(&text)) {
+                (Ok(strict), lenient) => prop_assert_eq!(strict, lenient.unwrap()),
+                (Err(refused), Ok(lenient)) => {
+                    prop_assert!(!refused.not_json, "{} of what is JSON", refused);
+                    prop_assert!(lenient.pointer(&refused.pointer).is_some(), "{}", refused);
+                }
+                (Err(refused), Err(_)) => prop_assert!(refused.not_json || serde_json::from_slice::<IgnoredAny>(&text).is_ok()),
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(rounds(3_000))]
+
+        #[test]
+        fn however_a_value_is_spelled_its_canonical_form_is_one_and_another_value_has_another(value in any_json(), seed in any::<u64>(), other in any_json()) {
+            let mut state = seed | 1;
+            let mut dice = |sides: usize| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                usize::try_from(state >> 33).unwrap() % sides
+            };
+            let mut text = String::new();
+            spelled(&value, &mut dice, &mut text);
+            let read = strict(text.as_bytes());
+            prop_assert!(read.is_ok(), "{:?} {}", read, text);
+            prop_assert_eq!(canonical(&read.unwrap()), canonical(&value), "{}", text);
+            // Equal forms are equal values: the form can be read back.
+            let form = |value: &Value| strict(canonical(value).as_bytes()).unwrap();
+            prop_assert_eq!(canonical(&value) == canonical(&other), form(&value) == form(&other));
+            prop_assert_ne!(canonical(&json!([value])), canonical(&value));
+        }
     }
 
     proptest! {

@@ -18,3 +18,4 @@ pub mod policy;
 pub mod recipient;
 pub mod reveal;
 pub mod schema;
+pub mod spelling;

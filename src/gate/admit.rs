@@ -14,7 +14,7 @@ use crate::domain::call::{AskKey, Call, CallId, Outcome, OutcomeKind, State};
 use crate::domain::digest::Digest;
 use crate::domain::message::{self, Message};
 use crate::domain::people::Agent;
-use crate::domain::policy::{Action, Asked, Judgement};
+use crate::domain::policy::{Action, Asked, Judgement, Shadow};
 use crate::domain::recipient::RecipientKey;
 use crate::store::{Change, CommitError};
 use serde_json::{Value, json};
@@ -83,7 +83,7 @@ impl Gate {
                 match self.check_arguments(&ask.server, &ask.tool, &ask.value, ask_for).await {
                     Checked::Fit => {}
                     Checked::Unknown(why) => unchecked = Some(why),
-                    Checked::Refused(why) => judgement = refusal(INPUT_SCHEMA, &why),
+                    Checked::Refused(why) => judgement = Judgement { shadows: judgement.shadows, ..refusal(INPUT_SCHEMA, &why) },
                 }
             }
             let message = self.message_in(&ask.server, &ask.tool, &ask.value);
@@ -92,7 +92,7 @@ impl Gate {
                 let (closed, as_seen) = self.way_to(&recipient, &ask.agent.name, &ask.server).await?;
                 seen.push(as_seen);
                 if closed {
-                    judgement = refusal(THREE_REFUSALS, CLOSED);
+                    judgement = Judgement { shadows: judgement.shadows, ..refusal(THREE_REFUSALS, CLOSED) };
                 }
             }
             match judgement.action {
@@ -105,7 +105,7 @@ impl Gate {
                 },
                 Action::Deny => return self.deny(&ask, &digest, judgement).await,
                 Action::Hide => {
-                    self.record(self.verdict_fact("call.denied", &ask, &digest, &judgement.rule)).await?;
+                    self.record(with_shadows(self.verdict_fact("call.denied", &ask, &digest, &judgement.rule), &judgement.shadows)).await?;
                     return Ok(Admission::Unknown);
                 }
                 Action::RequireApproval => match self.hold(&ask, &digest, judgement, Before { newest, message, seen, unchecked }).await? {
@@ -169,7 +169,13 @@ impl Gate {
 
     pub(super) fn judge(&self, ask: &Ask) -> Judgement {
         match self.settings().servers.get(&ask.server) {
-            Some(settings) => settings.policy.judge(&Asked { agent: &ask.agent.name, tool: &ask.tool, arguments: &ask.value, session: ask.session.as_deref() }),
+            Some(settings) => settings.policy.judge(&Asked {
+                agent: &ask.agent.name,
+                tool: &ask.tool,
+                arguments: &ask.value,
+                session: ask.session.as_deref(),
+                now: self.inner.clock.now(),
+            }),
             None => Judgement::denied("no-such-server".to_owned(), None),
         }
     }
@@ -187,7 +193,7 @@ impl Gate {
     }
 
     async fn deny(&self, ask: &Ask, digest: &Digest, judgement: Judgement) -> Result<Admission, Failure> {
-        self.record(self.verdict_fact("call.denied", ask, digest, &judgement.rule)).await?;
+        self.record(with_shadows(self.verdict_fact("call.denied", ask, digest, &judgement.rule), &judgement.shadows)).await?;
         let notice = notice::denied(self.wording(&ask.server, &ask.tool), &judgement.rule, judgement.reason.as_deref(), digest);
         Ok(Admission::Refused(notice))
     }
@@ -228,6 +234,14 @@ impl Gate {
         let change = Change::of_facts(self.inner.clock.now(), vec![fact]);
         self.inner.store.commit(change).await.map(drop).map_err(|e| self.failed(&e))
     }
+}
+
+/// The same fact with the shadow rules that matched, when there are any.
+pub(super) fn with_shadows(mut fact: Fact, shadows: &[Shadow]) -> Fact {
+    if !shadows.is_empty() {
+        fact.data["shadow"] = json!(shadows);
+    }
+    fact
 }
 
 /// A denial that no rule of the policy speaks.

@@ -1,13 +1,13 @@
 //! An allowed call on its way: its entry is durable before it is sent, unless an operator declared that the
 //! tool only reads; then the entry follows at most 100 ms later. Called by `mcp` with what `admit` let through.
 
-use super::admit::Ask;
+use super::admit::{Ask, with_shadows};
 use super::limits::Limited;
 use super::upstream::{Outgoing, Relay, Sent, Ticket};
 use super::{Failure, Gate};
 use crate::domain::audit::Fact;
 use crate::domain::digest::Digest;
-use crate::domain::limit::{Charge, Take};
+use crate::domain::limit::{Charge, GiveBack, Take};
 use crate::domain::policy::Judgement;
 use crate::store::{Change, CommitError, Seen};
 use jiff::Timestamp;
@@ -42,23 +42,30 @@ impl Pass {
     pub(super) async fn permit(gate: Gate, ask: Ask, digest: Digest, judged: Judgement, reads: bool, seen: Vec<Seen>) -> Result<Passing, Failure> {
         // A stop waits for it: its end is still to be written.
         let under_way = gate.inner.lives.sends.token();
-        let fact = gate.verdict_fact("call.allowed", &ask, &digest, &judged.rule);
+        let fact = with_shadows(gate.verdict_fact("call.allowed", &ask, &digest, &judged.rule), &judged.shadows);
         let now = gate.inner.clock.now();
         if let Some(full) = gate.full_since_restore(&judged.charges, now) {
             return Ok(Passing::Limited(full));
         }
+        if let Some(full) = gate.behind_others(None, &judged.charges, now).await? {
+            return Ok(Passing::Limited(full));
+        }
+        let mut taken_at = now;
         if reads && judged.charges.is_empty() {
             gate.inner.behind.push(fact).await;
         } else {
             let takes = Take::at_once(&judged.charges, gate.settings().limit_keys);
             match gate.inner.store.commit(Change { seen, takes, ..Change::of_facts(now, vec![fact]) }).await {
-                Ok(_) => {}
+                Ok(_) => match gate.counted_in_time(&judged.charges, now).await? {
+                    Ok(at) => taken_at = at,
+                    Err(full) => return Ok(Passing::Limited(full)),
+                },
                 Err(CommitError::Conflict) => return Ok(Passing::Moved),
-                Err(CommitError::Limited { limit, until }) => return Ok(Passing::Limited(Limited { limit, until })),
+                Err(CommitError::Limited { limit, until }) => return Ok(Passing::Limited(Limited::of(&judged.charges, limit, until))),
                 Err(error @ (CommitError::Full { .. } | CommitError::Store(_) | CommitError::Lost)) => return Err(gate.failed(&error)),
             }
         }
-        Ok(Passing::Passes(Box::new(Pass { gate, ask, digest, taken: (judged.charges, now), _under_way: under_way })))
+        Ok(Passing::Passes(Box::new(Pass { gate, ask, digest, taken: (judged.charges, taken_at), _under_way: under_way })))
     }
 
     /// Sends the call and waits for its end.
@@ -68,11 +75,12 @@ impl Pass {
         let ticket =
             Ticket::new(Outgoing { server: ask.server, agent: ask.agent.name, tool: ask.tool, arguments: ask.arguments, meta: ask.meta, relay, cancel });
         let sent = gate.inner.upstream.send(ticket).await;
-        if let Sent::NeverLeft(_) = &sent {
-            gate.give_back(&taken.0, taken.1).await;
-        }
         let data = json!({ "server": server, "tool": tool, "digest": digest, "end": end_of(&sent), "body": body_of(&sent).map(|body| Digest::of_bytes(body.get().as_bytes())) });
-        gate.inner.behind.push(Fact { kind: "call.ended", call: None, actor: format!("agent:{agent}"), data }).await;
+        let ended = Fact { kind: "call.ended", call: None, actor: format!("agent:{agent}"), data };
+        match &sent {
+            Sent::NeverLeft(_) if !taken.0.is_empty() => gate.give_back(GiveBack::of(&taken.0, taken.1), ended).await,
+            Sent::NeverLeft(_) | Sent::Result(_) | Sent::Error(_) | Sent::Unknown(_) => gate.inner.behind.push(ended).await,
+        }
         sent
     }
 }

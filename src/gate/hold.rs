@@ -2,7 +2,7 @@
 //! anybody told. A waiting request first sits down, then reads the store, then waits for a hint, and reads
 //! again: a decision between the two is never missed. Called by `admit`; the seat is driven by `mcp`.
 
-use super::admit::Ask;
+use super::admit::{Ask, with_shadows};
 use super::kin::REVISES;
 use super::limits::Limited;
 use super::notice::{self, Notice};
@@ -110,6 +110,7 @@ impl Gate {
             asked_digest: digest.clone(),
             rule: judgement.rule,
             reason: judgement.reason,
+            shadows: judgement.shadows,
             reviewers: judgement.reviewers,
             approvals: judgement.approvals,
             message,
@@ -130,7 +131,7 @@ impl Gate {
             decisions: Vec::new(),
             views: Vec::new(),
         };
-        let mut fact = self.verdict_fact("call.held", ask, digest, &call.rule);
+        let mut fact = with_shadows(self.verdict_fact("call.held", ask, digest, &call.rule), &call.shadows);
         fact.call = Some(call.id.clone());
         fact.data["approvals"] = json!(call.approvals);
         fact.data["reviewers"] = json!(call.reviewers);
@@ -162,7 +163,7 @@ impl Gate {
                 let what = if of_agent { "too many of this agent's calls wait for a person" } else { "too many calls wait for a person" };
                 Ok(Held::Full(notice::limited(self.wording(&ask.server, &ask.tool), what, now, Duration::from_secs(60))))
             }
-            Err(CommitError::Limited { limit, until }) => Ok(Held::Full(self.limited(ask, digest, Limited { limit, until }).await?)),
+            Err(CommitError::Limited { limit, until }) => Ok(Held::Full(self.limited(ask, digest, Limited::of(&judgement.charges, limit, until)).await?)),
             Err(CommitError::Conflict | CommitError::Lost) => Ok(Held::Moved),
             Err(error @ CommitError::Store(_)) => Err(self.failed(&error)),
         }

@@ -1,22 +1,21 @@
 //! Where limits meet the life of a call: a full one refuses at the door, and an approved call waits for its turn
-//! behind the others. Taking is the engine's, inside the change that it belongs to. When several approved calls
-//! wait, each is promised a time of its own, so that they leave at the limit's pace and not in a herd; promises are
-//! memory, the time itself is in the call. Called by `forward`, `hold`, `release` and by pages.
+//! behind the others. Taking is the engine's, inside the change that it belongs to; whose turn it is stands in
+//! `promises`. Called by `forward`, `hold`, `release` and by pages.
 
 use super::admit::Ask;
 use super::notice::{self, Notice};
 use super::reviewer::Reviewer;
 use super::{Failure, Gate};
+use crate::domain::audit::Fact;
 use crate::domain::call::{Call, CallId, State};
 use crate::domain::digest::Digest;
 use crate::domain::json;
-use crate::domain::limit::{Charge, Counter, CounterKey, GiveBack, Ledger};
+use crate::domain::limit::{Charge, Counter, CounterKey, GiveBack, Ledger, ONE, Take, slack};
+use crate::domain::people::Role;
 use crate::domain::policy::{Asked, LimitView};
 use crate::store::{Change, CommitError, Kind, Row, Seen};
 use jiff::Timestamp;
 use serde_json::json;
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// The longest an agent is told to wait: a date beyond it says nothing.
@@ -31,16 +30,27 @@ pub struct Limited {
     pub limit: String,
     /// When there is room, if nobody else takes it.
     pub until: Timestamp,
+    /// The operator's words for it.
+    pub reason: Option<String>,
 }
 
-/// When approved calls that wait for a limit will leave, by counter.
-#[derive(Default)]
-pub(super) struct Promises(Mutex<HashMap<CounterKey, Vec<Promise>>>);
+/// A stretch of counters.
+#[derive(Debug, Clone, Default)]
+pub struct Used {
+    /// Those that the reader may see.
+    pub counters: Vec<Usage>,
+    /// Counters that the reader may not see.
+    pub kept_back: usize,
+    /// Behind which key the next stretch begins.
+    pub next: Option<String>,
+}
 
-struct Promise {
-    at: Timestamp,
-    call: CallId,
-    amount: u64,
+impl Limited {
+    /// One of these charges has no room.
+    pub(super) fn of(charges: &[Charge], limit: String, until: Timestamp) -> Limited {
+        let reason = charges.iter().find(|charge| charge.name == limit).and_then(|charge| charge.reason.clone());
+        Limited { limit, until, reason }
+    }
 }
 
 /// One counter and what is used of it, for a page.
@@ -56,51 +66,19 @@ pub struct Usage {
     pub room_at: Timestamp,
 }
 
-impl Promises {
-    /// The call has left.
-    pub(super) fn kept(&self, id: &CallId) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, promises| {
-            promises.retain(|promise| promise.call != *id);
-            !promises.is_empty()
-        });
-    }
-
-    /// When the call would leave behind everybody who was promised a time; with `keep` it is promised that time.
-    fn place(&self, id: &CallId, charges: &[Charge], ledgers: &[Ledger], now: Timestamp, keep: bool) -> Timestamp {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut place = now;
-        for (charge, ledger) in charges.iter().zip(ledgers) {
-            let mut ledger = ledger.clone();
-            if let Some(promises) = all.get_mut(&charge.key) {
-                promises.retain(|promise| promise.at > now && promise.call != *id);
-                promises.sort_by_key(|promise| promise.at);
-                promises.iter().for_each(|promise| ledger.put(promise.at, charge.window, promise.amount));
-            }
-            place = place.max(ledger.room_at(now, charge.window, charge.max, charge.amount));
-        }
-        if keep {
-            for charge in charges {
-                all.entry(charge.key.clone()).or_default().push(Promise { at: place, call: id.clone(), amount: charge.amount });
-            }
-        }
-        place
-    }
-}
-
 impl Gate {
     /// A call at the door that a limit has no room for.
     pub(super) async fn limited(&self, ask: &Ask, digest: &Digest, full: Limited) -> Result<Notice, Failure> {
         self.record(self.verdict_fact("call.limited", ask, digest, &full.limit)).await?;
         let now = self.inner.clock.now();
         let wait = Duration::try_from(full.until.duration_since(now)).unwrap_or_default().min(LONGEST_WAIT);
-        Ok(notice::limited(self.wording(&ask.server, &ask.tool), &format!("limit {}", full.limit), now, wait))
+        Ok(notice::limited_by(self.wording(&ask.server, &ask.tool), &full.limit, full.reason.as_deref(), now, wait))
     }
 
     /// After a restore nobody knows what was sent since the backup: a window that reaches back that far is full.
     pub(super) fn full_since_restore(&self, charges: &[Charge], now: Timestamp) -> Option<Limited> {
         let restored_at = *self.inner.restored_at.get()?;
-        let full = charges.iter().map(|charge| Limited { limit: charge.name.clone(), until: restored_at + charge.window });
+        let full = charges.iter().map(|charge| Limited::of(charges, charge.name.clone(), restored_at + charge.window));
         full.filter(|full| full.until > now).max_by_key(|full| full.until)
     }
 
@@ -113,27 +91,71 @@ impl Gate {
         Ok(())
     }
 
+    /// Whether others wait for these limits already and leave no room: whoever comes later goes behind them.
+    pub(super) async fn behind_others(&self, id: Option<&CallId>, charges: &[Charge], now: Timestamp) -> Result<Option<Limited>, Failure> {
+        if !self.inner.promises.has_any(charges) {
+            return Ok(None);
+        }
+        let ledgers = self.sent_ledgers(charges).await?;
+        let place = self.inner.promises.place(id, charges, &ledgers, now, now);
+        Ok(place.limit.map(|limit| Limited::of(charges, limit, place.at)))
+    }
+
     /// An approved call that a limit keeps here: it gets a time of its own behind those that wait already.
     pub(super) async fn put_off(&self, id: &CallId, charges: &[Charge], full: Limited) -> Result<(), Failure> {
         let ledgers = self.sent_ledgers(charges).await?;
         let now = self.inner.clock.now();
-        let until = self.inner.promises.place(id, charges, &ledgers, now, true).max(full.until.min(now + LONGEST_WAIT));
-        self.rewrite(id, |call| {
+        let (promises, latest) = (&self.inner.promises, now + LONGEST_WAIT);
+        let restored = self.full_until(charges, now);
+        // The engine may know of more than these ledgers: a counter without room for another key, a place that was
+        // taken in this moment.
+        let has_room = promises.place(None, charges, &ledgers, now, restored).at <= now;
+        let from = if has_room { full.until.clamp(now + Duration::from_millis(1), latest) } else { restored };
+        let until = promises.promise(id, charges, &ledgers, now, from).at.min(latest);
+        let written = self.rewrite(id, |call| {
             let next = call.put_off(until, &full.limit)?;
             let fact = self.call_fact("call.put_off", &next, "paraph", json!({ "limit": full.limit, "until": until }));
             Some((next, fact))
-        })
-        .await
-        .map(drop)
+        });
+        let written = written.await;
+        if !matches!(written, Ok(Some(_))) {
+            promises.drop_of(id);
+        }
+        written.map(drop)
     }
 
-    /// A send that provably never left takes nothing from what may be sent. A failure is in the log: the take then
-    /// counts until its window is over, which is the safe side.
-    pub(super) async fn give_back(&self, charges: &[Charge], at: Timestamp) {
-        if charges.is_empty() {
-            return;
+    /// A call that waited for a limit when the last process ended keeps its place.
+    pub(super) async fn promise_again(&self, call: &Call) -> Result<(), Failure> {
+        let (State::Approved { release_at, .. }, Some(_), false) = (&call.state, &call.waits_for, call.cancelled) else { return Ok(()) };
+        if let Ok((_, charges)) = self.stands_against(call).await? {
+            self.inner.promises.promise_again(&call.id, &charges, *release_at);
         }
-        let change = Change { given_back: GiveBack::of(charges, at), ..Change::of_facts(self.inner.clock.now(), Vec::new()) };
+        Ok(())
+    }
+
+    /// A commit that took long lies between the moment that was counted and the byte that leaves, and two calls that
+    /// were let through a window apart would reach the server closer to each other: then the send is counted anew.
+    /// When it was counted; or that there is no room for it now.
+    pub(super) async fn counted_in_time(&self, charges: &[Charge], at: Timestamp) -> Result<Result<Timestamp, Limited>, Failure> {
+        let now = self.inner.clock.now();
+        let late = |charge: &Charge| now > at + slack(charge.window);
+        if !charges.iter().any(late) {
+            return Ok(Ok(at));
+        }
+        let limits: Vec<_> = charges.iter().map(|charge| &charge.name).collect();
+        let fact = Fact { kind: "limit.counted_anew", call: None, actor: "paraph".into(), data: json!({ "limits": limits, "first": at }) };
+        let (given_back, takes) = (GiveBack::of(charges, at), Take::sent(charges, self.settings().limit_keys));
+        match self.inner.store.commit(Change { given_back, takes, ..Change::of_facts(now, vec![fact]) }).await {
+            Ok(_) => Ok(Ok(now)),
+            Err(CommitError::Limited { limit, until }) => Ok(Err(Limited::of(charges, limit, until))),
+            Err(error @ (CommitError::Conflict | CommitError::Lost | CommitError::Full { .. } | CommitError::Store(_))) => Err(self.failed(&error)),
+        }
+    }
+
+    /// An allowed call provably never left, so it takes nothing from what may be sent. A failure is in the log: the
+    /// take then counts until its window is over, which is the safe side.
+    pub(super) async fn give_back(&self, given_back: Vec<GiveBack>, ended: Fact) {
+        let change = Change { given_back, ..Change::of_facts(self.inner.clock.now(), vec![ended]) };
         if let Err(error) = self.inner.store.commit(change).await {
             let _logged = self.failed(&error);
         }
@@ -148,7 +170,11 @@ impl Gate {
         Ok(ledgers)
     }
 
-    /// Takes away counters that have nothing to count any more.
+    fn full_until(&self, charges: &[Charge], now: Timestamp) -> Timestamp {
+        self.full_since_restore(charges, now).map_or(now, |full| full.until)
+    }
+
+    /// Takes away counters that have nothing to count any more, and sets those right that a wrong clock wrote.
     pub(super) async fn forget_counters(&self) -> Result<(), Failure> {
         let mut after: Option<String> = None;
         loop {
@@ -158,13 +184,17 @@ impl Gate {
             let now = self.inner.clock.now();
             for row in &rows {
                 let Row::Counter(counter) = row else { continue };
-                if !counter.is_idle(now) {
-                    continue;
-                }
                 let key = counter.key.as_str().to_owned();
-                // Whoever took from it meanwhile keeps it.
-                let seen = vec![Seen { kind: Kind::Counter, key: key.clone(), revision: counter.revision }];
-                let change = Change { seen, removed: vec![(Kind::Counter, key)], ..Change::of_facts(now, Vec::new()) };
+                let change = if counter.is_idle(now) {
+                    // Whoever took from it meanwhile keeps it.
+                    let seen = vec![Seen { kind: Kind::Counter, key: key.clone(), revision: counter.revision }];
+                    Change { seen, removed: vec![(Kind::Counter, key)], ..Change::of_facts(now, Vec::new()) }
+                } else if let Some(right) = counter.set_right(now) {
+                    tracing::warn!("a limit counted calls of the future: the clock was set back; they count from now on");
+                    Change { rows: vec![Row::Counter(right)], ..Change::of_facts(now, Vec::new()) }
+                } else {
+                    continue;
+                };
                 match self.inner.store.commit(change).await {
                     Ok(_) | Err(CommitError::Conflict | CommitError::Lost) => {}
                     Err(error @ (CommitError::Full { .. } | CommitError::Limited { .. } | CommitError::Store(_))) => return Err(self.failed(&error)),
@@ -181,38 +211,60 @@ impl Reviewer {
         let (State::Held { .. }, Ok(arguments)) = (&call.state, json::strict(call.arguments.as_bytes())) else { return Ok(None) };
         let settings = gate.settings();
         let Some(server) = settings.servers.get(&call.server) else { return Ok(None) };
-        let asked = Asked { agent: &call.agent, tool: &call.tool, arguments: &arguments, session: call.session.as_deref() };
+        let now = gate.inner.clock.now();
+        let asked = Asked { agent: &call.agent, tool: &call.tool, arguments: &arguments, session: call.session.as_deref(), now };
         let charges = server.policy.judge(&asked).charges;
-        let now = gate.inner.clock.now() + call.terms.undo;
+        let from = now + call.terms.undo;
+        let restored = gate.full_since_restore(&charges, from);
         let ledgers = gate.sent_ledgers(&charges).await?;
-        let mut latest = gate.full_since_restore(&charges, now);
-        for (charge, ledger) in charges.iter().zip(&ledgers) {
-            let until = gate.inner.promises.place(&call.id, std::slice::from_ref(charge), std::slice::from_ref(ledger), now, false);
-            if until > now && latest.as_ref().is_none_or(|other| until > other.until) {
-                latest = Some(Limited { limit: charge.name.clone(), until });
-            }
-        }
-        Ok(latest)
+        let place = gate.inner.promises.place(None, &charges, &ledgers, now, gate.full_until(&charges, from));
+        Ok(place.limit.map(|limit| Limited::of(&charges, limit, place.at.min(now + LONGEST_WAIT))).or(restored))
     }
 
     /// Every limit of every server, in the order of the config.
-    pub fn limits(&self) -> Vec<(String, Vec<LimitView>)> {
+    pub fn limits(&self) -> Vec<(String, LimitView)> {
         let settings = self.gate().settings();
-        settings.servers.iter().map(|(name, server)| (name.clone(), server.policy.limits())).filter(|(_, limits)| !limits.is_empty()).collect()
+        let of = |(name, server): (&String, &super::ServerSettings)| server.policy.limits().into_iter().map(|limit| (name.clone(), limit)).collect::<Vec<_>>();
+        settings.servers.iter().flat_map(of).collect()
     }
 
-    /// What is used of the counters after `after`, in the order of their keys.
-    pub async fn usage(&self, after: Option<&str>, most: usize) -> Result<Vec<Usage>, Failure> {
+    /// What is used of the counters behind `after`, in the order of their keys; of all, or of the one that is called
+    /// so. A reviewer is not shown what counts by an argument: its values may be recipients of other groups' calls.
+    pub async fn usage(&self, of: Option<(Option<&str>, &str)>, after: Option<&str>, most: usize) -> Result<Used, Failure> {
         let gate = self.gate();
-        let rows = gate.inner.store.rows(Kind::Counter, after, most).await.map_err(|e| gate.failed(&e))?;
+        let group = of.map(|(server, counter)| CounterKey::group_named(server, counter));
+        let begin = after.map(str::to_owned).or_else(|| group.clone());
+        let rows = gate.inner.store.rows(Kind::Counter, begin.as_deref(), most).await.map_err(|e| gate.failed(&e))?;
         let now = gate.inner.clock.now();
-        let usage = |row| {
-            let Row::Counter(counter) = row else { return None };
-            let (asked, sent) = (counter.asked.used(now, counter.window), counter.sent.used(now, counter.window));
-            let one = crate::domain::limit::ONE.min(counter.max);
-            let room_at = counter.asked.room_at(now, counter.window, counter.max, one).max(counter.sent.room_at(now, counter.window, counter.max, one));
-            Some(Usage { counter, asked, sent, room_at })
-        };
-        Ok(rows.into_iter().filter_map(usage).collect())
+        let mut used = Used { next: rows.last().filter(|_| rows.len() == most).map(|row| row.key().to_owned()), ..Used::default() };
+        for row in rows {
+            let Row::Counter(counter) = row else { continue };
+            if group.as_deref().is_some_and(|group| group != counter.key.group()) {
+                used.next = None;
+                break;
+            }
+            if counter.label.scope == "arg" && self.person().role == Role::Reviewer {
+                used.kept_back += 1;
+                continue;
+            }
+            used.counters.push(Usage::of(counter, now));
+        }
+        Ok(used)
+    }
+
+    /// Until when windows of this length count as full because the store was restored.
+    pub fn full_since_restore(&self, window: Duration) -> Option<Timestamp> {
+        let gate = self.gate();
+        let until = *gate.inner.restored_at.get()? + window;
+        (until > gate.inner.clock.now()).then_some(until)
+    }
+}
+
+impl Usage {
+    fn of(counter: Counter, now: Timestamp) -> Usage {
+        let (asked, sent) = (counter.asked.used(now, counter.window), counter.sent.used(now, counter.window));
+        let one = ONE.min(counter.max);
+        let room_at = counter.asked.room_at(now, counter.window, counter.max, one).max(counter.sent.room_at(now, counter.window, counter.max, one));
+        Usage { counter, asked, sent, room_at }
     }
 }

@@ -23,6 +23,7 @@ pub mod limits;
 mod notice;
 pub mod pause;
 pub mod people;
+mod promises;
 mod recover;
 mod refusals;
 mod release;
@@ -50,9 +51,10 @@ pub use upstream::Upstream;
 
 use crate::domain::audit::{Entry, Fact, Head};
 use crate::domain::call::{Call, CallId, Presence};
+use crate::domain::limit::GiveBack;
 use crate::domain::message::MessagePointers;
 use crate::domain::policy::Policy;
-use crate::store::{CommitError, Row, Store};
+use crate::store::{Change, CommitError, Row, Store};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -118,7 +120,7 @@ struct Inner {
     upstream: Arc<dyn Upstream>,
     clock: Arc<dyn Clock>,
     settings: ArcSwap<Settings>,
-    promises: limits::Promises,
+    promises: promises::Promises,
     /// Windows that began before this count as full; none when the store was never restored.
     restored_at: OnceLock<Timestamp>,
     waiters: waiters::Waiters,
@@ -166,7 +168,7 @@ impl Gate {
                 upstream,
                 clock,
                 settings: ArcSwap::from_pointee(settings),
-                promises: limits::Promises::default(),
+                promises: promises::Promises::default(),
                 restored_at: OnceLock::new(),
                 waiters: waiters::Waiters::default(),
                 deliveries: deliver::Deliveries::default(),
@@ -239,6 +241,12 @@ impl Gate {
         self.inner.store.space()
     }
 
+    /// The names of the tools that every server listed last, without the servers that nobody has asked yet.
+    pub async fn listed_tools(&self) -> BTreeMap<String, Vec<String>> {
+        let servers = self.inner.upstream.servers().await.into_iter();
+        servers.filter_map(|status| Some((status.name, status.tools?.into_iter().map(|tool| tool.name).collect()))).collect()
+    }
+
     /// The audit chain's last number and hash.
     pub async fn audit_head(&self) -> Result<Head, Failure> {
         self.inner.store.head().await.map_err(|e| self.failed(&e))
@@ -284,7 +292,15 @@ impl Gate {
     }
 
     /// Applies `next` to the newest revision until it is written; `None` when `next` has nothing to write.
-    async fn rewrite<F>(&self, id: &CallId, mut next: F) -> Result<Option<Call>, Failure>
+    async fn rewrite<F>(&self, id: &CallId, next: F) -> Result<Option<Call>, Failure>
+    where
+        F: FnMut(&Call) -> Option<(Call, Fact)> + Send,
+    {
+        self.rewrite_and_give_back(id, &[], next).await
+    }
+
+    /// The same; with it goes back what was taken from limits.
+    async fn rewrite_and_give_back<F>(&self, id: &CallId, given_back: &[GiveBack], mut next: F) -> Result<Option<Call>, Failure>
     where
         F: FnMut(&Call) -> Option<(Call, Fact)> + Send,
     {
@@ -292,11 +308,16 @@ impl Gate {
         for _ in 0..REWRITES {
             let Some(call) = self.inner.store.call(id).await.map_err(|e| self.failed(&e))? else { return Ok(None) };
             if unanswered.is_some_and(|written| written == call) {
+                self.inner.promises.follow(&call);
                 return Ok(Some(call));
             }
             let Some((written, fact)) = next(&call) else { return Ok(None) };
-            match self.inner.store.commit(crate::store::Change::of_call(self.inner.clock.now(), written.clone(), fact)).await {
-                Ok(_) => return Ok(Some(written)),
+            let change = Change { given_back: given_back.to_vec(), ..Change::of_call(self.inner.clock.now(), written.clone(), fact) };
+            match self.inner.store.commit(change).await {
+                Ok(_) => {
+                    self.inner.promises.follow(&written);
+                    return Ok(Some(written));
+                }
                 Err(CommitError::Conflict) => unanswered = None,
                 // The next read tells whether it was written; whoever did it must not be told that somebody else was first.
                 Err(CommitError::Lost) => unanswered = Some(written),

@@ -93,8 +93,18 @@ pub fn denied(wording: Wording, rule: &str, reason: Option<&str>, digest: &Diges
 
 /// A bound is reached; which one stands in the meta, because the sentence is the contract's.
 pub fn limited(wording: Wording, what: &str, now: Timestamp, retry_after: Duration) -> Notice {
+    bounded(wording, None, what, now, retry_after)
+}
+
+/// A limit of the policy has no room; its name stands where a rule's name stands, with the operator's words for it.
+pub fn limited_by(wording: Wording, limit: &str, reason: Option<&str>, now: Timestamp, retry_after: Duration) -> Notice {
+    let full = format!("limit {limit} is full");
+    bounded(wording, Some(limit), reason.unwrap_or(&full), now, retry_after)
+}
+
+fn bounded(wording: Wording, rule: Option<&str>, what: &str, now: Timestamp, retry_after: Duration) -> Notice {
     let text = format!("{}. Limit reached. Not before {}.", wording.not(), now + retry_after);
-    Facts { id: None, state: "limited", rule: None, reason: Some(what), digest: None, asked_digest: None, expires_at: None, retry_after: Some(retry_after) }
+    Facts { id: None, state: "limited", rule, reason: Some(what), digest: None, asked_digest: None, expires_at: None, retry_after: Some(retry_after) }
         .notice(text)
 }
 
@@ -102,6 +112,7 @@ pub fn limited(wording: Wording, what: &str, now: Timestamp, retry_after: Durati
 pub fn pending(call: &Call, answers: u32, before: Option<&CallId>) -> Notice {
     let wording = Wording { message: call.message.is_some() };
     match &call.state {
+        State::Approved { release_at, send_by, .. } if !call.cancelled && release_at >= send_by => lapses(call, *send_by),
         State::Approved { release_at, .. } if !call.cancelled => approved(call, Some(*release_at)),
         State::Sending { .. } => approved(call, None),
         State::Held { .. }
@@ -141,6 +152,14 @@ fn approved(call: &Call, leaves_at: Option<Timestamp>) -> Notice {
     let when = leaves_at.map_or_else(|| "now".to_owned(), |at| format!("at {at}"));
     let verb = if wording.message { "goes out" } else { "is done" };
     let text = format!("APPROVED, not {done} yet; it {verb} by itself {when}. Do not {} it again.", wording.send());
+    facts_of(call, None, None, Some(Duration::from_secs(15))).notice(text)
+}
+
+/// A full limit keeps it here until its time is over: a time at which it goes out would not be true.
+fn lapses(call: &Call, send_by: Timestamp) -> Notice {
+    let wording = Wording { message: call.message.is_some() };
+    let (done, send) = (wording.done(), wording.send());
+    let text = format!("APPROVED, not {done} yet; a limit is full until its approval ends at {send_by}. Do not {send} it again.");
     facts_of(call, None, None, Some(Duration::from_secs(15))).notice(text)
 }
 
@@ -249,6 +268,7 @@ mod tests {
             trace: Vec::new(),
             session: None,
             waits_for: None,
+            shadows: Vec::new(),
             held_at: NOW,
             terms: Terms { expires_in: Duration::ZERO, undo: Duration::ZERO, permit_for: Duration::ZERO },
             instance: None,
@@ -266,7 +286,9 @@ mod tests {
 
     #[test]
     fn every_state_has_the_contracts_sentence() {
-        let approved = State::Approved { at: NOW, release_at: NOW, send_by: NOW, tries: 0 };
+        let later = NOW + Duration::from_secs(60);
+        let approved = State::Approved { at: NOW, release_at: NOW, send_by: later, tries: 0 };
+        let kept = State::Approved { at: NOW, release_at: later, send_by: later, tries: 0 };
         let sending = State::Sending { at: NOW, approved_at: NOW, send_by: NOW, tries: 0 };
         let waiting = [
             (
@@ -277,6 +299,7 @@ mod tests {
             (State::Held { expires_at: NOW }, 3, "STILL WAITING. Stop calling. Tell the user it awaits approval and go on with other work."),
             (approved.clone(), 1, "APPROVED, not sent yet; it goes out by itself at 1970-01-01T00:00:00Z. Do not send it again."),
             (sending, 1, "APPROVED, not sent yet; it goes out by itself now. Do not send it again."),
+            (kept, 1, "APPROVED, not sent yet; a limit is full until its approval ends at 1970-01-01T00:01:00Z. Do not send it again."),
         ];
         for (state, answers, text) in waiting {
             assert_eq!(settled(&call(state.clone())), None);

@@ -65,12 +65,13 @@ impl Gate {
                     self.withdraw(&call.id, "the server is not in the config any more", "paraph").await?;
                     continue;
                 }
-                self.rewrite(&call.id, |call| {
+                let again = self.rewrite(&call.id, |call| {
                     let next = call.window_again(self.inner.clock.now())?;
                     let fact = self.call_fact("call.window_again", &next, "paraph", json!({}));
                     Some((next, fact))
-                })
-                .await?;
+                });
+                let again = again.await?;
+                self.promise_again(again.as_ref().unwrap_or(call)).await?;
             }
             if page.next.is_none() {
                 // Not for one command on a closed store: it may not know the config's `keep_text`, and sends nothing.

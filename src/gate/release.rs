@@ -11,7 +11,7 @@ use crate::domain::audit::Fact;
 use crate::domain::call::{Call, CallId, Event, Outcome, OutcomeKind, Refusal, State};
 use crate::domain::digest::Digest;
 use crate::domain::json;
-use crate::domain::limit::{Charge, Take};
+use crate::domain::limit::{Charge, GiveBack, Take};
 use crate::domain::policy::{Action, Asked};
 use crate::store::{Change, CommitError, Kind, Row, Seen};
 use serde_json::json;
@@ -138,27 +138,37 @@ impl Gate {
         if let Some(full) = self.full_since_restore(&charges, now) {
             return self.put_off(id, &charges, full).await;
         }
+        if let Some(full) = self.behind_others(Some(id), &charges, now).await? {
+            return self.put_off(id, &charges, full).await;
+        }
         let takes = Take::sent(&charges, self.settings().limit_keys);
         match self.inner.store.commit(Change { seen, takes, ..Change::of_call(now, sending.clone(), fact) }).await {
-            Ok(_) => self.inner.promises.kept(id),
-            Err(CommitError::Limited { limit, until }) => return self.put_off(id, &charges, Limited { limit, until }).await,
+            Ok(_) => self.inner.promises.drop_of(id),
+            Err(CommitError::Limited { limit, until }) => return self.put_off(id, &charges, Limited::of(&charges, limit, until)).await,
             // A lost acknowledgement is never taken for a yes: recovery will find the call in `Sending`.
             Err(CommitError::Conflict) => return Ok(()),
             Err(error @ (CommitError::Lost | CommitError::Full { .. } | CommitError::Store(_))) => return Err(self.failed(&error)),
         }
-        let cancel = CancellationToken::new();
-        self.inner.waiters.sending(id, cancel.clone());
-        let sent = self.inner.upstream.send(ticket_for(&sending, cancel)).await;
-        if let Sent::NeverLeft(_) = &sent {
-            self.give_back(&charges, now).await;
-        }
-        self.end(id, sent).await
+        let (taken_at, room) = match self.counted_in_time(&charges, now).await {
+            Ok(Ok(at)) => (at, true),
+            // It has not left yet, and now it may not.
+            Ok(Err(_)) | Err(_) => (now, false),
+        };
+        let sent = if room {
+            let cancel = CancellationToken::new();
+            self.inner.waiters.sending(id, cancel.clone());
+            self.inner.upstream.send(ticket_for(&sending, cancel)).await
+        } else {
+            Sent::NeverLeft("its limit was full again before it could leave".to_owned())
+        };
+        let given_back = if let Sent::NeverLeft(_) = &sent { GiveBack::of(&charges, taken_at) } else { Vec::new() };
+        self.end(id, sent, &given_back).await
     }
 
     /// What forbids the send now although it was approved: changed bytes, a deny rule, a revoked agent. If nothing
     /// does, the agent's record as it was seen (a revocation that is faster than the send wins), and what the send takes
     /// from limits.
-    async fn stands_against(&self, call: &Call) -> Result<Result<(Seen, Vec<Charge>), String>, Failure> {
+    pub(super) async fn stands_against(&self, call: &Call) -> Result<Result<(Seen, Vec<Charge>), String>, Failure> {
         let Ok(arguments) = json::strict(call.arguments.as_bytes()) else {
             return Ok(Err("its stored arguments cannot be read".into()));
         };
@@ -173,16 +183,17 @@ impl Gate {
         let Some(settings) = settings.servers.get(&call.server) else {
             return Ok(Err("the server is not in the config any more".into()));
         };
-        let judged = settings.policy.judge(&Asked { agent: &call.agent, tool: &call.tool, arguments: &arguments, session: call.session.as_deref() });
+        let now = self.inner.clock.now();
+        let judged = settings.policy.judge(&Asked { agent: &call.agent, tool: &call.tool, arguments: &arguments, session: call.session.as_deref(), now });
         Ok(match judged.action {
             Action::Deny | Action::Hide => Err(format!("rule {} refuses it now", judged.rule)),
             Action::Allow | Action::RequireApproval => Ok((Seen { kind: Kind::Agent, key: agent.name, revision: agent.revision }, judged.charges)),
         })
     }
 
-    async fn end(&self, id: &CallId, sent: Sent) -> Result<(), Failure> {
+    async fn end(&self, id: &CallId, sent: Sent, given_back: &[GiveBack]) -> Result<(), Failure> {
         let written = self
-            .rewrite(id, |call| {
+            .rewrite_and_give_back(id, given_back, |call| {
                 let now = self.inner.clock.now();
                 let (event, kind) = end_event(call, &sent, now);
                 let next = call.after(&event, now).ok()?;

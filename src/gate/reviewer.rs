@@ -163,7 +163,7 @@ impl Listed {
             "agent_waiting": self.presence == Presence::Waiting,
             "presence": self.presence.word(),
             "on_approval": if self.presence == Presence::Cancelled { "permit" } else { "send" },
-            "held_at": call.held_at, "expires_at": expires_at, "release_at": release_at, "send_by": send_by, "settled_at": settled,
+            "held_at": call.held_at, "expires_at": expires_at, "release_at": release_at, "send_by": send_by, "settled_at": settled, "waits_for": call.waits_for,
             "decisions": call.decisions.iter().map(|d| json!({ "by": d.by, "verdict": d.verdict, "reason": d.reason, "via": d.via, "at": d.at, "void": d.void })).collect::<Vec<_>>(),
             "outcome": outcome(&call.state),
             "last_sent": call.last_sent, "revises": call.revises, "erased_at": call.erased_at,

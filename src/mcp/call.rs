@@ -1,8 +1,9 @@
 //! `tools/call`: read once, judged by the gate, answered as the gate says. The arguments that go on are the
 //! bytes that were read, in an envelope we write; nothing else of the params passes but `_meta`.
-//! Called by `http`.
+//! Called by `work`.
 
-use super::error::{Refusal, json};
+use super::answer::Answer;
+use super::error::Refusal;
 use super::held::{self, Progress, Waiting};
 use super::http::Caller;
 use super::message::{Id, look_alike, string};
@@ -12,8 +13,6 @@ use super::{relay, result};
 use crate::domain::digest::Digest;
 use crate::domain::people::Agent;
 use crate::gate::{Admission, Ask};
-use ::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
@@ -79,7 +78,7 @@ pub(super) fn read(agent: &Agent, server: &str, params: Option<&RawValue>, mut v
 }
 
 /// Has it judged and answers.
-pub(super) async fn answer(caller: &Caller, id: Id, entry: Entry, asked: Asked) -> Response {
+pub(super) async fn answer(caller: &Caller, id: Id, entry: Entry, asked: Asked) -> Result<Answer, Refusal> {
     let Asked { mut ask, progress_token } = asked;
     ask.session = Some(Digest::of_bytes(entry.session().id.as_bytes()).short());
     let gate = &caller.state.gate;
@@ -94,20 +93,20 @@ pub(super) async fn answer(caller: &Caller, id: Id, entry: Entry, asked: Asked) 
         }
     });
     let Ok((admission, entry)) = told.await else {
-        return Refusal::call(-32603, "Paraph could not judge the call; nothing was sent.").of(Some(&id)).into_response();
+        return Err(Refusal::call(-32603, "Paraph could not judge the call; nothing was sent.").of(Some(&id)));
     };
     match admission {
-        Err(failure) => Refusal::from(failure).of(Some(&id)).into_response(),
-        Ok(Admission::Unknown) => Refusal::call(-32602, format!("Unknown tool: {tool}")).of(Some(&id)).into_response(),
-        Ok(Admission::Refused(notice)) => json(StatusCode::OK, result::notice(&id, &notice)),
+        Err(failure) => Err(Refusal::from(failure).of(Some(&id))),
+        Ok(Admission::Unknown) => Err(Refusal::call(-32602, format!("Unknown tool: {tool}")).of(Some(&id))),
+        Ok(Admission::Refused(notice)) => Ok(Answer::Text(result::notice(&id, &notice))),
         Ok(Admission::Allowed(pass)) => {
-            relay::answer(entry, progress_token, &caller.state.tasks, |relay, cancel| async move { result::sent(&id, &pass.send(Some(relay), cancel).await) })
-                .await
+            let send = |relay, cancel| async move { result::sent(&id, &pass.send(Some(relay), cancel).await) };
+            Ok(relay::answer(entry, progress_token, &caller.state.tasks, send).await)
         }
         Ok(Admission::Waiting(seat)) => {
             entry.waits_for(seat.call());
             let progress = progress_token.map(|token| Progress { token, message: format!("Waiting for a person to approve {tool} ({})", seat.call()) });
-            held::answer(caller, Waiting { seat, entry, id, progress })
+            Ok(held::answer(caller, Waiting { seat, entry, id, progress }))
         }
     }
 }

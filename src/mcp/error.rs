@@ -39,6 +39,11 @@ impl Refusal {
         Refusal { id: id.map(|id| id.raw.clone()).or(self.id), ..self }
     }
 
+    /// The same for a message that stands in a batch at this place.
+    pub(super) fn inside(self, at: usize) -> Refusal {
+        Refusal { pointer: Some(format!("/{at}{}", self.pointer.unwrap_or_default())), ..self }
+    }
+
     /// The JSON-RPC text.
     pub(super) fn text(&self) -> String {
         let at = self.pointer.as_ref().map(|pointer| format!(",\"data\":{{\"pointer\":{}}}", quoted(pointer))).unwrap_or_default();

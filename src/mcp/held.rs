@@ -3,14 +3,14 @@
 //! so that a cancel counts even when the client closes the connection in the same moment.
 //! Called by `call` and `resume`; what the ends mean is decided by `gate`.
 
-use super::events::{self, KEEP_ALIVE, Writer};
+use super::answer::Answer;
+use super::events::{KEEP_ALIVE, Writer};
 use super::http::Caller;
 use super::message::Id;
 use super::session::Entry;
 use super::upstream::wire::quoted;
 use super::{result, resume};
 use crate::gate::{Delivery, Failure, Seat, TimeIsUp};
-use axum::response::Response;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -49,22 +49,22 @@ enum End {
     Gone,
 }
 
-/// Opens the stream.
-pub(super) fn answer(caller: &Caller, waiting: Waiting) -> Response {
+/// The stream, which begins at once; it may be shared with the other requests of a batch.
+pub(super) fn answer(caller: &Caller, waiting: Waiting) -> Answer {
     let gate = &caller.state.gate;
-    let (writer, response) = events::open();
     let resumes = waiting.entry.session().revision.resumes();
-    if resumes {
-        writer.begin(&resume::first(waiting.seat.call(), &waiting.id));
-    }
     let terms = Terms {
         keep_open: caller.agent.keep_open.unwrap_or(gate.settings().hold.keep_open),
         closed: caller.closed.clone(),
         draining: gate.draining(),
         last_id: resumes.then(|| resume::last(waiting.seat.call(), &waiting.id)),
     };
-    caller.state.tasks.spawn(drive(waiting, terms, writer));
-    response
+    Answer::stream(move |writer| {
+        if resumes {
+            writer.begin(&resume::first(waiting.seat.call(), &waiting.id));
+        }
+        drive(waiting, terms, writer)
+    })
 }
 
 async fn drive(mut waiting: Waiting, terms: Terms, writer: Writer) {

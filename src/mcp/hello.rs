@@ -32,8 +32,14 @@ pub(super) fn read(id: &Id, params: Option<&RawValue>) -> Result<Asked, Refusal>
         Some(value) if value.get().starts_with('{') => Ok(value.to_owned()),
         Some(_) => Err(refuse(&format!("{name} must be an object"), &format!("/params/{name}"))),
     };
-    let client = ClientHello { capabilities: object("capabilities")?, client_info: object("clientInfo")? };
-    Ok(Asked { revision: Revision::negotiate(&asked), client })
+    let revision = Revision::negotiate(&asked);
+    let mut client = ClientHello { capabilities: object("capabilities")?, client_info: object("clientInfo")? };
+    if !revision.elicits()
+        && let Some(capabilities) = Members::read(client.capabilities.get()).filter(|capabilities| capabilities.get("elicitation").is_some())
+    {
+        client.capabilities = raw(capabilities.with("elicitation", None));
+    }
+    Ok(Asked { revision, client })
 }
 
 /// The server's hello as this agent gets it.
@@ -50,6 +56,16 @@ pub(super) fn answer(hello: &RawValue, revision: Revision) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_hears_of_elicitation_only_where_the_revision_has_it() {
+        let id = Id { raw: "1".to_owned(), key: "1".to_owned() };
+        for (revision, capabilities) in [("2025-03-26", r#"{"roots":{ }}"#), ("2025-06-18", r#"{"elicitation":{},"roots":{ }}"#)] {
+            let params = raw(format!(r#"{{"protocolVersion":"{revision}","capabilities":{{"elicitation":{{}},"roots":{{ }}}}}}"#));
+            let asked = read(&id, Some(&params)).unwrap();
+            assert_eq!((asked.revision.name(), asked.client.capabilities.get()), (revision, capabilities));
+        }
+    }
 
     #[test]
     fn only_the_revision_and_tasks_change_in_a_hello() {

@@ -5,11 +5,11 @@
 use super::error::{Refusal, json};
 use super::message::{self, Id, Message};
 use super::revisions::Revision;
-use super::session::{Cancelled, Session, Sessions};
+use super::session::{Session, Sessions};
 use super::session_id::SessionKey;
+use super::upstream::Upstreams;
 use super::upstream::wire::Members;
-use super::upstream::{Reply, Upstreams};
-use super::{call, connection, door, hello, list, listen, relay, result};
+use super::{batch, connection, door, hello, listen, result};
 use crate::domain::door::Door;
 use crate::domain::people::Agent;
 use crate::gate::Gate;
@@ -65,10 +65,11 @@ pub struct McpState(Arc<Inner>);
 pub(super) struct Inner {
     pub gate: Gate,
     pub tasks: TaskTracker,
-    upstreams: Arc<Upstreams>,
+    pub upstreams: Arc<Upstreams>,
     sessions: Sessions,
-    servers: BTreeMap<String, GlobSet>,
-    settings: McpSettings,
+    /// Every server with its further methods.
+    pub servers: BTreeMap<String, GlobSet>,
+    pub settings: McpSettings,
 }
 
 /// One authenticated request.
@@ -163,31 +164,28 @@ impl Caller {
         if !(accepts(&self.headers, "application", "json") && accepts(&self.headers, "text", "event-stream")) {
             return Err(refuse(StatusCode::NOT_ACCEPTABLE, "Accept must name application/json and text/event-stream."));
         }
-        let message::Read { message, value } = message::read(&bytes)?;
-        if let Message::Request { id, method, params } = &message {
-            if self.is_modern(method, *params) {
-                // No code of that revision: such a client then begins with initialize.
-                return Err(refuse(StatusCode::BAD_REQUEST, "This server speaks revisions 2025-06-18 and 2025-11-25; begin with initialize.").of(Some(id)));
+        match message::read(&bytes)? {
+            message::Body::One(read) => self.one(read).await,
+            message::Body::Batch(elements) => {
+                if !self.headers.contains_key(SESSION) {
+                    return Err(refuse(StatusCode::BAD_REQUEST, "Only a session of revision 2025-03-26 takes a batch; begin with initialize, sent by itself."));
+                }
+                let session = self.session()?;
+                batch::answer(self, session, elements).await
             }
+        }
+    }
+
+    async fn one(self, read: message::Read<'_>) -> Result<Response, Refusal> {
+        if let Message::Request { id, method, params } = &read.message {
+            self.speaks(id, method, *params)?;
             if method == "initialize" {
                 return self.initialize(id, *params).await;
             }
         }
         let session = self.session()?;
-        match message {
-            Message::Request { id, method, params } => {
-                let entry = session.begin(&id).ok_or_else(|| {
-                    refuse(StatusCode::BAD_REQUEST, "A request with this id is under way in this session, or too many requests are.").of(Some(&id))
-                })?;
-                if method == "tools/call" {
-                    let asked = call::read(&self.agent, &self.server, params, value, self.state.settings.arguments).map_err(|refusal| refusal.of(Some(&id)))?;
-                    return Ok(call::answer(&self, id, entry, asked).await);
-                }
-                self.pass(&session, id, method, params, entry).await
-            }
-            Message::Notification { method, params } => self.notification(&session, &method, params).await,
-            Message::Response { id, answer } => self.response(&session, &id, answer).await,
-        }
+        let work = self.take_up(&session, read)?;
+        Ok(self.carry_out(&session, work).await?.alone(&self.state.tasks))
     }
 
     async fn body(&self, body: Body) -> Result<Bytes, Refusal> {
@@ -220,12 +218,18 @@ impl Caller {
         read.map_err(|_| Refusal::new(StatusCode::REQUEST_TIMEOUT, -32700, "The body did not come within 30 s."))?
     }
 
-    fn is_modern(&self, method: &str, params: Option<&RawValue>) -> bool {
+    /// Refuses what only the revision without sessions knows, with no code of that revision: such a client then begins
+    /// with `initialize`.
+    pub(super) fn speaks(&self, id: &Id, method: &str, params: Option<&RawValue>) -> Result<(), Refusal> {
         let meta = || {
             let params = Members::read(params?.get())?;
             Members::read(params.get("_meta")?.get())?.get(MODERN_META)
         };
-        self.headers.get(VERSION).is_some_and(|version| version == MODERN) || method == "server/discover" || meta().is_some()
+        if self.headers.get(VERSION).is_some_and(|version| version == MODERN) || method == "server/discover" || meta().is_some() {
+            let why = "This server speaks revisions 2025-03-26, 2025-06-18 and 2025-11-25; begin with initialize.";
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, -32600, why).of(Some(id)));
+        }
+        Ok(())
     }
 
     /// The session that the request names: 400 without a name, 404 when it is not this agent's here.
@@ -259,85 +263,10 @@ impl Caller {
     }
 
     /// The agent gets our sentence; what the server wrote on its way down is for the operator's page.
-    fn unreachable(&self, sentence: &str) -> Refusal {
+    pub(super) fn unreachable(&self, sentence: &str) -> Refusal {
         let reference = self.state.gate.reference();
         tracing::warn!(reference, server = self.server, agent = self.agent.name, why = sentence, "an agent's server cannot be reached");
         Refusal::call(-32603, format!("{sentence} Reference {reference}."))
-    }
-
-    /// Every request but `tools/call`.
-    async fn pass(&self, session: &Session, id: Id, method: String, params: Option<&RawValue>, entry: super::session::Entry) -> Result<Response, Refusal> {
-        if method == "ping" {
-            return Ok(json(StatusCode::OK, result::response(&id, "{}")));
-        }
-        if !(session.revision.requests(&method) || self.extra(&method)) {
-            return Err(Refusal::call(-32601, "There is no such method here.").of(Some(&id)));
-        }
-        let state = &self.state;
-        let peer = state.upstreams.peer(&self.server, &self.agent.name, None).await.map_err(|error| self.unreachable(&error.sentence).of(Some(&id)))?;
-        let params = params.map(ToOwned::to_owned);
-        let token = params.as_ref().and_then(|params| {
-            let members = Members::read(params.get())?;
-            Some(Members::read(members.get("_meta")?.get())?.get("progressToken")?.get().to_owned())
-        });
-        let (gate, server, agent) = (state.gate.clone(), self.server.clone(), self.agent.name.clone());
-        let answer = relay::answer(entry, token, &state.tasks, |relay, cancel| async move {
-            match peer.request(&method, params.as_deref(), Some(relay), cancel).await {
-                Ok(Reply::Result(body)) if method == "tools/list" => match list::without(body.get(), |tool| gate.hides(&server, &agent, tool)) {
-                    Some(body) => result::response(&id, &body),
-                    None => result::failed(&id, Refusal::call(-32603, format!("Server {server} answered tools/list with something that is no list of tools."))),
-                },
-                Ok(reply) => result::reply(&id, &reply),
-                Err(failure) => result::failed(&id, Refusal::call(-32603, failure.to_string())),
-            }
-        });
-        Ok(answer.await)
-    }
-
-    /// Whether the operator lets this method pass; never one that a lenient server could take for `tools/call`.
-    fn extra(&self, method: &str) -> bool {
-        let plain: String = message::folded(method).chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
-        !plain.contains("tools/call") && self.state.servers.get(&self.server).is_some_and(|globs| globs.is_match(method))
-    }
-
-    async fn notification(&self, session: &Session, method: &str, params: Option<&RawValue>) -> Result<Response, Refusal> {
-        let accepted = Ok(StatusCode::ACCEPTED.into_response());
-        match method {
-            "tools/call" => self.state.gate.note_dropped(&self.agent, &self.server).await?,
-            "notifications/cancelled" => {
-                let named = params.and_then(|params| Members::read(params.get())).and_then(|params| params.get("requestId").and_then(Id::read));
-                if let Some(Cancelled::Left(call)) = named.map(|id| session.cancel(&id)) {
-                    self.state.gate.cancel_late(&call).await?;
-                }
-            }
-            _ if session.revision.notifications(method) || self.extra(method) => {
-                let peer = self.state.upstreams.peer(&self.server, &self.agent.name, None).await;
-                let told = match &peer {
-                    Ok(peer) => peer.notify(method, params).await.map_err(|failure| failure.to_string()),
-                    Err(error) => Err(error.sentence.clone()),
-                };
-                // Nobody waits for the answer to a notification.
-                if let Err(why) = told {
-                    tracing::info!(server = self.server, agent = self.agent.name, why, "a notification did not reach the server");
-                }
-            }
-            _ => {}
-        }
-        accepted
-    }
-
-    async fn response(&self, session: &Session, id: &Id, answer: Result<&RawValue, &RawValue>) -> Result<Response, Refusal> {
-        if let Some(theirs) = session.answers(id) {
-            let reply = answer.map_or_else(|error| Reply::Error(error.to_owned()), |result| Reply::Result(result.to_owned()));
-            let told = match self.state.upstreams.peer(&self.server, &self.agent.name, None).await {
-                Ok(peer) => peer.respond(&theirs, reply).await.map_err(|failure| failure.to_string()),
-                Err(error) => Err(error.sentence),
-            };
-            if let Err(why) = told {
-                tracing::info!(server = self.server, agent = self.agent.name, why, "an agent's answer did not reach the server");
-            }
-        }
-        Ok(StatusCode::ACCEPTED.into_response())
     }
 
     async fn get(self) -> Result<Response, Refusal> {

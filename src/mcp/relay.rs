@@ -1,14 +1,12 @@
 //! A request on its way to the server: answered as plain JSON, or as a stream from the moment the server sends
 //! a message of its own. Big plain results stay out of SSE, because clients bound one event. The work is a
 //! task: a client that leaves does not take the audit of what the server did along.
-//! Called by `call` and `http`.
+//! Called by `call` and `work`.
 
-use super::error::json;
-use super::events::{self, KEEP_ALIVE, Writer};
+use super::answer::Answer;
+use super::events::{KEEP_ALIVE, Writer};
 use super::session::Entry;
 use crate::gate::upstream::Relay;
-use ::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use serde_json::value::RawValue;
 use std::future::Future;
 use tokio::sync::{mpsc, oneshot};
@@ -18,7 +16,7 @@ use tokio_util::task::TaskTracker;
 const LAG: usize = 16;
 
 /// Runs `work` and answers with the JSON-RPC text it gives.
-pub(super) async fn answer<W, F>(entry: Entry, progress_token: Option<String>, tasks: &TaskTracker, work: W) -> Response
+pub(super) async fn answer<W, F>(entry: Entry, progress_token: Option<String>, tasks: &TaskTracker, work: W) -> Answer
 where
     W: FnOnce(Relay, tokio_util::sync::CancellationToken) -> F,
     F: Future<Output = String> + Send + 'static,
@@ -35,18 +33,16 @@ where
     });
     tokio::select! {
         biased;
-        () = cancel.cancelled() => StatusCode::ACCEPTED.into_response(),
+        () = cancel.cancelled() => Answer::Nothing,
         Some(first) = heard.recv() => {
             session.passes(&first);
-            let (writer, response) = events::open();
-            tasks.spawn(async move {
+            Answer::stream(async move |writer: Writer| {
                 if writer.message(first.get()).await {
                     stream(&writer, heard, end, &cancel, &session).await;
                 }
-            });
-            response
+            })
         }
-        text = &mut end => json(StatusCode::OK, text.unwrap_or_default()),
+        text = &mut end => text.map_or(Answer::Nothing, Answer::Text),
     }
 }
 

@@ -87,7 +87,7 @@ impl Caller {
             let why = "Another request with this id is under way in this session, or too many requests are.";
             return Err(Refusal::new(StatusCode::CONFLICT, -32600, why));
         };
-        Ok(held::answer(self, Waiting { seat, entry, id: from.request, progress: None }))
+        Ok(held::answer(self, Waiting { seat, entry, id: from.request, progress: None }).alone(&self.state.tasks))
     }
 }
 

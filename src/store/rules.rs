@@ -73,16 +73,23 @@ pub fn check(change: &Change, ledger: &impl Ledger) -> Result<Vec<Counter>, Comm
     counted(change, ledger)
 }
 
-/// The counters after the change; all of its takes fit, or none is taken.
+/// The counters after the change. What comes back comes back first, so that one change can count a send anew; all
+/// of its takes fit, or none is taken.
 fn counted(change: &Change, ledger: &impl Ledger) -> Result<Vec<Counter>, CommitError> {
     let mut counters: Vec<Counter> = Vec::with_capacity(change.takes.len() + change.given_back.len());
+    for back in &change.given_back {
+        once(counters.iter().all(|counter| counter.key != back.key))?;
+        counters.extend(ledger.counter(&back.key)?.map(|counter| counter.give_back(back, change.at)));
+    }
     let mut full: Option<(Timestamp, &str)> = None;
-    for take in &change.takes {
+    for (index, take) in change.takes.iter().enumerate() {
         let charge = &take.charge;
-        once(counters.iter().all(|counter| counter.key != charge.key))?;
-        let stored = ledger.counter(&charge.key)?;
+        once(change.takes[..index].iter().all(|other| other.charge.key != charge.key))?;
+        let given_back = counters.iter().position(|counter| counter.key == charge.key).map(|at| counters.remove(at));
+        let stored = if given_back.is_some() { given_back } else { ledger.counter(&charge.key)? };
+        let new = counters.iter().filter(|counter| counter.revision == 1 && counter.key.group() == charge.key.group()).count();
         let taken = match stored {
-            None if ledger.counters_of(charge.key.group()) >= take.most_keys => Err(change.at + CROWDED),
+            None if ledger.counters_of(charge.key.group()) + new >= take.most_keys => Err(change.at + CROWDED),
             stored => stored.unwrap_or_else(|| Counter::of(charge)).take(take, change.at),
         };
         match taken {
@@ -91,14 +98,10 @@ fn counted(change: &Change, ledger: &impl Ledger) -> Result<Vec<Counter>, Commit
             Err(_) => {}
         }
     }
-    if let Some((until, limit)) = full {
-        return Err(CommitError::Limited { limit: limit.to_owned(), until });
+    match full {
+        Some((until, limit)) => Err(CommitError::Limited { limit: limit.to_owned(), until }),
+        None => Ok(counters),
     }
-    for back in &change.given_back {
-        once(counters.iter().all(|counter| counter.key != back.key))?;
-        counters.extend(ledger.counter(&back.key)?.map(|counter| counter.give_back(back, change.at)));
-    }
-    Ok(counters)
 }
 
 fn follows(stored: Option<u64>, new: u64) -> Result<(), CommitError> {

@@ -35,6 +35,8 @@ struct Line {
     seq: u64,
     at: Moment,
     kind: String,
+    /// What happened, where the kind alone does not say it.
+    means: Option<&'static str>,
     actor: String,
     call: Option<String>,
     data: Shown,
@@ -93,10 +95,20 @@ fn line(entry: Entry, now: Timestamp) -> Line {
     Line {
         seq: entry.seq,
         at: Moment::new(entry.at, now),
+        means: means(&entry.kind),
         kind: entry.kind,
         actor: entry.actor,
         call: entry.call.map(|id| id.to_string()),
         data: Shown::new(&json::canonical(&entry.data)),
         hash: entry.hash,
+    }
+}
+
+fn means(kind: &str) -> Option<&'static str> {
+    match kind {
+        "call.limited" => Some("Not let through: a limit or a bound was full. The agent was told when to come back."),
+        "call.put_off" => Some("Approved, and waits for its turn at a full limit."),
+        "limit.counted_anew" => Some("Writing took long, so the send counts from when it could leave."),
+        _ => None,
     }
 }

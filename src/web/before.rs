@@ -5,6 +5,7 @@
 use super::moment::{Moment, span};
 use crate::domain::call::{Call, Presence};
 use crate::gate::Listed;
+use crate::gate::limits::Limited;
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct Before {
     pub then: &'static str,
     /// When an approved call that could not leave lapses; `None` for a permit and a partial approval.
     pub latest: Option<Ahead>,
+    /// A full limit that keeps it from leaving at once.
+    pub later: Option<Later>,
     /// The same in a few words, for the bar that stays in sight on a phone.
     pub gist: String,
     /// What rejecting does.
@@ -48,8 +51,20 @@ impl Ahead {
     }
 }
 
+/// A full limit, as far as it is known before the click.
+pub struct Later {
+    /// Its name.
+    pub limit: String,
+    /// When an approval of now would leave.
+    pub at: Moment,
+    /// It would lapse before.
+    pub lapses: bool,
+}
+
 /// What the rest of the gateway says about it.
 pub struct Around {
+    /// A limit that would keep an approval of now from leaving.
+    pub limited: Option<Limited>,
     /// The kill switch is on.
     pub paused: bool,
     /// How long the identical call is refused after a refusal.
@@ -67,13 +82,19 @@ impl Before {
             Presence::Cancelled => ("The agent took its request back.", "The agent is told your reason if it asks again"),
         };
         let (approve, at, then, latest) = approving(listed, around, now);
+        let later = keeps(listed, around).map(|limited| Later {
+            limit: limited.limit.clone(),
+            at: Moment::new(limited.until, now),
+            lapses: limited.until >= now + call.send_span(),
+        });
         Before {
             agent_is,
             approve,
             at,
             then,
             latest,
-            gist: gist(listed, around),
+            later,
+            gist: gist(listed, around, now),
             reject: format!(
                 "Nothing is {}. {told}; the same again is refused for {} without asking anybody.",
                 if message { "sent" } else { "done" },
@@ -90,10 +111,23 @@ impl Before {
     }
 }
 
-fn gist(listed: &Listed, around: &Around) -> String {
+/// The limit that keeps it, if this approval is the last one that is needed and something would be sent.
+fn keeps<'a>(listed: &Listed, around: &'a Around) -> Option<&'a Limited> {
+    let sends = listed.presence != Presence::Cancelled && !around.paused && missing(&listed.call) <= 1;
+    around.limited.as_ref().filter(|_| sends)
+}
+
+fn gist(listed: &Listed, around: &Around, now: Timestamp) -> String {
     let call = &listed.call;
     let verb = if call.message.is_some() { "sends" } else { "does" };
-    let after = if call.terms.undo.is_zero() { "at once".to_owned() } else { format!("after {}", span(call.terms.undo.as_secs())) };
+    let late = keeps(listed, around).map(|limited| u64::try_from(limited.until.as_second() - now.as_second()).unwrap_or_default());
+    let after = if let Some(late) = late {
+        format!("in {}, a limit is full", span(late))
+    } else if call.terms.undo.is_zero() {
+        "at once".to_owned()
+    } else {
+        format!("after {}", span(call.terms.undo.as_secs()))
+    };
     match listed.presence {
         _ if missing(call) > 1 => format!("Approving counts as one of {}", call.approvals),
         Presence::Cancelled => format!("Agent took it back: approving {verb} nothing yet"),
@@ -129,6 +163,9 @@ fn approving(listed: &Listed, around: &Around, now: Timestamp) -> Approving {
         return (format!("{verb} it once an operator resumes: Paraph is paused. {answer}"), None, "", latest);
     }
     let all_the_same = if listed.presence == Presence::Gone { " all the same" } else { "" };
+    if keeps(listed, around).is_some() {
+        return (format!("{verb} it{all_the_same} when its turn comes; until then it can be taken back. {answer}"), None, "", latest);
+    }
     if call.terms.undo.is_zero() {
         return (format!("{verb} it{all_the_same}, at once. {answer}"), None, "", latest);
     }

@@ -12,6 +12,7 @@ use super::panel::Panel;
 use super::session::SignedIn;
 use super::shown::{Mark, Shown};
 use crate::domain::call::{CallId, State as CallState};
+use crate::domain::policy::Action;
 use crate::gate::review::ReviewError;
 use crate::gate::{Failure, Listed};
 use askama::Template;
@@ -37,6 +38,8 @@ struct CallTemplate {
     tool: Shown,
     rule: String,
     reason: Option<String>,
+    /// Shadow rules that matched too, and what they would have made of the call.
+    shadows: Vec<(String, &'static str)>,
     reviewers: Vec<String>,
     digest: String,
     short_digest: String,
@@ -91,6 +94,15 @@ async fn answer(by: &SignedIn, state: &WebState, found: Result<Listed, ReviewErr
     }
 }
 
+fn would_be(action: Action) -> &'static str {
+    match action {
+        Action::Allow => "allowed",
+        Action::Deny => "denied",
+        Action::RequireApproval => "held",
+        Action::Hide => "hidden",
+    }
+}
+
 async fn template(by: &SignedIn, state: &WebState, listed: &Listed, banner: Option<Banner>, typed: Typed<'_>) -> Result<CallTemplate, Failure> {
     let (call, now) = (&listed.call, state.gate.clock().now());
     let raw = call_view::raw(call);
@@ -115,6 +127,7 @@ async fn template(by: &SignedIn, state: &WebState, listed: &Listed, banner: Opti
         tool: Shown::new(&call.tool),
         rule: call.rule.clone(),
         reason: call.reason.clone(),
+        shadows: call.shadows.iter().map(|shadow| (shadow.rule.clone(), would_be(shadow.action))).collect(),
         reviewers: call.reviewers.clone(),
         digest: call.digest.to_string(),
         short_digest: call.digest.short(),

@@ -16,6 +16,7 @@ mod edit;
 mod form;
 mod inbox;
 mod lift;
+mod limits;
 mod lists;
 mod live;
 mod moment;
@@ -92,6 +93,7 @@ pub fn routes(state: WebState) -> Router {
         .route("/notices", get(notices::show))
         .route("/audit", get(audit::show))
         .route("/servers", get(servers::show))
+        .route("/limits", get(limits::show))
         .route("/sign-in", get(sign_in::help))
         .route("/sign-in/{secret}", get(sign_in::ask).post(sign_in::redeem))
         .route("/sign-out", post(sign_out::sign_out))

@@ -14,6 +14,8 @@ pub struct Moment {
     pub relative: String,
     /// Less than ten minutes ahead.
     pub soon: bool,
+    /// Half a day away or more: the time of day says too little.
+    pub far: bool,
     /// To the second, for what is near: `11:05:09 UTC`.
     pub clock: String,
     /// Like `relative`, to the second within the hour before: `in 9 min 59 s`.
@@ -29,6 +31,7 @@ impl Moment {
             absolute: at.strftime("%-d %b %Y, %H:%M UTC").to_string(),
             relative: relative(seconds),
             soon: (0..600).contains(&seconds),
+            far: seconds.unsigned_abs() >= 12 * 3600,
             countdown: match u64::try_from(seconds) {
                 Err(_) | Ok(0) => "now".to_owned(),
                 Ok(left @ 60..3600) => format!("in {} min {} s", left / 60, left % 60),

@@ -72,7 +72,7 @@ pub struct Panel {
 /// What an approved call waits for.
 pub struct Soon {
     /// Before the time.
-    pub lead: &'static str,
+    pub lead: String,
     /// The time.
     pub at: Moment,
     /// The time is near and counts down.
@@ -113,14 +113,17 @@ impl Panel {
         let (call, now) = (&listed.call, state.gate.clock().now());
         let reader = &by.reviewer.person().email;
         let paused = notices::switch(state).await.stopped.is_some();
-        let around = Around { paused, refuse_again_for: state.gate.settings().hold.refuse_again_for };
+        // Without it the page would only say less: the gate holds the limit all the same.
+        let limited = by.reviewer.leaves_at(call).await.unwrap_or_default();
+        let full = limited.as_ref().map_or_else(String::new, |limited| format!("-{}", limited.until.as_millisecond()));
+        let around = Around { limited, paused, refuse_again_for: state.gate.settings().hold.refuse_again_for };
         let entitled = by.reviewer.entitled(call).await;
         let before = if let State::Held { expires_at } = call.state { Some(Before::new(listed, expires_at, &around, now)) } else { None };
         let unknown = if let State::Unconfirmed { why, .. } = &call.state { Some(Shown::new(why.trim_end_matches('.'))) } else { None };
         let asked = before.is_some() || unknown.is_some();
         Panel {
             id: call.id.to_string(),
-            revision: format!("{}-{}{}", call.revision, listed.presence.word(), if paused { "-paused" } else { "" }),
+            revision: format!("{}-{}{}{full}", call.revision, listed.presence.word(), if paused { "-paused" } else { "" }),
             version: call.version,
             digest: call.digest.to_string(),
             form_token: by.form_token(),
@@ -150,17 +153,22 @@ impl Panel {
 fn soon(call: &Call, paused: bool, now: Timestamp) -> Option<Soon> {
     let State::Approved { release_at, send_by, tries, .. } = &call.state else { return None };
     let (leaves, lapses) = (Moment::new(*release_at, now), Moment::new(*send_by, now));
-    Some(if call.cancelled {
-        let lead = "The agent took its request back. Nothing goes out unless it asks for the same again; the permit ends";
-        Soon { lead, at: lapses, counts: false, latest: None }
+    let soon = |lead: &str, at: Moment, counts: bool, latest: Option<Moment>| Some(Soon { lead: lead.to_owned(), at, counts, latest });
+    if call.cancelled {
+        soon("The agent took its request back. Nothing goes out unless it asks for the same again; the permit ends", lapses, false, None)
     } else if paused {
-        let lead = "Paraph is paused. It goes out once an operator resumes, unless that is after";
-        Soon { lead, at: lapses, counts: false, latest: None }
-    } else if *tries > 0 {
-        Soon { lead: "The server could not be reached and nothing left. The next try is", at: leaves, counts: true, latest: Some(lapses) }
+        soon("Paraph is paused. It goes out once an operator resumes, unless that is after", lapses, false, None)
+    } else if *tries > 0 && call.waits_for.is_none() {
+        soon("The server could not be reached and nothing left. The next try is", leaves, true, Some(lapses))
+    } else if let Some(limit) = &call.waits_for {
+        if release_at >= send_by {
+            soon(&format!("The limit {limit} has no room for it in time. It lapses"), lapses, false, None)
+        } else {
+            soon(&format!("It waits for the limit {limit} and goes out"), leaves, true, Some(lapses))
+        }
     } else {
-        Soon { lead: "It goes out", at: leaves, counts: true, latest: Some(lapses) }
-    })
+        soon("It goes out", leaves, true, Some(lapses))
+    }
 }
 
 fn found(call: &Call) -> Option<Found> {

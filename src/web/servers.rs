@@ -2,6 +2,7 @@
 //! would get. Reads only.
 
 use super::WebState;
+use super::limits;
 use super::page::{self, Frame};
 use super::session::SignedIn;
 use super::shown::Shown;
@@ -31,6 +32,7 @@ struct Tool {
     rule: String,
     depends: bool,
     unusable: Option<&'static str>,
+    limits: Vec<String>,
 }
 
 #[derive(Template)]
@@ -70,6 +72,7 @@ fn server(view: ServerView) -> Server {
                 rule: preview.rule,
                 depends: preview.depends,
                 unusable: tool.unusable.map(|why| why.0),
+                limits: preview.limits.iter().map(limits::in_words).collect(),
             }
         });
         lines.collect()

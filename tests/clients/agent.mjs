@@ -1,6 +1,7 @@
 // An agent on the official TypeScript SDK. One step (a JSON object) per line of standard input, one answer per line of
 // standard output: {"ok": what the SDK's user sees} or {"error": {name, code, message}}. The first line is {"ready": …}.
-// Usage: PARAPH_TEST_CLIENTS=DIR agent.mjs SDK URL, where SDK is 1, 2, or "2 auto" (2 asking for the newest revision first);
+// Usage: PARAPH_TEST_CLIENTS=DIR agent.mjs SDK URL, where SDK is 1, 2, "2 auto" (2 asking for the newest revision first), or
+// "2 2025-03-26" (2 speaking that revision alone);
 // the agent's token in AGENT_TOKEN (absent for a direct run).
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
@@ -18,20 +19,39 @@ const told = (error) => ({ error: { name: error.name ?? "Error", code: error.cod
 
 const token = process.env.AGENT_TOKEN;
 const headers = token ? { Authorization: `Bearer ${token}` } : {};
+const revisions = !mode ? {} : mode === "auto" ? { versionNegotiation: { mode } } : { supportedProtocolVersions: [mode] };
 let client, transport;
 async function connect() {
   transport = new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } });
-  client = new Client({ name: "typescript-agent", version: "1.0.0" }, { capabilities: {}, ...(mode && { versionNegotiation: { mode } }) });
+  client = new Client({ name: "typescript-agent", version: "1.0.0" }, { capabilities: {}, ...revisions });
   await client.connect(transport);
   return { server: client.getServerVersion(), capabilities: client.getServerCapabilities(), revision: transport.protocolVersion };
 }
+// What the SDK's transport hands on in answer to a batch: by then every request of it has its response.
+function batch(messages) {
+  const waiting = new Set(messages.flatMap(({ id, method }) => (id !== undefined && method ? [id] : [])));
+  const before = transport.onmessage;
+  return new Promise((done, failed) => {
+    const answers = [];
+    transport.onmessage = (message, extra) => {
+      if (message.method || !waiting.delete(message.id)) return before(message, extra);
+      answers.push(message);
+      if (waiting.size) return;
+      transport.onmessage = before;
+      done(answers);
+    };
+    transport.send(messages).catch(failed);
+  });
+}
 const callTool = (call, options) => (major === "1" ? client.callTool(call, undefined, options) : client.callTool(call, options));
 
-async function step({ do: what, name, arguments: args, uri, progress, seconds, stoppable }) {
+async function step({ do: what, messages, name, arguments: args, uri, progress, seconds, stoppable }) {
   switch (what) {
     case "connect anew":
       await client.close();
       return connect();
+    case "batch":
+      return batch(messages);
     case "ping":
       return client.ping();
     case "tools":

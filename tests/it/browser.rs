@@ -2,6 +2,7 @@
 //! `target/screenshots` for people to look at.
 
 mod accessibility;
+mod limits;
 mod outcomes;
 
 use crate::world::{Agent, Browser, Desk, Gateway, World, text_of, until};
@@ -36,7 +37,11 @@ async fn sitting(javascript: bool) -> Sitting {
 
 /// The same with further sections of the config, and with another role for Ann.
 async fn sitting_with(javascript: bool, sections: &str, role: &str) -> Sitting {
-    let world = World::with_demo_server(sections);
+    sitting_in(World::with_demo_server(sections), javascript, role).await
+}
+
+/// The same in a world of one's own.
+async fn sitting_in(world: World, javascript: bool, role: &str) -> Sitting {
     let token = world.agent("support-bot").await;
     world.told(&["reviewer", "add", ANN, "--role", role]).await;
     let ann = world.told(&["reviewer", "token", ANN]).await;

@@ -2,6 +2,7 @@
 
 mod audit;
 mod calls;
+mod check;
 mod data;
 mod demo;
 mod pause;

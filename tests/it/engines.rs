@@ -5,6 +5,7 @@ mod backup;
 mod bench;
 mod kept;
 mod random;
+mod takes;
 
 use bench::*;
 use paraph::domain::audit::{Fact, Head};
@@ -15,6 +16,7 @@ use paraph::store::{CallWrite, Change, CommitError, Hint, Kind, PAUSE, Query, Ro
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use takes::*;
 
 macro_rules! on_every_engine {
     ($($name:ident),* $(,)?) => {
@@ -54,6 +56,13 @@ on_every_engine![
     a_hint_follows_the_change_and_facts_alone_give_none,
     a_change_that_rests_on_a_row_is_a_conflict_once_the_row_moved,
     a_call_that_is_over_is_found_until_its_texts_are_erased,
+    exactly_max_fits_also_after_the_store_was_opened_again,
+    a_take_that_does_not_fit_writes_nothing_of_its_change,
+    a_refused_change_takes_nothing_and_a_full_limit_is_the_last_reason,
+    of_many_that_want_the_last_places_at_once_exactly_so_many_get_them,
+    what_comes_back_is_free_again_and_a_send_can_be_counted_anew_in_one_change,
+    a_counter_named_twice_in_one_change_is_a_conflict,
+    a_counter_has_so_many_keys_and_idle_ones_that_are_taken_away_make_room,
 ];
 
 async fn a_call_comes_back_whole_and_unknown_ones_are_absent(mut bench: Bench) {
@@ -348,6 +357,7 @@ async fn an_edited_call_keeps_both_texts_and_an_erased_one_neither(mut bench: Be
             reason: None,
             reviewers: Vec::new(),
             approvals: 1,
+            shadows: Vec::new(),
         };
         let edited = held.edited(edit).touched();
         bench.store().commit(hold(edited.clone())).await.unwrap();

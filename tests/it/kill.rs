@@ -110,3 +110,64 @@ async fn a_hundred_kills_under_load_lose_nothing_and_send_nothing_twice() {
     assert!(gateway.stop().await);
     eprintln!("{rounds} kills; acknowledged (calls, sent, audit entries, reads): {:?}", all.sizes());
 }
+
+/// Notes the moment at which each call reached it.
+const CLOCKED: &str = r#"
+import json, os, sys, time
+for line in sys.stdin:
+    message = json.loads(line)
+    if "id" not in message: continue
+    if message["method"] == "initialize":
+        result = {"protocolVersion": message["params"]["protocolVersion"], "capabilities": {"tools": {}}, "serverInfo": {"name": "clocked", "version": "1"}}
+    elif message["method"] == "tools/list":
+        result = {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in ["write_note", "read_note"]]}
+    else:
+        if message.get("params", {}).get("name") == "write_note":
+            with open(os.environ["CLOCKED"], "a") as times: times.write("%d\n" % (time.time() * 1000))
+        result = {"content": [{"type": "text", "text": "done"}]}
+    print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
+"#;
+
+/// What counts is what the server saw, on the machine's own clock: a kill may take places away and never gives any.
+#[tokio::test]
+async fn kills_give_nobody_more_than_the_limit_in_any_stretch_of_two_seconds() {
+    const MAX: usize = 6;
+    const WINDOW: i64 = 2_000;
+    let world = World::new(
+        "[servers.clocked]\ncommand = [\"python3\", \"FOLDER/clocked.py\"]\nenv = { CLOCKED = \"FOLDER/times\" }\n\
+         limits = [{ counter = \"rate\", window = \"2s\", max = 6 }]\n\
+         [[servers.clocked.rules]]\nname = \"all\"\ntools = [\"write_*\"]\naction = \"allow\"\n",
+    );
+    std::fs::write(world.path("clocked.py"), CLOCKED).expect("a server");
+    let (token, mut dice) = (world.agent("support-bot").await, Dice::roll());
+    let kills = rounds(12);
+    for _ in 0..kills {
+        let gateway = world.serve().await;
+        let agent = Agent::connect(&gateway.mcp("clocked"), &token).await;
+        // The child is there before anything is counted: how long one takes to start is not what this is about.
+        agent.request("tools/list", json!({})).await.expect("the tools");
+        let hammers: Vec<_> = (0..4)
+            .map(|hammer| {
+                let agent = agent.clone();
+                tokio::spawn(async move {
+                    let mut turn = 0;
+                    while agent.request("tools/call", json!({"name": "write_note", "arguments": {"turn": turn, "hammer": hammer}})).await.is_ok() {
+                        turn += 1;
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_micros(dice.below(1_500_000))).await;
+        gateway.kill().await;
+        for hammer in hammers {
+            hammer.await.expect("it ends with its gateway");
+        }
+    }
+    let text = std::fs::read_to_string(world.path("times")).expect("something was sent");
+    let times: Vec<i64> = text.lines().map(|line| line.parse().expect("a number")).collect();
+    let most = times.iter().map(|from| times.iter().filter(|at| (*from..from + WINDOW).contains(at)).count()).max();
+    assert!(most <= Some(MAX), "{most:?} within two seconds: {times:?}");
+    assert_eq!(most, Some(MAX), "the limit was never reached, so nothing was tried: {times:?}");
+    eprintln!("{kills} kills; {} sends, at most {most:?} within {WINDOW} ms", times.len());
+}

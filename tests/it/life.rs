@@ -3,8 +3,10 @@
 
 mod arguments;
 mod edits;
-mod limited;
+mod judging;
+pub mod limited;
 mod pausing;
+mod queueing;
 mod recipients;
 mod sending;
 mod unconfirmed;

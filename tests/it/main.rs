@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod architecture;
+mod attacks;
 mod browser;
 mod cli;
 mod engines;
@@ -18,6 +19,7 @@ mod mcp;
 mod model;
 mod power;
 mod races;
+mod readers;
 mod readme;
 mod sdks;
 mod shutdown;

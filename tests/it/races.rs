@@ -16,11 +16,15 @@ use crate::fakes::Mood;
 use crate::faulty::store::{FaultyStore, HoldBack, OnCommit};
 use crate::faulty::witness::Manner;
 use crate::faulty::{Bed, DM, UNDO};
-use crate::life::HOUR;
+use crate::life::{self, HOUR};
 use paraph::domain::call::{Call, CallId, Verdict};
+use paraph::domain::people::Role;
 use paraph::gate::resolve::Resolution;
 use paraph::gate::review::ReviewError;
-use paraph::gate::{Admission, Seat};
+use paraph::gate::{Admission, Ask, Gate, Seat};
+use paraph::store::Store;
+use paraph::store::in_memory::InMemory;
+use paraph::store::on_sled::{OnSled, Settings as SledSettings};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -444,3 +448,88 @@ races![
     of_two_actions_after_the_outcome_was_collected_one_is_first: From::Collected,
     of_two_actions_behind_a_closed_way_one_is_first: From::BehindAClosedWay,
 ];
+
+/// Two gates on one store, and one place left: of an allowed call and another, of an approved call and an allowed
+/// one, exactly one leaves, whichever was first.
+async fn one_of_two_gets_the_last_place(store: Arc<dyn Store>, approved: bool) {
+    let desk = life::Desk::over(store, life::limited::limited(1)).await;
+    let other = Gate::open(desk.store.clone(), desk.upstream.clone(), desk.clock.clone(), desk.settings.clone());
+    let ann = desk.reviewer("ann@example.org", Role::Operator, &[]).await;
+    for round in 0..40 {
+        let held = if approved {
+            let seat = desk.seat("send_dm", &format!(r#"{{"to":"@bob","text":"{round}"}}"#)).await;
+            let shown = ann.read(seat.call()).await.unwrap();
+            desk.clock.advance(Duration::from_millis(60_100));
+            Some(shown.call)
+        } else {
+            None
+        };
+        let waited_for = held.as_ref().map(|call| call.id.clone());
+        let before: usize = desk.upstream.sent.lock().unwrap().values().sum();
+        let start = Arc::new(tokio::sync::Barrier::new(2));
+        let (one_start, other_start) = (start.clone(), start);
+        let (one_gate, gate, ann, held) = (desk.gate.clone(), other.clone(), ann.clone(), held);
+        let (one_ask, ask) = (desk.ask_of("write_note", "{}"), desk.ask_of("write_note", "{}"));
+        let one = tokio::spawn(async move {
+            one_start.wait().await;
+            match held {
+                Some(call) => drop(ann.decide(&call.id, life::approve(&call)).await.unwrap()),
+                None => allowed(&one_gate, one_ask).await,
+            }
+        });
+        let two = tokio::spawn(async move {
+            other_start.wait().await;
+            allowed(&gate, ask).await;
+        });
+        one.await.unwrap();
+        two.await.unwrap();
+        let sent = || desk.upstream.sent.lock().unwrap().values().sum::<usize>();
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        while sent() == before && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(sent(), before + 1, "round {round}: exactly one leaves");
+        // The next round finds an empty window, and what waits has left.
+        desk.later(Duration::from_millis(60_100)).await;
+        if let Some(call) = waited_for {
+            while desk.call(&call).await.state.word() != "answered" {
+                desk.later(Duration::from_millis(60_100)).await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            desk.later(Duration::from_millis(60_100)).await;
+        }
+    }
+}
+
+async fn allowed(gate: &Gate, ask: Ask) {
+    match gate.admit(ask).await.unwrap() {
+        Admission::Allowed(pass) => drop(pass.send(None, Default::default()).await),
+        Admission::Refused(notice) => assert_eq!(notice.meta["state"], "limited"),
+        Admission::Unknown | Admission::Waiting(_) => panic!("no rule says so"),
+    }
+}
+
+mod the_last_place {
+    use super::*;
+
+    fn on_sled() -> (tempfile::TempDir, Arc<dyn Store>) {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = SledSettings { cache_bytes: 4 << 20, ..SledSettings::default() };
+        let store = OnSled::open(&folder.path().join("data"), &settings).unwrap();
+        (folder, Arc::new(store))
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn of_two_allowed_calls_at_two_gates_one_gets_it() {
+        one_of_two_gets_the_last_place(Arc::new(InMemory::new()), false).await;
+        let (_folder, store) = on_sled();
+        one_of_two_gets_the_last_place(store, false).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn of_an_approved_call_and_an_allowed_one_at_two_gates_one_gets_it() {
+        one_of_two_gets_the_last_place(Arc::new(InMemory::new()), true).await;
+        let (_folder, store) = on_sled();
+        one_of_two_gets_the_last_place(store, true).await;
+    }
+}

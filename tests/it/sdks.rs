@@ -1,6 +1,7 @@
 //! The official SDKs as agents, before the real program: what the SDK's user sees of everything that can become of a call.
 //! A test is one sentence that must hold for every SDK; the SDKs run it side by side.
 
+mod batches;
 mod leaving;
 mod restart;
 mod verdicts;

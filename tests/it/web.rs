@@ -49,6 +49,7 @@ async fn nobody_sees_a_page_without_a_session_and_a_disabled_person_is_out_at_on
         format!("/calls/{id}/panel"),
         "/audit".into(),
         "/servers".into(),
+        "/limits".into(),
         "/live".into(),
         "/pause".into(),
         "/notices".into(),
@@ -59,6 +60,17 @@ async fn nobody_sees_a_page_without_a_session_and_a_disabled_person_is_out_at_on
     assert_eq!(ann.get("/").await.0, StatusCode::OK);
     desk.gate.disable_person("ann@example.org").await.unwrap();
     assert_eq!(ann.get("/").await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn the_page_of_a_held_call_says_what_a_shadow_rule_would_also_have_made_of_it() {
+    let desk = Desk::open().await;
+    let ann = desk.sign_in("ann@example.org").await;
+    let (tried, other) = (desk.hold("tried-out").await, desk.hold("ordinary").await);
+    let (_, page) = ann.get(&format!("/calls/{tried}")).await;
+    assert!(page.contains("<dt>Shadow rule</dt><dd>trial<br><span class=\"quiet\">would also have been denied by it</span>"), "{page}");
+    let (_, page) = ann.get(&format!("/calls/{other}")).await;
+    assert!(!page.contains("Shadow rule"));
 }
 
 #[tokio::test]
@@ -234,6 +246,7 @@ async fn a_call_that_needs_two_people_waits_for_the_second() {
 }
 
 mod api;
+mod limits;
 mod live;
 mod switch;
 mod unknown;

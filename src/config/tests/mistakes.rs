@@ -1,7 +1,7 @@
 //! One row for every kind of mistake with the key and the line it is told at; how a mistake reads;
 //! several at once.
 
-use super::{SERVER, mistakes, rule};
+use super::{SERVER, mistakes, parse, rule};
 
 /// Key and line of the only mistake.
 fn only(text: &str) -> (String, usize) {
@@ -125,6 +125,11 @@ fn every_kind_of_mistake_in_a_server_is_found_at_its_key() {
         ("[servers.demo]\ncommand = [\"x\"]\n[servers.demo.messages.t]\nto = \"to\"\ntext = \"/text\"", "servers.demo.messages.t.to", 4),
         ("[servers.demo]\ncommand = [\"x\"]\n[servers.demo.messages.t]\nto = \"/to\"\ntext = \"/a~2\"", "servers.demo.messages.t.text", 5),
         ("[servers.demo]\ncommand = [\"x\"]\n[servers.demo.messages.t]\nto = \"/to\"\ntext = \"/t\"\ncc = \"/c\"", "servers.demo.messages.t.cc", 6),
+        (
+            "[servers.a]\ncommand = [\"x\"]\nlimits = [{ counter = \"c\", window = \"day\", max = 9, scope = \"global\" }]\n[servers.b]\ncommand = [\"x\"]\nlimits = [{ counter = \"c\", window = \"second\", max = 9, scope = \"global\" }]",
+            "servers.b.limits",
+            6,
+        ),
     ] {
         assert_eq!(only(text), (key.to_owned(), line), "{text}");
     }
@@ -136,11 +141,14 @@ fn every_kind_of_mistake_in_a_rule_is_found_at_its_key() {
         ("", "action", 3),
         ("action = \"alow\"", "action", 6),
         ("action = \"allow\"\ncolour = 1", "colour", 7),
-        ("action = \"allow\"\nwhen = \"true\"", "when", 7),
+        ("action = \"allow\"\nwhen = 1", "when", 7),
+        ("action = \"allow\"\nwhen = 'arg.x == 1'", "when", 7),
+        ("action = \"allow\"\nwhen = 'args.x = 1'", "when", 7),
+        ("action = \"hide\"\nwhen = 'args.x == 1'", "when", 7),
         ("action = \"allow\"\nlimits = [{ counter = \"c\", window = \"week\", max = 1 }]", "limits[0].window", 7),
         ("action = \"deny\"\nlimits = [{ counter = \"c\", window = \"day\", max = 1 }]", "limits", 7),
         ("action = \"allow\"\nlimits = [{ counter = \"c\", window = \"day\", max = 1, scope = \"nobody\" }]", "limits[0].scope", 7),
-        ("action = \"allow\"\nshadow = true", "shadow", 7),
+        ("action = \"allow\"\nshadow = \"yes\"", "shadow", 7),
         ("action = \"allow\"\nagents = \"*\"", "agents", 7),
         ("action = \"allow\"\nagents = []", "agents", 7),
         ("action = \"allow\"\nreviewers = [\"desk\"]", "reviewers", 7),
@@ -177,8 +185,15 @@ fn a_mistake_reads_as_one_sentence_with_its_mend() {
         found[0].to_string(),
         "config.toml:6: servers.demo.rules[0].action: \"alow\" is not an action. Did you mean \"allow\"? One of: allow, deny, require_approval, hide."
     );
-    let found = mistakes(&rule("action = \"allow\"\nwhen = \"true\""));
-    assert_eq!(found[0].to_string(), "config.toml:7: servers.demo.rules[0].when: is not in this version. Leave it out; nothing would enforce it.");
+    let found = mistakes(&rule("action = \"allow\"\nwhen = 'size(arg.text) > 5'"));
+    assert_eq!(
+        found[0].to_string(),
+        "config.toml:7: servers.demo.rules[0].when: character 6: \"arg\" is not known. Did you mean \"args\"? Known here: args, tool, agent, server, now."
+    );
+    let found = mistakes(&rule("action = \"allow\"\nlimits = [{ counter = \"c\", window = \"minutes\", max = 1 }]"));
+    assert!(found[0].to_string().contains("is not a window. Did you mean \"minute\"?"), "{}", found[0]);
+    let found = mistakes(&rule("action = \"allow\"\nconditions = [{ path = \"args.a\", op = \"==\", value = 1 }]"));
+    assert!(found[0].to_string().contains("is not an operator. Did you mean \"eq\"?"), "{}", found[0]);
     let found = mistakes(&format!("[hold]\nkeep_opne = \"1s\"\n{SERVER}"));
     assert!(
         found[0].to_string().starts_with("config.toml:2: hold.keep_opne: is not a key of this table. Did you mean \"keep_open\"? Known here: "),
@@ -216,4 +231,29 @@ address = \"0.0.0.0:1\"
         (12, "colour"),
     ];
     assert_eq!(found, expected.map(|(line, key)| (line, key.to_owned())));
+}
+
+#[test]
+fn a_global_counter_has_one_window_and_size_for_all_servers() {
+    let server = |name: &str, limits: &str| {
+        format!("[servers.{name}]\ncommand = [\"x\"]\n[[servers.{name}.rules]]\nname = \"r\"\ntools = [\"t\"]\naction = \"allow\"\nlimits = [{limits}]\n")
+    };
+    let limit = |max: u32, scope: &str| format!("{{ counter = \"c\", window = \"day\", max = {max}, scope = \"{scope}\" }}");
+    let found = mistakes(&(server("a", &limit(5, "global")) + &server("b", &limit(6, "global"))));
+    assert_eq!((found.len(), found[0].line, found[0].key.as_str()), (1, 14, "servers.b.rules[0].limits[0].counter"));
+    assert!(found[0].problem.contains("limit \"r/c\" of server a counts with the same global counter \"c\""), "{}", found[0]);
+    for (first, second) in [(limit(5, "global"), limit(5, "global")), (limit(5, "server"), limit(6, "server")), (limit(5, "global"), limit(6, "grant"))] {
+        assert!(parse(&(server("a", &first) + &server("b", &second))).is_ok(), "{first} {second}");
+    }
+}
+
+#[test]
+fn what_works_and_is_probably_not_meant_is_a_warning_with_its_line() {
+    let text = format!("{}[[servers.demo.rules]]\nname = \"late\"\ntools = [\"t\"]\naction = \"deny\"\nwhen = '1 == 1'\n", rule("action = \"allow\""));
+    let found: Vec<String> = parse(&text).unwrap().warnings.iter().map(ToString::to_string).collect();
+    let expected = [
+        "config.toml:7: servers.demo.rules[1]: rule \"late\" is never reached: \"r\" before it takes every call that it names. Move it up, or leave it out; the first rule that matches decides.",
+        "config.toml:11: servers.demo.rules[1].when: is the same for every call: it looks at none of args, tool, agent, server and now. Leave it out, or leave the rule out.",
+    ];
+    assert_eq!(found, expected);
 }

@@ -14,6 +14,7 @@ pub use state::{Event, Refusal, State};
 
 use super::digest::Digest;
 use super::message::Message;
+use super::policy::Shadow;
 use super::recipient::RecipientKey;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,9 @@ pub struct Call {
     pub rule: String,
     /// The rule's reason, shown to the reviewer.
     pub reason: Option<String>,
+    /// Shadow rules that matched it too, shown to the reviewer.
+    #[serde(default)]
+    pub shadows: Vec<Shadow>,
     /// Groups that may decide; empty means every reviewer.
     pub reviewers: Vec<String>,
     /// Distinct people needed.
@@ -224,12 +228,14 @@ impl Call {
 
     /// The next revision with its undo window from its beginning; `None` when there is none to run again.
     pub fn window_again(&self, now: Timestamp) -> Option<Call> {
-        let State::Approved { at, send_by, tries: 0, .. } = &self.state else { return None };
+        let State::Approved { at, release_at, send_by, tries: 0 } = &self.state else { return None };
         if self.terms.undo.is_zero() || self.cancelled {
             return None;
         }
-        let release_at = now + self.terms.undo;
-        let state = State::Approved { at: *at, release_at, send_by: (*send_by).max(release_at + self.terms.undo), tries: 0 };
+        let window = now + self.terms.undo;
+        // One that waits for a limit leaves no sooner for that.
+        let release_at = if self.waits_for.is_some() { window.max(*release_at) } else { window };
+        let state = State::Approved { at: *at, release_at, send_by: (*send_by).max(window + self.terms.undo), tries: 0 };
         Some(Call { state, ..self.touched() })
     }
 

@@ -81,6 +81,16 @@ impl Counter {
         next
     }
 
+    /// The next revision with takes of the future counted from now on; `None` when there are none. The clock was
+    /// ahead for a moment and would keep the counter full until then. Nothing was taken later than now, so that no
+    /// place is free too early.
+    pub fn set_right(&self, now: Timestamp) -> Option<Counter> {
+        let latest = whole_millisecond(now).saturating_add(millis(SLACK));
+        let mut next = Counter { revision: self.revision + 1, ..self.clone() };
+        let wrong = [&mut next.asked, &mut next.sent].map(|ledger| ledger.bring_back(latest));
+        wrong.contains(&true).then_some(next)
+    }
+
     /// Whether nothing counts any more, so that the record can go.
     pub fn is_idle(&self, now: Timestamp) -> bool {
         self.asked.used(now, self.window) == 0 && self.sent.used(now, self.window) == 0
@@ -109,10 +119,28 @@ impl Ledger {
         Timestamp::MAX
     }
 
+    /// The earliest time, not before `from`, at which `amount` fits between what was taken and what is promised to
+    /// others: no window that holds it may hold more than `max`. More than `max` never fits; the far future then.
+    pub fn place(&self, promised: &[(Timestamp, u64)], from: Timestamp, window: Duration, max: u64, amount: u64) -> Timestamp {
+        let mut taken: Vec<(i64, u64)> = promised.iter().map(|(at, amount)| (whole_millisecond(*at), *amount)).chain(self.0.iter().copied()).collect();
+        taken.sort_unstable();
+        let line = Line::of(&taken, counts_until(0, window));
+        let fits = |at: i64| {
+            // Every window that holds the new take ends with it or with a later one.
+            let later = &taken[line.until(at)..line.until(at.saturating_add(line.span - 1))];
+            std::iter::once(at).chain(later.iter().map(|(at, _)| *at)).all(|end| line.sum_at(end).checked_add(amount).is_some_and(|sum| sum <= max))
+        };
+        let from_ms = whole_millisecond(from);
+        if fits(from_ms) {
+            return from;
+        }
+        let freed = taken.iter().map(|(at, _)| counts_until(*at, window)).filter(|at| *at > from_ms);
+        freed.into_iter().find(|at| fits(*at)).and_then(|at| Timestamp::from_millisecond(at).ok()).unwrap_or(Timestamp::MAX)
+    }
+
     /// Writes a take. Times only grow: one that lies before the last counts from the last.
     pub fn put(&mut self, at: Timestamp, window: Duration, amount: u64) {
-        // The next whole millisecond, so that nothing counts from before it was taken.
-        let at = at.as_millisecond().saturating_add(i64::from(at.subsec_nanosecond() % 1_000_000 != 0));
+        let at = whole_millisecond(at);
         match self.0.last_mut() {
             Some((last, taken)) if *last >= at => *taken = taken.saturating_add(amount),
             _ => self.0.push((at, amount)),
@@ -142,6 +170,19 @@ impl Ledger {
         self.0 = joined;
     }
 
+    /// Takes of after `latest` count from `latest`; whether there were any.
+    fn bring_back(&mut self, latest: i64) -> bool {
+        let right = self.0.partition_point(|(at, _)| *at <= latest);
+        let ahead: Vec<(i64, u64)> = self.0.split_off(right);
+        let amount = ahead.iter().fold(0, |sum: u64, (_, amount)| sum.saturating_add(*amount));
+        match self.0.last_mut() {
+            _ if ahead.is_empty() => {}
+            Some((last, taken)) if *last == latest => *taken = taken.saturating_add(amount),
+            _ => self.0.push((latest, amount)),
+        }
+        !ahead.is_empty()
+    }
+
     /// Takes `amount` out again that was put at `at`; it stands at that time or, joined, at the next later one.
     fn remove(&mut self, at: i64, amount: u64) {
         if let Some(index) = self.0.iter().position(|(kept, taken)| *kept >= at && *taken >= amount) {
@@ -153,9 +194,47 @@ impl Ledger {
     }
 }
 
+/// Takes in the order of their times, and their sums.
+struct Line<'a> {
+    taken: &'a [(i64, u64)],
+    sums: Vec<u64>,
+    /// How long one counts, in milliseconds.
+    span: i64,
+}
+
+impl Line<'_> {
+    fn of(taken: &[(i64, u64)], span: i64) -> Line<'_> {
+        let sums = std::iter::once(0).chain(taken.iter().scan(0u64, |sum, (_, amount)| {
+            *sum = sum.saturating_add(*amount);
+            Some(*sum)
+        }));
+        Line { taken, sums: sums.collect(), span }
+    }
+
+    /// How many there are up to `at`.
+    fn until(&self, at: i64) -> usize {
+        self.taken.partition_point(|(taken, _)| *taken <= at)
+    }
+
+    /// What counts at `at`.
+    fn sum_at(&self, at: i64) -> u64 {
+        self.sums[self.until(at)].saturating_sub(self.sums[self.until(at.saturating_sub(self.span))])
+    }
+}
+
+/// How long after the moment that is counted a call may leave without being counted anew.
+pub fn slack(window: Duration) -> Duration {
+    SLACK.min(window / 20)
+}
+
+/// The next whole millisecond, so that nothing counts from before it was taken.
+fn whole_millisecond(at: Timestamp) -> i64 {
+    at.as_millisecond().saturating_add(i64::from(at.subsec_nanosecond() % 1_000_000 != 0))
+}
+
 /// The millisecond from which a take of `at` counts no more.
 fn counts_until(at: i64, window: Duration) -> i64 {
-    at.saturating_add(millis(window)).saturating_add(millis(SLACK.min(window / 20)))
+    at.saturating_add(millis(window)).saturating_add(millis(slack(window)))
 }
 
 fn millis(duration: Duration) -> i64 {
@@ -229,6 +308,36 @@ mod tests {
         assert!(counter.take(&take(2, 1), at(3_660_100)).is_ok());
     }
 
+    #[test]
+    fn a_place_lies_between_what_was_taken_and_what_is_promised() {
+        let ledger = |takes: &[i64]| {
+            let mut ledger = Ledger::default();
+            takes.iter().for_each(|ms| ledger.put(at(*ms), MINUTE, ONE));
+            ledger
+        };
+        let place = |takes: &[i64], promised: &[i64], max: u64| {
+            let promised: Vec<_> = promised.iter().map(|ms| (at(*ms), ONE)).collect();
+            ledger(takes).place(&promised, at(0), MINUTE, max * ONE, ONE)
+        };
+        assert_eq!(place(&[], &[], 1), at(0));
+        assert_eq!(place(&[-10], &[], 1), at(60_090));
+        assert_eq!(place(&[-10], &[60_090], 1), at(120_190));
+        assert_eq!(place(&[], &[60_099], 1), at(120_199), "too close before it");
+        assert_eq!(place(&[], &[60_100], 1), at(0), "far enough before it");
+        assert_eq!(place(&[], &[10, 3_600_000], 1), at(60_110), "between two");
+        assert_eq!(place(&[-10, -5], &[60_090], 2), at(60_095));
+        assert_eq!(place(&[], &[], 0), Timestamp::MAX);
+    }
+
+    #[test]
+    fn takes_of_the_future_count_from_now_once_the_clock_is_right_again() {
+        let counter = Counter::of(&charge(2, 1, MINUTE)).take(&take(2, 1), at(0)).unwrap().take(&take(2, 1), at(86_400_000)).unwrap();
+        let right = counter.set_right(at(1_000)).unwrap();
+        assert_eq!(right.sent.0, [(at(1_100).as_millisecond(), ONE)]);
+        assert!(right.take(&take(1, 1), at(61_199)).is_err() && right.take(&take(1, 1), at(61_200)).is_ok());
+        assert_eq!(right.set_right(at(1_000)), None);
+    }
+
     /// Times of takes that were let through, in millionths of the window's own length.
     fn let_through(steps: &[(u32, u64)], max: u64, window: Duration) -> Vec<(i64, u64)> {
         let mut counter = Counter::of(&charge(max, 1, window));
@@ -252,6 +361,46 @@ mod tests {
             for (index, (from, _)) in through.iter().enumerate() {
                 let within = through[index..].iter().take_while(|(at, _)| at - from < millis(window));
                 prop_assert!(within.map(|(_, amount)| amount).sum::<u64>() <= max);
+            }
+        }
+
+        #[test]
+        fn a_place_is_the_first_at_which_no_window_overflows(
+            takes in prop::collection::vec((-500i64..0, 1u64..4), 0..20),
+            promised in prop::collection::vec((0i64..3000, 1u64..4), 0..20),
+            max in 3u64..20,
+            amount in 1u64..4,
+        ) {
+            let window = Duration::from_secs(1);
+            let mut ledger = Ledger::default();
+            let mut sorted = takes.clone();
+            sorted.sort_unstable();
+            sorted.iter().for_each(|(ms, amount)| ledger.put(at(*ms), window, amount * ONE));
+            let promises: Vec<_> = promised.iter().map(|(ms, amount)| (at(*ms), amount * ONE)).collect();
+            let all: Vec<(i64, u64)> = takes.iter().chain(&promised).copied().collect();
+            // As slowly as it can be said: with the new one in, every window that ends with a take and holds the new one.
+            let fits = |new: i64| {
+                let mut with: Vec<(i64, u64)> = all.clone();
+                with.push((new, amount));
+                let holds = |end: i64, ms: i64| ms <= end && ms > end - 1050;
+                with.iter().filter(|(end, _)| holds(*end, new)).all(|(end, _)| with.iter().filter(|(ms, _)| holds(*end, *ms)).map(|(_, amount)| amount).sum::<u64>() <= max)
+            };
+            let expected = (0..8000).find(|ms| fits(*ms)).unwrap();
+            prop_assert_eq!(ledger.place(&promises, at(0), window, max * ONE, amount * ONE), at(expected));
+        }
+
+        #[test]
+        fn a_joined_ledger_frees_at_most_a_few_slices_late(steps in prop::collection::vec(0u32..40, 600..1500)) {
+            let window = Duration::from_secs(10);
+            let (mut ledger, mut now, mut put) = (Ledger::default(), 0i64, Vec::new());
+            for step in steps {
+                now += i64::from(step);
+                ledger.put(at(now), window, ONE);
+                put.push(now);
+                let exact = put.iter().filter(|ms| counts_until(**ms, window) > now).count() as u64;
+                let late = put.iter().filter(|ms| counts_until(**ms, window) + 4 * 40 > now).count() as u64;
+                let used = ledger.used(at(now), window) / ONE;
+                prop_assert!(exact <= used && used <= late, "{exact} {used} {late}");
             }
         }
 

@@ -5,7 +5,7 @@
 
 mod counter;
 
-pub use counter::{Counter, Ledger};
+pub use counter::{Counter, Ledger, slack};
 
 use super::call::millis;
 use super::digest::Digest;
@@ -95,10 +95,13 @@ pub struct Restored {
 impl CounterKey {
     /// The counter of these names. Scopes of different kinds never share a key.
     pub fn of(label: &Label) -> CounterKey {
-        let part = |text: &str| Digest::of_bytes(text.as_bytes()).as_str().chars().skip(7).take(32).collect::<String>();
-        let (server, counter) = (label.server.as_deref().unwrap_or_default(), &label.counter);
-        let group = part(&format!("{}\n{server}\n{counter}", label.server.is_some()));
+        let group = CounterKey::group_named(label.server.as_deref(), &label.counter);
         CounterKey(format!("{group}:{}", part(&format!("{}\n{}", label.scope, label.value))))
+    }
+
+    /// The group of a counter of this name.
+    pub fn group_named(server: Option<&str>, counter: &str) -> String {
+        part(&format!("{}\n{}\n{counter}", server.is_some(), server.unwrap_or_default()))
     }
 
     /// The text.
@@ -110,6 +113,10 @@ impl CounterKey {
     pub fn group(&self) -> &str {
         group_of(&self.0)
     }
+}
+
+fn part(text: &str) -> String {
+    Digest::of_bytes(text.as_bytes()).as_str().chars().skip(7).take(32).collect()
 }
 
 /// The group in the text of a key.

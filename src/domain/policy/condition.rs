@@ -129,6 +129,62 @@ impl Condition {
     }
 }
 
+/// The arguments of which no value meets all the conditions on them. Only what compares with written values can be
+/// told; a pattern or a part of a text never counts as a contradiction.
+pub(super) fn contradictions(conditions: &[Condition], wrong_type: bool) -> Vec<String> {
+    let mut found = Vec::new();
+    for (index, first) in conditions.iter().enumerate() {
+        if conditions[..index].iter().any(|other| other.path == first.path) {
+            continue;
+        }
+        let tests: Vec<&Test> = conditions.iter().filter(|other| other.path == first.path).map(|other| &other.test).collect();
+        if tests.len() > 1 && contradict(&tests, wrong_type) {
+            found.push(first.path.to_string());
+        }
+    }
+    found
+}
+
+fn contradict(tests: &[&Test], wrong_type: bool) -> bool {
+    if tests.iter().any(|test| matches!(test, Test::Exists(false))) {
+        return tests.iter().any(|test| !matches!(test, Test::Exists(false)));
+    }
+    let mut candidates: Vec<Value> = Vec::new();
+    let mut bounds: Vec<f64> = Vec::new();
+    for test in tests {
+        match test {
+            Test::Equal { value, wanted: true } => candidates.push(value.clone()),
+            Test::Among { values, wanted: true } => candidates.extend(values.iter().cloned()),
+            Test::Order { bound, .. } => {
+                candidates.push(Value::Number(bound.clone()));
+                bounds.extend(bound.as_f64());
+            }
+            Test::Exists(_) => {}
+            // Too many values could meet it.
+            Test::Equal { wanted: false, .. } | Test::Among { wanted: false, .. } | Test::Regex(_) | Test::Contains(_) => {
+                if !tests.iter().any(|other| matches!(other, Test::Equal { wanted: true, .. } | Test::Among { wanted: true, .. })) {
+                    return false;
+                }
+            }
+        }
+    }
+    // Between two bounds, and beyond each, every number answers alike.
+    bounds.sort_by(f64::total_cmp);
+    let between = bounds.windows(2).map(|pair| pair[0] / 2.0 + pair[1] / 2.0);
+    let beyond = bounds.iter().flat_map(|bound| [bound - bound.abs() - 1.0, bound + bound.abs() + 1.0]);
+    candidates.extend(between.chain(beyond).filter_map(serde_json::Number::from_f64).map(Value::Number));
+    if candidates.is_empty() || candidates.len() > 200 {
+        return false;
+    }
+    !candidates.iter().any(|value| {
+        tests.iter().all(|test| match test.ask(value) {
+            Answer::Yes => true,
+            Answer::No => false,
+            Answer::WrongType => wrong_type,
+        })
+    })
+}
+
 impl Test {
     fn compile(op: Operator, value: Value) -> Result<Test, (String, &'static str)> {
         match op {

@@ -23,6 +23,7 @@ const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
 /// One limit, checked and compiled.
 #[derive(Debug, Clone)]
 pub(super) struct Limit {
+    at: String,
     name: String,
     counter: String,
     window: Duration,
@@ -39,7 +40,8 @@ enum Scope {
     Tool,
     Server,
     Global,
-    Arg(ArgumentPath),
+    /// The path, and as the operator wrote it.
+    Arg(ArgumentPath, String),
 }
 
 /// Why a call cannot be counted; it is denied then.
@@ -86,7 +88,7 @@ impl Limit {
             ScopeSpec::Tool => Some(Scope::Tool),
             ScopeSpec::Server => Some(Scope::Server),
             ScopeSpec::Global => Some(Scope::Global),
-            ScopeSpec::Arg(text) => path("scope", text).map(Scope::Arg),
+            ScopeSpec::Arg(text) => path("scope", text).map(|path| Scope::Arg(path, text.clone())),
         };
         let amount = spec.increment_from.as_deref().map(|text| path("increment_from", text));
         let global = matches!(spec.scope, ScopeSpec::Global);
@@ -107,7 +109,7 @@ impl Limit {
             None => None,
             Some(path) => Some(path?),
         };
-        Some(Limit { name, counter: spec.counter, window: spec.window, max: spec.max, scope: scope?, amount, reason: spec.on_deny })
+        Some(Limit { at: at.to_owned(), name, counter: spec.counter, window: spec.window, max: spec.max, scope: scope?, amount, reason: spec.on_deny })
     }
 
     /// What the call takes.
@@ -132,7 +134,7 @@ impl Limit {
             Scope::Tool => ("tool", asked.tool.to_owned()),
             Scope::Server => ("server", String::new()),
             Scope::Global => ("global", String::new()),
-            Scope::Arg(path) => ("arg", argument(path.find(asked.arguments))),
+            Scope::Arg(path, _) => ("arg", argument(path.find(asked.arguments))),
         };
         let server = (!matches!(self.scope, Scope::Global)).then(|| server.to_owned());
         let mut label = Label { server, counter: self.counter.clone(), scope: scope.to_owned(), value };
@@ -143,13 +145,24 @@ impl Limit {
 
     /// What `check` and the page say of it.
     pub(super) fn view(&self) -> LimitView {
-        LimitView { name: self.name.clone(), counter: self.counter.clone(), window: self.window, max: self.max, scope: self.scope.word() }
+        let argument = if let Scope::Arg(_, text) = &self.scope { Some(text.clone()) } else { None };
+        LimitView {
+            at: self.at.clone(),
+            name: self.name.clone(),
+            counter: self.counter.clone(),
+            window: self.window,
+            max: self.max,
+            scope: self.scope.word(),
+            argument,
+        }
     }
 }
 
 /// A limit as pages show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitView {
+    /// Where it was written: `rules[0].limits[1]`.
+    pub at: String,
     /// What answers and the audit call it.
     pub name: String,
     /// Its counter.
@@ -160,6 +173,8 @@ pub struct LimitView {
     pub max: u64,
     /// The word of its scope.
     pub scope: &'static str,
+    /// Where the argument stands whose values have a counter each.
+    pub argument: Option<String>,
 }
 
 impl Scope {
@@ -170,7 +185,7 @@ impl Scope {
             Scope::Tool => "tool",
             Scope::Server => "server",
             Scope::Global => "global",
-            Scope::Arg(_) => "arg",
+            Scope::Arg(_, _) => "arg",
         }
     }
 }
@@ -232,7 +247,7 @@ mod tests {
         let mut mistakes = Vec::new();
         let limit = Limit::compile(spec, "spent".into(), "limits[0]", &mut Counters::default(), &mut mistakes).unwrap();
         let arguments = json!({ "amount": value });
-        let charge = limit.charge("s", &Asked { agent: "a", tool: "t", arguments: &arguments, session: None });
+        let charge = limit.charge("s", &Asked { agent: "a", tool: "t", arguments: &arguments, session: None, now: jiff::Timestamp::UNIX_EPOCH });
         charge.map(|charge| charge.amount).map_err(|uncountable| uncountable.why)
     }
 
@@ -250,11 +265,37 @@ mod tests {
     }
 
     #[test]
+    fn of_two_limits_with_one_counter_the_one_counts_that_counts_more() {
+        let spent = |increment_from: Option<&str>| LimitSpec {
+            counter: "spent".into(),
+            window: Duration::from_secs(60),
+            max: 100,
+            scope: ScopeSpec::Server,
+            increment_from: increment_from.map(str::to_owned),
+            on_deny: None,
+        };
+        for (of_server, of_rule) in [(None, Some("args.amount")), (Some("args.amount"), None)] {
+            let rule = super::super::RuleSpec {
+                name: "all".into(),
+                tools: vec!["*".into()],
+                agents: vec!["*".into()],
+                action: super::super::Action::Allow,
+                limits: vec![spent(of_rule)],
+                ..Default::default()
+            };
+            let spec = super::super::PolicySpec { server: "s".into(), rules: vec![rule], limits: vec![spent(of_server)], ..Default::default() };
+            let policy = super::super::Policy::build(spec).unwrap();
+            let judged = policy.judge(&Asked { agent: "a", tool: "t", arguments: &json!({ "amount": 40 }), session: None, now: jiff::Timestamp::UNIX_EPOCH });
+            assert_eq!(judged.charges.iter().map(|charge| charge.amount).collect::<Vec<_>>(), [40 * ONE]);
+        }
+    }
+
+    #[test]
     fn scopes_never_share_a_key_and_spellings_of_one_recipient_do() {
         let key = |scope: ScopeSpec, arguments: &Value| {
             let spec = LimitSpec { counter: "c".into(), window: Duration::from_secs(60), max: 1, scope, increment_from: None, on_deny: None };
             let limit = Limit::compile(spec, "c".into(), "limits[0]", &mut Counters::default(), &mut Vec::new()).unwrap();
-            limit.charge("s", &Asked { agent: "a", tool: "a", arguments, session: None }).unwrap().key
+            limit.charge("s", &Asked { agent: "a", tool: "a", arguments, session: None, now: jiff::Timestamp::UNIX_EPOCH }).unwrap().key
         };
         let to = |to: Value| key(ScopeSpec::Arg("/to".into()), &json!({ "to": to }));
         assert_eq!(to(json!(" @Bob ")), to(json!("@bob")));

@@ -2,13 +2,16 @@
 //! whose tools, agents and conditions match decides. Anything that cannot be judged is denied.
 //! Built by `config` from what an operator wrote, asked by `gate/admit` and again before sending.
 
+mod advice;
 mod condition;
+mod glob;
 mod limits;
 mod names;
 mod number;
 pub(in crate::domain) mod path;
 mod rule;
 mod spec;
+mod when;
 
 pub use condition::Operator;
 pub use limits::LimitView;
@@ -16,13 +19,15 @@ pub use spec::{ConditionSpec, LimitSpec, PolicySpec, RuleSpec, ScopeSpec, SpecMi
 
 use crate::domain::digest::Digest;
 use crate::domain::limit::Charge;
+use jiff::Timestamp;
 use limits::{Counters, Limit};
 use names::Names;
-use rule::Rule;
+use rule::{Match, Rule};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
+use when::Budget;
 
 /// A call as the policy sees it.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +40,8 @@ pub struct Asked<'a> {
     pub arguments: &'a Value,
     /// The MCP session, for limits that count by it.
     pub session: Option<&'a str>,
+    /// The moment it is judged at, for rules that look at the time.
+    pub now: Timestamp,
 }
 
 /// What the policy says.
@@ -54,10 +61,21 @@ pub struct Judgement {
     pub expires_in: Option<Duration>,
     /// What the call takes from which counters, each counter once.
     pub charges: Vec<Charge>,
+    /// Shadow rules that matched before the verdict, in order.
+    pub shadows: Vec<Shadow>,
+}
+
+/// A shadow rule that matched: what would also have been.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Shadow {
+    /// Its name.
+    pub rule: String,
+    /// What it would have done; `deny` also when its `when` could not be judged.
+    pub action: Action,
 }
 
 /// The actions of a rule and of `default`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Let it through.
@@ -96,12 +114,23 @@ pub struct Preview {
     pub rule: String,
     /// True when a rule with conditions stands before it: arguments or agent may change the verdict.
     pub depends: bool,
+    /// The limits that such a call takes from.
+    pub limits: Vec<LimitView>,
 }
 
 impl Judgement {
     /// A denial.
     pub fn denied(rule: String, reason: impl Into<Option<String>>) -> Judgement {
-        Judgement { action: Action::Deny, rule, reason: reason.into(), reviewers: Vec::new(), approvals: 1, expires_in: None, charges: Vec::new() }
+        Judgement {
+            action: Action::Deny,
+            rule,
+            reason: reason.into(),
+            reviewers: Vec::new(),
+            approvals: 1,
+            expires_in: None,
+            charges: Vec::new(),
+            shadows: Vec::new(),
+        }
     }
 }
 
@@ -165,20 +194,35 @@ impl Policy {
 
     /// What the rules say, before anything is counted, and the limits of the rule that decided.
     fn by_rules(&self, asked: &Asked<'_>) -> (Judgement, &[Limit]) {
-        match self.rules.iter().find(|rule| rule.matches(asked)) {
-            Some(rule) => (rule.judgement(), rule.limits()),
-            None => (self.by_default(), &[]),
+        // Shadow rules have a budget of their own: what they use up must not decide anything.
+        let (budget, shadow_budget) = (Budget::of(Budget::STEPS), Budget::of(Budget::STEPS));
+        let mut shadows = Vec::new();
+        for rule in self.rules.iter() {
+            let (judgement, limits) = match (rule.is_shadow(), rule.matches(asked, &self.server, if rule.is_shadow() { &shadow_budget } else { &budget })) {
+                (_, Match::No) => continue,
+                (true, matched) => {
+                    let action = if matched == Match::Yes { rule.action() } else { Action::Deny };
+                    shadows.push(Shadow { rule: rule.name().to_owned(), action });
+                    continue;
+                }
+                (false, Match::Yes) => (rule.judgement(), rule.limits()),
+                (false, Match::CannotBeJudged(why)) => (unjudged(rule, why), [].as_slice()),
+            };
+            return (Judgement { shadows, ..judgement }, limits);
         }
+        (Judgement { shadows, ..self.by_default() }, &[])
     }
 
     fn counted(&self, judgement: Judgement, limits: &[Limit], asked: &Asked<'_>) -> Judgement {
         let mut charges: Vec<Charge> = Vec::new();
         for limit in self.limits.iter().chain(limits) {
             match limit.charge(&self.server, asked) {
-                // Two limits that share a counter count a call once.
-                Ok(charge) if charges.iter().any(|other| other.key == charge.key) => {}
-                Ok(charge) => charges.push(charge),
-                Err(uncountable) => return Judgement::denied(uncountable.limit, uncountable.why),
+                // Two limits that share a counter count a call once, as the one says that counts more.
+                Ok(charge) => match charges.iter_mut().find(|other| other.key == charge.key) {
+                    Some(other) => other.amount = other.amount.max(charge.amount),
+                    None => charges.push(charge),
+                },
+                Err(uncountable) => return Judgement { shadows: judgement.shadows, ..Judgement::denied(uncountable.limit, uncountable.why) },
             }
         }
         Judgement { charges, ..judgement }
@@ -188,6 +232,11 @@ impl Policy {
         Judgement { action: self.default, ..Judgement::denied(DEFAULT_RULE.into(), None) }
     }
 
+    /// The rules that decide anything.
+    fn enforced(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().filter(|rule| !rule.is_shadow())
+    }
+
     /// What the audit calls this policy.
     pub fn digest(&self) -> &Digest {
         &self.digest
@@ -195,24 +244,31 @@ impl Policy {
 
     /// Every limit, in the order of the rules.
     pub fn limits(&self) -> Vec<LimitView> {
-        self.limits.iter().chain(self.rules.iter().flat_map(Rule::limits)).map(Limit::view).collect()
+        self.limits.iter().chain(self.enforced().flat_map(Rule::limits)).map(Limit::view).collect()
     }
 
     /// What the tool's calls get, as far as it can be said without agent and arguments.
     pub fn preview(&self, tool: &str) -> Preview {
         let mut depends = false;
-        for rule in self.rules.iter().filter(|rule| rule.names_tool(tool)) {
+        for rule in self.enforced().filter(|rule| rule.names_tool(tool)) {
             if rule.is_for_every_agent() && !rule.has_conditions() {
-                return Preview { action: rule.action(), rule: rule.name().to_owned(), depends };
+                return Preview { action: rule.action(), rule: rule.name().to_owned(), depends, limits: self.limits_of(rule.action(), rule.limits()) };
             }
             depends = true;
         }
-        Preview { action: self.default, rule: DEFAULT_RULE.into(), depends }
+        Preview { action: self.default, rule: DEFAULT_RULE.into(), depends, limits: self.limits_of(self.default, &[]) }
+    }
+
+    fn limits_of(&self, action: Action, of_rule: &[Limit]) -> Vec<LimitView> {
+        match action {
+            Action::Deny | Action::Hide => Vec::new(),
+            Action::Allow | Action::RequireApproval => self.limits.iter().chain(of_rule).map(Limit::view).collect(),
+        }
     }
 
     /// What every rule that holds calls says, in order, and the default when it holds: who must be there to decide.
     pub fn holding(&self) -> Vec<Judgement> {
-        self.rules.iter().map(Rule::judgement).chain([self.by_default()]).filter(|said| said.action == Action::RequireApproval).collect()
+        self.enforced().map(Rule::judgement).chain([self.by_default()]).filter(|said| said.action == Action::RequireApproval).collect()
     }
 
     /// Whether an operator declared that the tool changes nothing.
@@ -223,7 +279,7 @@ impl Policy {
     /// Whether `tools/list` leaves the tool out for this agent. A tool that some arguments let through is listed
     /// even when a later rule hides it from all others.
     pub fn hides(&self, agent: &str, tool: &str) -> bool {
-        for rule in self.rules.iter().filter(|rule| rule.names_tool(tool) && rule.names_agent(agent)) {
+        for rule in self.enforced().filter(|rule| rule.names_tool(tool) && rule.names_agent(agent)) {
             match rule.action() {
                 Action::Hide => return true,
                 Action::Deny if rule.has_conditions() => {}
@@ -232,6 +288,11 @@ impl Policy {
         }
         self.default == Action::Hide
     }
+}
+
+/// A `when` that is neither true nor false denies, whatever its rule would do (semantics.md 27).
+fn unjudged(rule: &Rule, why: &str) -> Judgement {
+    Judgement::denied(rule.name().to_owned(), format!("The condition of this rule could not be judged: {why}."))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ const REGEX_BYTES: usize = 1 << 20;
 /// Compiled globs; a name is in the list when any of them matches.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
+    patterns: Vec<String>,
     globs: Vec<Regex>,
     every: bool,
 }
@@ -22,7 +23,7 @@ pub(super) struct Names {
 impl Names {
     /// The list that no name is in.
     pub(super) fn none() -> Names {
-        Names { globs: Vec::new(), every: false }
+        Names { patterns: Vec::new(), globs: Vec::new(), every: false }
     }
 
     /// Compiles the patterns; what is wrong goes to `mistakes` under `at[index]`.
@@ -38,12 +39,22 @@ impl Names {
                 )),
             }
         }
-        Names { globs, every: patterns.iter().any(|pattern| pattern == "*") }
+        Names { patterns: patterns.to_vec(), globs, every: patterns.iter().any(|pattern| pattern == "*") }
     }
 
     /// Whether the name is in the list.
     pub(super) fn has(&self, name: &str) -> bool {
         self.every || self.globs.iter().any(|glob| glob.is_match(name.as_bytes()))
+    }
+
+    /// The patterns as they were written.
+    pub(super) fn patterns(&self) -> &[String] {
+        &self.patterns
+    }
+
+    /// Whether any of the names is in what the pattern at a place matches.
+    pub(super) fn pattern_has_any(&self, index: usize, names: &[String]) -> bool {
+        self.globs.get(index).is_some_and(|glob| names.iter().any(|name| glob.is_match(name.as_bytes())))
     }
 
     /// Whether the list says that every name is in it.

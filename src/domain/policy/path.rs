@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 /// The keys on the way, outermost first; never empty.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::domain) struct ArgumentPath(Vec<String>);
 
 /// What stands at a path.
@@ -50,6 +50,12 @@ impl ArgumentPath {
             }
         }
         Found::Here(at)
+    }
+}
+
+impl std::fmt::Display for ArgumentPath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "args.{}", self.0.join("."))
     }
 }
 

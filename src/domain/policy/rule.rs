@@ -2,10 +2,11 @@
 //! the rule's action is a mistake, because an operator who wrote it believes that it protects something.
 //! Called by `Policy`.
 
-use super::condition::Condition;
+use super::condition::{Condition, contradictions};
 use super::limits::{self, Counters, Limit};
 use super::names::Names;
 use super::spec::{RuleSpec, SpecMistake};
+use super::when::{Budget, When};
 use super::{Action, Asked, DEFAULT_RULE, Judgement};
 use std::time::Duration;
 
@@ -20,12 +21,23 @@ pub(super) struct Rule {
     tools: Names,
     agents: Names,
     conditions: Vec<Condition>,
+    when: Option<When>,
+    shadow: bool,
     action: Action,
     reason: Option<String>,
     reviewers: Vec<String>,
     approvals: u32,
     expires_in: Option<Duration>,
     limits: Vec<Limit>,
+}
+
+/// Whether a rule is for a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Match {
+    Yes,
+    No,
+    /// Its `when` is neither true nor false; why, in plain words without any value of the call.
+    CannotBeJudged(&'static str),
 }
 
 impl Rule {
@@ -42,6 +54,7 @@ impl Rule {
             .enumerate()
             .filter_map(|(index, condition)| Condition::compile(condition, &format!("{at}.conditions[{index}]"), mistakes))
             .collect();
+        let when = spec.when.as_ref().and_then(|when| When::compile(when, &format!("{at}.when"), mistakes));
         let limits = limits::compile(spec.limits, &format!("{}/", spec.name), &format!("{at}.limits"), counters, mistakes);
         (mistakes.len() == before).then_some(Rule {
             limits,
@@ -49,6 +62,8 @@ impl Rule {
             tools,
             agents,
             conditions,
+            when,
+            shadow: spec.shadow,
             action: spec.action,
             reason: spec.reason,
             reviewers: spec.reviewers,
@@ -58,9 +73,18 @@ impl Rule {
     }
 
     /// Whether this rule is for the call. A wrong type counts against the caller: it never opens, it always closes.
-    pub(super) fn matches(&self, asked: &Asked<'_>) -> bool {
+    /// The `when` is asked last: it costs the most, and what it cannot judge is denied.
+    pub(super) fn matches(&self, asked: &Asked<'_>, server: &str, budget: &Budget) -> Match {
         let wrong_type = self.action != Action::Allow;
-        self.names_tool(asked.tool) && self.names_agent(asked.agent) && self.conditions.iter().all(|condition| condition.holds(asked.arguments, wrong_type))
+        let concerned = self.names_tool(asked.tool) && self.names_agent(asked.agent);
+        if !concerned || !self.conditions.iter().all(|condition| condition.holds(asked.arguments, wrong_type)) {
+            return Match::No;
+        }
+        match self.when.as_ref().map(|when| when.holds(asked, server, budget)) {
+            None | Some(Ok(true)) => Match::Yes,
+            Some(Ok(false)) => Match::No,
+            Some(Err(why)) => Match::CannotBeJudged(why),
+        }
     }
 
     pub(super) fn judgement(&self) -> Judgement {
@@ -72,6 +96,7 @@ impl Rule {
             approvals: self.approvals,
             expires_in: self.expires_in,
             charges: Vec::new(),
+            shadows: Vec::new(),
         }
     }
 
@@ -91,8 +116,32 @@ impl Rule {
         self.agents.has_every_name()
     }
 
+    /// Whether arguments, or the time, may keep it from matching.
     pub(super) fn has_conditions(&self) -> bool {
-        !self.conditions.is_empty()
+        !self.conditions.is_empty() || self.when.is_some()
+    }
+
+    /// Arguments of which no value lets the rule match.
+    pub(super) fn contradictions(&self) -> Vec<String> {
+        contradictions(&self.conditions, self.action != Action::Allow)
+    }
+
+    /// Whether it has a `when` that is the same for every call.
+    pub(super) fn has_constant_when(&self) -> bool {
+        self.when.as_ref().is_some_and(When::is_constant)
+    }
+
+    pub(super) fn tools(&self) -> &Names {
+        &self.tools
+    }
+
+    pub(super) fn agents(&self) -> &Names {
+        &self.agents
+    }
+
+    /// Whether it is only recorded.
+    pub(super) fn is_shadow(&self) -> bool {
+        self.shadow
     }
 
     pub(super) fn action(&self) -> Action {
@@ -141,6 +190,13 @@ fn check_keys(spec: &RuleSpec, at: &str, mistakes: &mut Vec<SpecMistake>) {
             format!("{at}.conditions"),
             "means nothing with action = \"hide\": tools are listed before there are arguments",
             "Leave the conditions out, or use action = \"deny\".",
+        ));
+    }
+    if spec.action == Action::Hide && spec.when.is_some() {
+        mistakes.push(SpecMistake::new(
+            format!("{at}.when"),
+            "means nothing with action = \"hide\": tools are listed before there are arguments",
+            "Leave it out, or use action = \"deny\".",
         ));
     }
     if spec.action == Action::RequireApproval {

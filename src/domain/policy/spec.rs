@@ -34,6 +34,8 @@ pub struct RuleSpec {
     pub agents: Vec<String>,
     /// All must hold.
     pub conditions: Vec<ConditionSpec>,
+    /// A CEL expression that must hold besides; asked last.
+    pub when: Option<String>,
     /// What to do.
     pub action: Action,
     /// Told to the agent on deny, shown to the reviewer on hold.
@@ -46,6 +48,8 @@ pub struct RuleSpec {
     pub expires_in: Option<Duration>,
     /// For the calls that this rule decides; not with `deny` and `hide`.
     pub limits: Vec<LimitSpec>,
+    /// Say in the audit that it matched, and go on as if it were not there.
+    pub shadow: bool,
 }
 
 /// One limit, unchecked.

@@ -1,6 +1,8 @@
 //! The policy as tables: every operator and path of the shared case list, the order of rules, what hides and
 //! what `/servers` shows, and two properties over arbitrary JSON.
 
+mod judging;
+
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
@@ -37,7 +39,7 @@ fn mistakes(rules: Vec<RuleSpec>) -> Vec<SpecMistake> {
 }
 
 fn says(policy: &Policy, agent: &str, tool: &str, arguments: &Value) -> (Action, String) {
-    let judgement = policy.judge(&Asked { agent, tool, arguments, session: None });
+    let judgement = policy.judge(&Asked { agent, tool, arguments, session: None, now: jiff::Timestamp::UNIX_EPOCH });
     (judgement.action, judgement.rule)
 }
 
@@ -213,7 +215,8 @@ fn a_hold_carries_who_may_decide_and_until_when() {
         expires_in: Some(Duration::from_secs(60)),
         ..rule("hold", &["*"], Action::RequireApproval)
     };
-    let judgement = policy(Action::Deny, vec![held]).judge(&Asked { agent: "a", tool: "t", arguments: &json!({}), session: None });
+    let judgement =
+        policy(Action::Deny, vec![held]).judge(&Asked { agent: "a", tool: "t", arguments: &json!({}), session: None, now: jiff::Timestamp::UNIX_EPOCH });
     let expected = Judgement {
         action: Action::RequireApproval,
         rule: "hold".into(),
@@ -222,6 +225,7 @@ fn a_hold_carries_who_may_decide_and_until_when() {
         approvals: 2,
         expires_in: Some(Duration::from_secs(60)),
         charges: Vec::new(),
+        shadows: Vec::new(),
     };
     assert_eq!(judgement, expected);
 }
@@ -230,7 +234,7 @@ fn a_hold_carries_who_may_decide_and_until_when() {
 fn without_rules_everything_is_denied() {
     let empty = Policy::default();
     assert_eq!(says(&empty, "a", "t", &json!({})), (Action::Deny, "default".into()));
-    assert_eq!(empty.preview("t"), Preview { action: Action::Deny, rule: "default".into(), depends: false });
+    assert_eq!(empty.preview("t"), Preview { action: Action::Deny, rule: "default".into(), depends: false, limits: Vec::new() });
     assert!(!empty.reads("t") && !empty.hides("a", "t"));
 }
 

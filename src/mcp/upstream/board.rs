@@ -167,6 +167,8 @@ impl Board {
             (Some(method), Some(id)) => self.asked(method, id, text, call).await,
             (Some("notifications/progress"), None) => self.progress(text, message.params).await,
             (Some("notifications/cancelled"), None) => self.withdrawn(text, message.params).await,
+            // Its own words, because it has none of the server's to give: a list in it would pass unfiltered.
+            (Some(method @ "notifications/tools/list_changed"), None) => self.notified(&wire::notification(method, None), call).await,
             (Some(_), None) => self.notified(text, call).await,
             (None, Some(id)) => {
                 let answer = match (message.error, message.result) {

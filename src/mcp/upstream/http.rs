@@ -3,10 +3,11 @@
 //! redirect and repeats no request. Made by `instances`, used by `peer`.
 
 use super::board::{Answer, Board, Heard, Pending};
+use super::leave::Leave;
 use super::sse::{Broken, Events};
 use super::{Reply, RequestFailure, wire};
 use crate::config::Secret;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,6 +49,16 @@ const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 /// cannot be told: a session may also end while a request in it is carried out.
 #[derive(Debug)]
 pub(super) struct Lost(pub(super) Box<serde_json::value::RawValue>);
+
+/// What a ping found out about the session.
+pub(super) enum Session {
+    /// Known to the server, or none is needed, or the server could not be asked: then the request itself will tell.
+    Alive,
+    /// Forgotten.
+    Lost,
+    /// The ping had no answer for so long. What is sent now would most likely only wait.
+    Silent(Duration),
+}
 
 pub(super) struct HttpLink {
     pub(super) server: String,
@@ -122,29 +133,31 @@ impl HttpLink {
         matches!(self.ping().await, Some(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND))
     }
 
-    /// The same, unless the server answered in the session just now: a round trip for each call would be dear, and a
-    /// call that meets a session lost in between gets the 404 as its answer.
-    pub(super) async fn may_be_lost(&self) -> bool {
+    /// What [`HttpLink::state`] says, but alive when the server answered in the session just now: a round trip for each
+    /// call would be dear, and a call that meets a session lost in between gets the 404 as its answer.
+    pub(super) async fn state_lately(&self, patience: Duration) -> Session {
         let fresh = self.lock().heard.is_some_and(|heard| heard.elapsed() < FRESH);
-        !fresh && self.is_lost().await
+        if fresh { Session::Alive } else { self.state(patience).await }
     }
 
-    /// Whether the server does not know the session any more, asked by something harmless. One that has no ping says
-    /// so and means no session.
-    pub(super) async fn is_lost(&self) -> bool {
+    /// Whether the server still knows the session, asked by something harmless. One that has no ping says so and means
+    /// no session.
+    pub(super) async fn state(&self, patience: Duration) -> Session {
         if self.session().is_none() {
-            return false;
+            return Session::Alive;
         }
         let asked = async {
-            let response = self.posted(wire::request(0, "ping", None, false), false).send().await.ok()?;
+            let Ok(response) = self.posted(wire::request(0, "ping", None, false), false).send().await else { return Session::Alive };
             if response.status() != StatusCode::NOT_FOUND {
-                return Some(false);
+                return Session::Alive;
             }
             let body = capped(response, ERROR_BODY).await.unwrap_or_default();
             let error = std::str::from_utf8(&body).ok().and_then(wire::read).and_then(|message| message.error);
-            Some(error.and_then(|error| serde_json::from_str::<Code>(error.get()).ok()).is_none_or(|error| error.code != NO_METHOD))
+            let no_ping = error.and_then(|error| serde_json::from_str::<Code>(error.get()).ok()).is_some_and(|error| error.code == NO_METHOD);
+            if no_ping { Session::Alive } else { Session::Lost }
         };
-        tokio::time::timeout(CONNECT, asked).await.ok().flatten().unwrap_or(false)
+        let patience = patience.min(CONNECT);
+        tokio::time::timeout(patience, asked).await.unwrap_or(Session::Silent(patience))
     }
 
     /// What the server answers to something harmless in the same session.
@@ -177,25 +190,34 @@ impl HttpLink {
         self.ask(Method::POST, initialize).header(CONTENT_TYPE, "application/json").body(text)
     }
 
+    /// The same for a body that can be kept back: it is asked for when there is a connection to write to, before the
+    /// first byte. Connecting may take longer than the request has.
+    fn posted_if(&self, text: String, leave: &Arc<Leave>, initialize: bool) -> RequestBuilder {
+        let (length, leave) = (text.len(), Arc::clone(leave));
+        let body = async move { if leave.go() { Ok(text) } else { Err(std::io::Error::other("kept back")) } };
+        let body = reqwest::Body::wrap_stream(futures_util::stream::once(body));
+        self.ask(Method::POST, initialize).header(CONTENT_TYPE, "application/json").header(CONTENT_LENGTH, length).body(body)
+    }
+
     /// Opens or resumes a stream.
     pub(super) async fn get(&self, last_event: Option<&str>) -> Result<Response, RequestFailure> {
         let mut request = self.ask(Method::GET, false).header(ACCEPT, "text/event-stream");
         if let Some(id) = last_event.and_then(|id| HeaderValue::from_str(id).ok()) {
             request = request.header(LAST_EVENT, id);
         }
-        request.send().await.map_err(|error| self.failure(error))
+        request.send().await.map_err(|error| self.failure(error, false))
     }
 
     /// Sends one request once and waits for its answer. No time limit: the caller has one.
-    pub(super) async fn exchange(&self, board: &Board, pending: &mut Pending<'_>, text: String, initialize: bool) -> Result<Answer, Lost> {
+    pub(super) async fn exchange(&self, board: &Board, pending: &mut Pending<'_>, text: String, leave: &Arc<Leave>, initialize: bool) -> Result<Answer, Lost> {
         let with_session = !initialize && self.lock().session.is_some();
-        let response = match self.posted(text, initialize).send().await {
+        let response = match self.posted_if(text, leave, initialize).send().await {
             Ok(response) => response,
-            Err(error) => return Ok(Err(self.failure(error))),
+            Err(error) => return Ok(Err(self.failure(error, leave.stay()))),
         };
         let status = response.status();
         // A server that answers this way to one request alone may have executed it; then it is the answer.
-        if status == StatusCode::NOT_FOUND && with_session && self.is_lost().await {
+        if status == StatusCode::NOT_FOUND && with_session && matches!(self.state(CONNECT).await, Session::Lost) {
             return Err(Lost(self.refusal(status, response).await));
         }
         if status.is_client_error() {
@@ -208,6 +230,13 @@ impl HttpLink {
             return Ok(Err(self.unknown(status)));
         }
         self.lock().heard = Some(Instant::now());
+        // Paraph asks for no coding. What it cannot read it cannot filter either.
+        if response.headers().get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            return Ok(Err(RequestFailure::Unknown(format!(
+                "Server {} compressed its answer, which nobody asked it to; whether it did what was asked is not known.",
+                self.server
+            ))));
+        }
         if initialize {
             self.lock().session = response.headers().get(&SESSION).cloned().map(|mut id| {
                 id.set_sensitive(true);
@@ -292,7 +321,7 @@ impl HttpLink {
         let sent = tokio::time::timeout(POST, self.posted(text, false).send()).await;
         match sent {
             Err(_) => Err(RequestFailure::Unknown(format!("Server {} did not take a message within {} s.", self.server, POST.as_secs()))),
-            Ok(Err(error)) => Err(self.failure(error)),
+            Ok(Err(error)) => Err(self.failure(error, false)),
             Ok(Ok(response)) if response.status().is_success() => Ok(()),
             Ok(Ok(response)) => Err(self.unknown(response.status())),
         }
@@ -306,8 +335,8 @@ impl HttpLink {
     }
 
     /// Whether a byte may have left decides between the two kinds of failure.
-    fn failure(&self, error: reqwest::Error) -> RequestFailure {
-        let before = error.is_connect() || error.is_builder();
+    fn failure(&self, error: reqwest::Error, kept: bool) -> RequestFailure {
+        let before = kept || error.is_connect() || error.is_builder();
         let timed_out = error.is_timeout();
         // The url may hold a key, and so may the outer sentences; the innermost one is the system's.
         let mut cause: &dyn std::error::Error = &error.without_url();

@@ -5,6 +5,7 @@
 mod board;
 mod http;
 mod instances;
+mod leave;
 mod lines;
 mod listen;
 mod peer;

@@ -7,7 +7,8 @@ mod handshake;
 pub use handshake::ASKED_REVISION;
 
 use super::board::{Answer, Board, Pending};
-use super::http::{HttpLink, Lost};
+use super::http::{HttpLink, Lost, Session};
+use super::leave::Leave;
 use super::process::ProcessLink;
 use super::tools::Seen;
 use super::{ClientHello, UpstreamError, wire};
@@ -126,7 +127,10 @@ impl Peer {
                 self.server
             )));
         };
-        let answer = self.with_renewal(method, params, relay, &cancel).await;
+        let mut answer = self.with_renewal(method, params, relay, &cancel).await;
+        if let (Ok(Reply::Error(error)), "tools/list") = (&mut answer, method) {
+            *error = wire::bare_error(error);
+        }
         match &answer {
             Ok(reply) => {
                 self.seen.reached(None);
@@ -148,9 +152,17 @@ impl Peer {
         {
             // It leaves once, so the session is tried before. A call that a person approved is tried every time.
             let session = self.session();
-            let lost = if relay.is_some() { link.may_be_lost().await } else { link.is_lost().await };
-            if lost {
-                self.renew(session).await.map_err(RequestFailure::NeverLeft)?;
+            let state = if relay.is_some() { link.state_lately(self.timeout).await } else { link.state(self.timeout).await };
+            match state {
+                Session::Alive => {}
+                Session::Lost => self.renew(session).await.map_err(RequestFailure::NeverLeft)?,
+                Session::Silent(patience) => {
+                    return Err(RequestFailure::NeverLeft(format!(
+                        "Server {} did not answer a ping within {} s; nothing was sent.",
+                        self.server,
+                        patience.as_secs_f32()
+                    )));
+                }
             }
         }
         let deadline = Instant::now() + self.timeout;
@@ -197,10 +209,10 @@ impl Peer {
             Err(failure) => return Ok(Err(failure)),
         };
         let id = pending.id;
-        let left = AtomicBool::new(false);
+        let leave = Arc::new(Leave::default());
         let text = wire::request(id, method, params, token);
         let mut told = false;
-        let mut exchange = std::pin::pin!(self.exchange(&mut pending, text, &left, false));
+        let mut exchange = std::pin::pin!(self.exchange(&mut pending, text, &leave, false));
         loop {
             tokio::select! {
                 biased;
@@ -216,8 +228,9 @@ impl Peer {
                 }
             }
         }
-        if !left.load(Ordering::Acquire) {
-            return Ok(Err(RequestFailure::NeverLeft(format!("Server {} does not read its input.", self.server))));
+        if leave.stay() {
+            let seconds = self.timeout.as_secs_f32();
+            return Ok(Err(RequestFailure::NeverLeft(format!("Server {} took nothing in for {seconds} s; nothing was sent.", self.server))));
         }
         if !told {
             self.say_soon(wire::cancelled(id, "Timed out."));
@@ -229,18 +242,22 @@ impl Peer {
         ))))
     }
 
-    async fn exchange(&self, pending: &mut Pending<'_>, text: String, left: &AtomicBool, initialize: bool) -> Result<Answer, Lost> {
+    async fn exchange(&self, pending: &mut Pending<'_>, text: String, leave: &Arc<Leave>, initialize: bool) -> Result<Answer, Lost> {
         match &self.link {
             Link::Process(link) => {
-                if let Err(failure) = link.say(text, left).await {
+                if let Err(failure) = link.say(text, Some(leave)).await {
                     return Ok(Err(failure));
                 }
-                Ok((&mut pending.answer).await.unwrap_or_else(|_| Err(RequestFailure::Unknown("The instance ended.".to_owned()))))
+                let answer = (&mut pending.answer).await.unwrap_or_else(|_| Err(RequestFailure::Unknown("The instance ended.".to_owned())));
+                Ok(match answer {
+                    // It still stood in our queue when the child ended.
+                    Err(RequestFailure::Unknown(_)) if leave.stay() => {
+                        Err(RequestFailure::NeverLeft(format!("The process of server {} ended before the request was written to it.", self.server)))
+                    }
+                    answer => answer,
+                })
             }
-            Link::Http(link) => {
-                left.store(true, Ordering::Release);
-                link.exchange(&self.board, pending, text, initialize).await
-            }
+            Link::Http(link) => link.exchange(&self.board, pending, text, leave, initialize).await,
         }
     }
 
@@ -286,12 +303,9 @@ impl Peer {
 
     async fn say(&self, text: String) -> Result<(), RequestFailure> {
         match &self.link {
-            Link::Process(link) => {
-                let left = AtomicBool::new(false);
-                tokio::time::timeout(self.timeout, link.say(text, &left))
-                    .await
-                    .unwrap_or_else(|_| Err(RequestFailure::NeverLeft(format!("Server {} does not read its input.", self.server))))
-            }
+            Link::Process(link) => tokio::time::timeout(self.timeout, link.say(text, None))
+                .await
+                .unwrap_or_else(|_| Err(RequestFailure::NeverLeft(format!("Server {} does not read its input.", self.server)))),
             Link::Http(link) => link.post(text).await,
         }
     }

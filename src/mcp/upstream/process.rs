@@ -4,6 +4,7 @@
 
 use super::RequestFailure;
 use super::board::{Board, Heard};
+use super::leave::Leave;
 use super::lines::{Line, Lines};
 use crate::config::Transport;
 use crate::mcp::guard;
@@ -12,7 +13,6 @@ use std::collections::VecDeque;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -30,11 +30,17 @@ const PATIENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_s
 /// What an ended child's pipes may still hold is read this long; a grandchild may keep them open for ever.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// A message on its way; one without a `Leave` goes in any case.
+struct Said {
+    text: String,
+    leave: Option<Arc<Leave>>,
+}
+
 type Stderr = Arc<Mutex<VecDeque<String>>>;
 
 pub(super) struct ProcessLink {
     server: String,
-    outgoing: mpsc::Sender<String>,
+    outgoing: mpsc::Sender<Said>,
     stderr: Stderr,
     /// The group's id, which is the guard's process id; `None` inside once it has been waited for, because the
     /// number may then belong to somebody else.
@@ -94,17 +100,16 @@ impl ProcessLink {
         Ok(link)
     }
 
-    /// Queues a message; `left` is set when it is on its way and nothing can call it back.
-    pub(super) async fn say(&self, text: String, left: &AtomicBool) -> Result<(), RequestFailure> {
+    /// Queues a message; until it is written, `leave` can keep it back.
+    pub(super) async fn say(&self, text: String, leave: Option<&Arc<Leave>>) -> Result<(), RequestFailure> {
         let place = self.outgoing.reserve().await;
         let place = place.map_err(|_| RequestFailure::NeverLeft(format!("The process of server {} does not read its input any more.", self.server)))?;
-        left.store(true, Ordering::Release);
-        place.send(one_line(text));
+        place.send(Said { text: one_line(text), leave: leave.cloned() });
         Ok(())
     }
 
     pub(super) fn say_soon(&self, text: String) {
-        let _ = self.outgoing.try_send(one_line(text));
+        let _ = self.outgoing.try_send(Said { text: one_line(text), leave: None });
     }
 
     pub(super) fn stderr(&self) -> Vec<String> {
@@ -144,15 +149,18 @@ fn one_line(text: String) -> String {
     if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ") } else { text }
 }
 
-async fn write(mut stdin: ChildStdin, mut queue: mpsc::Receiver<String>, hang_up: CancellationToken) {
+async fn write(mut stdin: ChildStdin, mut queue: mpsc::Receiver<Said>, hang_up: CancellationToken) {
     loop {
-        let mut text = tokio::select! {
+        let Said { mut text, leave } = tokio::select! {
             () = hang_up.cancelled() => return,
             next = queue.recv() => match next {
-                Some(text) => text,
+                Some(said) => said,
                 None => return,
             },
         };
+        if leave.is_some_and(|leave| !leave.go()) {
+            continue;
+        }
         text.push('\n');
         let written = tokio::select! {
             () = hang_up.cancelled() => return,
@@ -164,7 +172,7 @@ async fn write(mut stdin: ChildStdin, mut queue: mpsc::Receiver<String>, hang_up
     }
 }
 
-async fn read(server: String, stdout: ChildStdout, board: Arc<Board>, outgoing: mpsc::WeakSender<String>, cap: usize) {
+async fn read(server: String, stdout: ChildStdout, board: Arc<Board>, outgoing: mpsc::WeakSender<Said>, cap: usize) {
     let mut lines = Lines::new(stdout, cap);
     let mut noise = 0u64;
     while let Ok(Some(line)) = lines.next().await {
@@ -184,7 +192,7 @@ async fn read(server: String, stdout: ChildStdout, board: Arc<Board>, outgoing: 
             Heard::Taken => {}
             Heard::Say(text) => {
                 let Some(outgoing) = outgoing.upgrade() else { return };
-                if outgoing.send(text).await.is_err() {
+                if outgoing.send(Said { text: one_line(text), leave: None }).await.is_err() {
                     return;
                 }
             }

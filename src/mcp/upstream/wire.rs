@@ -2,6 +2,7 @@
 //! results and unknown members stay the bytes they were; what goes out is written around raw values.
 //! Called by `board` (in), `peer` (out) and the two links.
 
+use crate::mcp::message::folded;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -77,6 +78,13 @@ impl<'a> Members<'a> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| *value)
     }
 
+    /// Drops members whose name differs from this one only in case; whether there were any.
+    fn lose_twins(&mut self, name: &str) -> bool {
+        let before = self.0.len();
+        self.0.retain(|(key, _)| key == name || folded(key) != folded(name));
+        self.0.len() < before
+    }
+
     /// Writes the object with one member replaced where it stands, added at the end, or (for `None`) left out.
     pub(in crate::mcp) fn with(&self, name: &str, value: Option<&str>) -> String {
         let mut out = String::from("{");
@@ -137,13 +145,17 @@ fn with_token<'a>(params: Option<&'a str>, token: Option<&str>) -> Option<Cow<'a
     let Some(text) = params else {
         return token.map(|token| Cow::Owned(format!("{{\"_meta\":{{\"progressToken\":{token}}}}}")));
     };
-    let Some(members) = Members::read(text) else { return Some(Cow::Borrowed(text)) };
-    let meta = members.get("_meta").and_then(|meta| Members::read(meta.get()));
+    let Some(mut members) = Members::read(text) else { return Some(Cow::Borrowed(text)) };
+    // A reader that folds case would take a member that looks alike for ours.
+    let mut changed = members.lose_twins("_meta");
+    let mut meta = members.get("_meta").and_then(|meta| Members::read(meta.get()));
+    changed |= meta.as_mut().is_some_and(|meta| meta.lose_twins("progressToken"));
     match (meta, token) {
-        (Some(meta), token) if token.is_some() || meta.get("progressToken").is_some() => {
+        (Some(meta), token) if changed || token.is_some() || meta.get("progressToken").is_some() => {
             Some(Cow::Owned(members.with("_meta", Some(&meta.with("progressToken", token)))))
         }
         (None, Some(token)) => Some(Cow::Owned(members.with("_meta", Some(&format!("{{\"progressToken\":{token}}}"))))),
+        (None, None) if changed => Some(Cow::Owned(members.with("_meta", None))),
         _ => Some(Cow::Borrowed(text)),
     }
 }
@@ -171,6 +183,15 @@ pub(in crate::mcp) fn error(code: i32, message: &str) -> String {
     format!("{{\"code\":{code},\"message\":{}}}", quoted(message))
 }
 
+/// Of an `error` object, its code and message: what else a server puts there could be a list that nobody filters.
+pub(in crate::mcp) fn bare_error(error: &RawValue) -> Box<RawValue> {
+    let Some(members) = Members::read(error.get()).filter(|members| members.0.iter().any(|(key, _)| key != "code" && key != "message")) else {
+        return error.to_owned();
+    };
+    let of = |name: &str, otherwise: &str| members.get(name).map_or_else(|| otherwise.to_owned(), |value| value.get().to_owned());
+    raw(format!("{{\"code\":{},\"message\":{}}}", of("code", "-32603"), of("message", "\"\"")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +204,20 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"x","arguments":{ "n": 1.10 },"_meta":{"a":1,"progressToken":7,"b":[ ]}}}"#
         );
         assert!(!request(7, "tools/call", Some(&params), false).contains("progressToken"));
+        // A reader that folds case would take the agent's own for ours, and its progress would find another request.
+        for twins in [
+            r#"{"_meta":{"progressToken":1,"PROGRESSTOKEN":3,"a":1}}"#,
+            r#"{"_meta":{"ProgressToken":3,"a":1}}"#,
+            "{\"_meta\":{\"progre\u{17f}\u{17f}Token\":3,\"a\":1}}",
+        ] {
+            let told = request(7, "prompts/get", Some(&raw(twins.to_owned())), true);
+            let read: serde_json::Value = serde_json::from_str(&told).unwrap();
+            assert_eq!(read["params"]["_meta"], serde_json::json!({"progressToken": 7, "a": 1}), "{told}");
+            assert!(request(7, "prompts/get", Some(&raw(twins.to_owned())), false).ends_with(r#""params":{"_meta":{"a":1}}}"#));
+        }
+        let twin = raw(r#"{"name":"x","_META":{"progressToken":3}}"#.to_owned());
+        assert!(request(7, "prompts/get", Some(&twin), false).ends_with(r#""params":{"name":"x"}}"#));
+        assert!(request(7, "prompts/get", Some(&twin), true).ends_with(r#""params":{"name":"x","_meta":{"progressToken":7}}}"#));
         assert_eq!(request(1, "ping", None, false), r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
         assert_eq!(request(1, "x", None, true), r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"_meta":{"progressToken":1}}}"#);
     }

@@ -8,6 +8,7 @@ mod calls;
 mod decision;
 mod events;
 mod lift;
+mod limits;
 mod one_call;
 mod openapi;
 mod outcome;
@@ -33,6 +34,7 @@ pub fn routes() -> Router<WebState> {
         .route("/api/v1/calls/{id}/resolution", post(resolution::resolve))
         .route("/api/v1/calls/{id}/lift", post(lift::lift))
         .route("/api/v1/calls/{id}/outcome", get(outcome::show))
+        .route("/api/v1/limits", get(limits::list))
         .route("/api/v1/pause", get(pause::show).post(pause::pause))
         .route("/api/v1/resume", post(pause::resume))
         .route("/api/v1/audit", get(audit::export))

@@ -1,5 +1,6 @@
 //! `GET /api/v1/calls/{id}`: one call, whole; serving it is recorded as a view, so that its reader may decide.
-//! Only here CALL says whether its recipient is closed and its server was started anew, which costs a read.
+//! Only here CALL says whether its recipient is closed, its server was started anew, and when a limit would let it
+//! leave if it were approved now, which costs reads.
 //! An answer to HEAD carries no text, so it is no view.
 
 use super::super::WebState;
@@ -20,10 +21,15 @@ pub async fn show(caller: Caller, State(state): State<WebState>, method: Method,
         Ok(listed) => listed,
         Err(error) => return problem::refused(&state, &error),
     };
+    let leaves_at = match caller.reviewer.leaves_at(&listed.call).await {
+        Ok(limited) => limited.map(|limited| limited.until),
+        Err(failure) => return problem::failure(&failure),
+    };
     match caller.reviewer.is_closed(&listed.call).await {
         Ok(closed) => {
             let mut call = listed.to_json();
             if let Value::Object(members) = &mut call {
+                members.insert("leaves_at".to_owned(), serde_json::json!(leaves_at));
                 members.insert("recipient_closed".to_owned(), Value::Bool(closed));
                 members.insert("server_restarted".to_owned(), Value::Bool(caller.reviewer.server_restarted(&listed.call).await));
             }

@@ -128,7 +128,7 @@ fn check_warns_of_a_rule_that_nobody_may_decide_and_makes_no_data_folder() {
     assert_eq!(place.run(&["reviewer", "add", "ann@example.org", "--group", "elsewhere"]).code, 0);
     let warned = place.run(&["check"]);
     assert_eq!(warned.code, 0);
-    assert!(warned.out.contains("warning: servers.demo: rule \"dms\""), "{}", warned.out);
+    assert!(warned.out.contains("servers.demo: rule \"dms\" needs"), "{}", warned.out);
     assert_eq!(place.run(&["reviewer", "add", "bea@example.org", "--group", "desk"]).code, 0);
     assert_eq!(place.run(&["check"]).line(), "config.toml is fine.");
 }

@@ -89,6 +89,7 @@ pub(super) fn call(number: u32, agent: &str) -> Call {
         trace: vec![("traceparent".into(), "00-1-2-00".into())],
         session: None,
         waits_for: None,
+        shadows: Vec::new(),
         held_at: ms(i64::from(number)),
         terms: Terms { expires_in: Duration::from_secs(900), undo: Duration::from_secs(5), permit_for: Duration::from_secs(60) },
         instance: None,

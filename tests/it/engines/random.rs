@@ -2,21 +2,54 @@
 //! the store was closed and opened again.
 
 use super::bench::*;
+use super::takes::charge;
 use paraph::domain::call::{Call, Event, Outcome, OutcomeKind};
+use paraph::domain::limit::{GiveBack, Take};
 use paraph::domain::people::Credential;
 use paraph::domain::recipient::RecipientKey;
-use paraph::store::{CallWrite, Change, Kind, Query, Room, Row, Store};
+use paraph::store::{CallWrite, Change, Kind, Query, Room, Row, Seen, Store};
 use proptest::prelude::*;
 use std::sync::Arc;
 
 /// One step of a random run. Numbers are taken modulo what there is.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
-    Ask { agent: u8, ask: u8, held_at: u8, length: u32, seen: bool, room: Option<(u8, u8)> },
-    Move { call: u8, event: u8, stale: bool, length: u32 },
-    Put { kind: u8, key: u8, ahead: bool, length: u32 },
-    Remove { kind: u8, key: u8 },
-    Facts { count: u8 },
+    Ask {
+        agent: u8,
+        ask: u8,
+        held_at: u8,
+        length: u32,
+        seen: bool,
+        room: Option<(u8, u8)>,
+    },
+    Move {
+        call: u8,
+        event: u8,
+        stale: bool,
+        length: u32,
+    },
+    Put {
+        kind: u8,
+        key: u8,
+        ahead: bool,
+        length: u32,
+    },
+    Remove {
+        kind: u8,
+        key: u8,
+    },
+    Facts {
+        count: u8,
+    },
+    /// Of one or two counters with few keys; `doing` 0 asks, 1 sends, 2 both, 3 counts a send anew, 4 gives it back,
+    /// 5 takes the record away.
+    Take {
+        counter: u8,
+        to: u8,
+        also: bool,
+        doing: u8,
+        stale: bool,
+    },
     Reopen,
 }
 
@@ -31,6 +64,8 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
         4 => (0_u8..6, 0_u8..3, proptest::bool::weighted(0.2), length()).prop_map(|(kind, key, ahead, length)| Step::Put { kind, key, ahead, length }),
         2 => (0_u8..6, 0_u8..3).prop_map(|(kind, key)| Step::Remove { kind, key }),
         1 => (0_u8..4).prop_map(|count| Step::Facts { count }),
+        6 => (0_u8..2, 0_u8..4, any::<bool>(), 0_u8..6, proptest::bool::weighted(0.1))
+            .prop_map(|(counter, to, also, doing, stale)| Step::Take { counter, to, also, doing, stale }),
         1 => Just(Step::Reopen),
     ]
 }
@@ -87,6 +122,24 @@ pub(super) async fn change_of(step: &Step, number: u32, model: &Arc<dyn Store>) 
             let stored = model.row(at_revision(1).kind(), at_revision(1).key()).await.unwrap().map_or(0, |row| row.revision());
             Some(Change::of_row(at, at_revision(stored + 1 + u64::from(*ahead)), fact("row.put")))
         }
+        Step::Take { counter, to, also, doing, stale } => {
+            // Steps are a few seconds apart for counters, so that windows end within a history.
+            let at = ms(7_000 * i64::from(number - 99));
+            let mut charges = vec![charge(["few", "many"][usize::from(*counter)], &to.to_string(), 2 + u64::from(*counter))];
+            if *also {
+                charges.push(charge("all", "", 4));
+            }
+            let takes = match doing {
+                0 => Take::asked(&charges, 3),
+                1 | 3 => Take::sent(&charges, 3),
+                2 => Take::at_once(&charges, 3),
+                _ => Vec::new(),
+            };
+            let given_back = if *doing == 3 || *doing == 4 { GiveBack::of(&charges, ms(7_000 * i64::from(number - 100))) } else { Vec::new() };
+            let removed = if *doing == 5 { vec![(Kind::Counter, charges[0].key.as_str().to_owned())] } else { Vec::new() };
+            let seen = if *stale { vec![Seen { kind: Kind::Counter, key: charges[0].key.as_str().to_owned(), revision: 1 }] } else { Vec::new() };
+            Some(Change { seen, takes, given_back, removed, ..Change::of_facts(at, vec![fact("call.allowed")]) })
+        }
         Step::Remove { kind, key } => {
             let kind = KINDS[usize::from(*kind)];
             let key = format!("key{key}");
@@ -128,7 +181,7 @@ pub(super) async fn compare(one: &Arc<dyn Store>, two: &Arc<dyn Store>) {
         let (left, right) = (one.due(ms(until), most).await.unwrap(), two.due(ms(until), most).await.unwrap());
         assert_eq!((left.calls, left.next), (right.calls, right.next));
     }
-    for kind in KINDS {
+    for kind in KINDS.into_iter().chain([Kind::Counter]) {
         assert_eq!(one.rows(kind, None, 100).await, two.rows(kind, None, 100).await);
         assert_eq!(one.rows(kind, Some("key0"), 1).await, two.rows(kind, Some("key0"), 1).await);
     }

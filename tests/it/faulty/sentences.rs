@@ -39,7 +39,7 @@ over_every_engine![
     repeated_hints_send_nothing_twice with NOW,
     a_damaged_record_at_the_door_is_a_failure_with_a_reference_and_holds_nothing with NOW,
     a_damaged_record_at_the_decision_leaves_the_call_held with NOW,
-    a_damaged_record_before_a_send_sends_nothing_until_it_can_be_read with NOW,
+    a_damaged_record_before_a_send_sends_nothing_until_it_can_be_read with UNDO,
     a_full_disk_refuses_at_the_door_and_what_is_held_stays with NOW,
     a_busy_store_refuses_a_decision_and_takes_it_the_next_time with NOW,
     a_pause_whose_acknowledgement_was_lost_takes_approvals_back with UNDO,
@@ -176,13 +176,12 @@ async fn a_damaged_record_at_the_decision_leaves_the_call_held(bed: Bed) {
 
 async fn a_damaged_record_before_a_send_sends_nothing_until_it_can_be_read(bed: Bed) {
     let seat = bed.seat(DM).await;
-    bed.gate.pause("look first", "operator").await.unwrap();
     bed.read_and_approve(seat.call()).await.unwrap();
-    bed.gate.resume_sending("operator").await.unwrap();
-    for unreadable in ["row", "call", "due"] {
-        bed.store.script_reads(move |name| if name == unreadable { OnRead::Corrupt } else { OnRead::Pass });
-        bed.later(Duration::from_secs(1)).await;
-        assert_eq!((bed.word(seat.call()).await, bed.upstream.total()), ("approved", 0), "{unreadable}");
+    // One more each time: a release that got past what could be read before still meets the first.
+    for unreadable in [&["row"][..], &["row", "call"], &["row", "call", "due"]] {
+        bed.store.script_reads(move |name| if unreadable.contains(&name) { OnRead::Corrupt } else { OnRead::Pass });
+        bed.later(UNDO).await;
+        assert_eq!((bed.word(seat.call()).await, bed.upstream.total()), ("approved", 0), "{unreadable:?}");
     }
     bed.store.mend();
     bed.later(Duration::from_secs(1)).await;

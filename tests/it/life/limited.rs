@@ -14,16 +14,16 @@ use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn limit(counter: &str, max: u64, scope: ScopeSpec) -> LimitSpec {
+pub(super) fn limit(counter: &str, max: u64, scope: ScopeSpec) -> LimitSpec {
     LimitSpec { counter: counter.into(), window: MINUTE, max, scope, increment_from: None, on_deny: None }
 }
 
 /// `write_*` is allowed, `send_*` is held, `read_*` only reads; all of them count.
-fn limited(max: u64) -> Settings {
+pub fn limited(max: u64) -> Settings {
     limited_by(vec![limit("rate", max, ScopeSpec::Grant)])
 }
 
-fn limited_by(limits: Vec<LimitSpec>) -> Settings {
+pub fn limited_by(limits: Vec<LimitSpec>) -> Settings {
     let spec = PolicySpec {
         server: "demo".into(),
         reads: vec!["read_*".into()],
@@ -39,18 +39,18 @@ async fn desk(max: u64) -> Desk {
     Desk::over(Arc::new(InMemory::default()), limited(max)).await
 }
 
-fn text(number: usize) -> String {
+pub(super) fn text(number: usize) -> String {
     json!({ "to": format!("@bob{number}"), "text": "hi" }).to_string()
 }
 
-async fn refused(desk: &Desk, tool: &str, arguments: &str) -> Notice {
+pub(super) async fn refused(desk: &Desk, tool: &str, arguments: &str) -> Notice {
     match desk.admit(tool, arguments).await {
         Admission::Refused(notice) => notice,
         Admission::Allowed(_) | Admission::Unknown | Admission::Waiting(_) => panic!("the call was not refused"),
     }
 }
 
-async fn sent(desk: &Desk, tool: &str, arguments: &str) {
+pub(super) async fn sent(desk: &Desk, tool: &str, arguments: &str) {
     let Admission::Allowed(pass) = desk.admit(tool, arguments).await else { panic!("not allowed") };
     pass.send(None, Default::default()).await;
 }
@@ -79,7 +79,7 @@ async fn a_full_limit_refuses_with_the_contracts_sentence_and_says_when_to_come_
     let free = begun + MINUTE + Duration::from_millis(100);
     assert_eq!(told.text, format!("NOT DONE. Limit reached. Not before {free}."));
     assert_eq!((told.meta["state"].as_str(), told.meta["retryAfterMs"].as_u64()), (Some("limited"), Some(40_100)));
-    assert_eq!(told.meta["reason"], "limit /limits/rate");
+    assert_eq!((told.meta["rule"].as_str(), told.meta["reason"].as_str()), (Some("/limits/rate"), Some("limit /limits/rate is full")));
     desk.clock.advance(Duration::from_millis(40_100));
     sent(&desk, "write_note", r#"{"text":"same"}"#).await;
     let kinds = desk.verified_kinds().await;
@@ -178,7 +178,7 @@ async fn what_provably_never_left_is_given_back_and_what_failed_at_the_server_is
         async move {
             let token = gate.make_api_token("ann@example.org", HOUR).await.unwrap();
             let ann = gate.by_api_token(&token).await.unwrap().unwrap();
-            ann.usage(None, 10).await.unwrap().iter().map(|usage| (usage.asked / 1_000_000, usage.sent / 1_000_000)).collect::<Vec<_>>()
+            ann.usage(None, None, 10).await.unwrap().counters.iter().map(|usage| (usage.asked / 1_000_000, usage.sent / 1_000_000)).collect::<Vec<_>>()
         }
     };
     assert_eq!(usage(&desk).await, [(1, 0)]);
@@ -229,11 +229,11 @@ async fn several_limits_are_taken_from_all_or_from_none() {
     let spelled_otherwise = json!({ "to": " @BOB1", "text": "hi" }).to_string();
     for _ in 0..3 {
         let told = refused(&desk, "write_note", &spelled_otherwise).await;
-        assert_eq!(told.meta["reason"], "limit /limits/per_recipient");
+        assert_eq!(told.meta["rule"], "/limits/per_recipient");
     }
     // Nothing of the refused calls was taken from the other counter.
     sent(&desk, "write_note", &text(2)).await;
-    assert_eq!(refused(&desk, "write_note", &text(3)).await.meta["reason"], "limit /limits/all");
+    assert_eq!(refused(&desk, "write_note", &text(3)).await.meta["rule"], "/limits/all");
 }
 
 #[tokio::test]
@@ -248,4 +248,19 @@ async fn a_counter_has_a_bounded_number_of_keys_and_idle_ones_make_room() {
     desk.clock.advance(2 * MINUTE);
     desk.gate.forget_old().await.unwrap();
     sent(&desk, "write_note", &text(3)).await;
+}
+
+#[tokio::test]
+async fn the_operators_words_for_a_full_limit_reach_the_agent_beside_the_contracts_sentence() {
+    let spoken = LimitSpec { on_deny: Some("One note a minute is enough.".into()), ..limit("rate", 1, ScopeSpec::Grant) };
+    let desk = Desk::over(Arc::new(InMemory::default()), limited_by(vec![spoken])).await;
+    for tool in ["write_note", "send_dm"] {
+        let call = if tool == "write_note" { "{}".to_owned() } else { text(1) };
+        if tool == "write_note" {
+            sent(&desk, tool, &call).await;
+        }
+        let told = refused(&desk, tool, &call).await;
+        assert!(told.text.contains("Limit reached. Not before ") && !told.text.contains("enough"), "{}", told.text);
+        assert_eq!((told.meta["rule"].as_str(), told.meta["reason"].as_str()), (Some("/limits/rate"), Some("One note a minute is enough.")));
+    }
 }

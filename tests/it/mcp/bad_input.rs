@@ -15,8 +15,9 @@ async fn every_bad_message_gets_its_error_and_reaches_nobody() {
         (format!("[{}]", call(1, "read_a", "{}")), 400, -32600, Value::Null),
         (call(1, "read_a", r#"{"a":1,"a":2}"#), 400, -32602, json!("/params/arguments/a")),
         (call(1, "read_a", r#"{"n":12345678901234567890123}"#), 400, -32602, json!("/params/arguments/n")),
-        (call(1, "read_a", r#"{"n":1e400}"#), 400, -32602, json!("/params")),
-        (deep, 400, -32602, json!("/params")),
+        (call(1, "read_a", r#"{"n":1e400}"#), 400, -32602, json!("/params/arguments/n")),
+        (call(1, "read_a", r#"{"n":["\ud800"]}"#), 400, -32602, json!("/params/arguments/n/0")),
+        (deep, 400, -32602, json!(format!("/params/arguments{}", "/a".repeat(64)))),
         (large, 200, -32602, json!("/params/arguments")),
         (call(1, "read_a", "null"), 200, -32602, json!("/params/arguments")),
         (call(1, "read_a", "[]"), 200, -32602, json!("/params/arguments")),
@@ -114,6 +115,7 @@ async fn arguments_may_nest_64_levels_whatever_stands_around_them() {
     let nested = |levels: usize| call(1, "read_a", &format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels)));
     assert_eq!(world.post(nested(64)).await.json()["error"], Value::Null);
     let refused = world.post(nested(65)).await.json();
-    assert_eq!((refused["error"]["code"].as_i64(), &refused["error"]["data"]["pointer"]), (Some(-32602), &json!("/params")));
+    let place = json!(format!("/params/arguments{}", "/a".repeat(64)));
+    assert_eq!((refused["error"]["code"].as_i64(), &refused["error"]["data"]["pointer"]), (Some(-32602), &place));
     assert_eq!(world.behind.of("tools/call").len(), 1);
 }

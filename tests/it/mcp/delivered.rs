@@ -158,9 +158,12 @@ async fn a_gateway_that_stops_takes_nothing_back() {
     assert!(desk.call(&id).await.delivered);
 }
 
-/// A client that writes its own HTTP and reads only what it wants to.
 async fn raw_call(world: &World, further: &str) -> TcpStream {
-    let body = call(1, "send_dm", DM);
+    raw_post(world, &call(1, "send_dm", DM), further).await
+}
+
+/// A client that writes its own HTTP and reads only what it wants to; until a stream is open.
+pub async fn raw_post(world: &World, body: &str, further: &str) -> TcpStream {
     let session = world.session.lock().unwrap().clone().unwrap();
     let head = format!(
         "POST /mcp/demo HTTP/1.1\r\nhost: 127.0.0.1:{}\r\nauthorization: Bearer {}\r\nmcp-session-id: {session}\r\n\
@@ -175,7 +178,7 @@ async fn raw_call(world: &World, further: &str) -> TcpStream {
     stream
 }
 
-async fn read_until(stream: &mut TcpStream, part: &str) {
+pub async fn read_until(stream: &mut TcpStream, part: &str) {
     let mut read = Vec::new();
     while !String::from_utf8_lossy(&read).contains(part) {
         let more = tokio::time::timeout(Duration::from_secs(20), stream.read_buf(&mut read)).await.expect("the rest comes").unwrap();
@@ -183,7 +186,7 @@ async fn read_until(stream: &mut TcpStream, part: &str) {
     }
 }
 
-async fn until_in_audit(ann: &Reviewer, kind: &str) {
+pub async fn until_in_audit(ann: &Reviewer, kind: &str) {
     crate::world::until(kind, || async { ann.entries(1, 1000).await.unwrap().iter().any(|entry| entry.kind == kind).then_some(()) }).await;
 }
 

@@ -16,8 +16,12 @@ struct Client {
 
 impl Client {
     async fn connect(gateway: &Gateway, token: &str) -> Client {
+        Client::speaking("2025-11-25", gateway, token).await
+    }
+
+    async fn speaking(revision: &str, gateway: &Gateway, token: &str) -> Client {
         let mut client = Client { url: gateway.mcp("demo"), token: token.to_owned(), session: String::new() };
-        let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}});
+        let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {"protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}});
         let answer = client.request(Method::POST).body(hello.to_string()).send().await.unwrap();
         client.session = answer.headers()["mcp-session-id"].to_str().unwrap().to_owned();
         client
@@ -88,5 +92,34 @@ async fn a_request_that_a_kill_broke_is_resumed_in_its_session_and_sent_once() {
     assert_eq!(ping(&ended).await.unwrap().status().as_u16(), 404);
     let made_up = Client { session: "ms_AAAAAAAA".to_owned(), ..client };
     assert_eq!(ping(&made_up).await.unwrap().status().as_u16(), 404);
+    world.audit_is_whole().await;
+}
+
+#[tokio::test]
+async fn a_session_of_2025_03_26_takes_its_batch_again_after_a_kill() {
+    let world = World::with_demo_server("");
+    let (token, ann) = (world.agent("support-bot").await, world.reviewer(ANN).await);
+    let gateway = world.serve().await;
+    let client = Client::speaking("2025-03-26", &gateway, &token).await;
+    let dm = |id: u32, text: &str| json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": "send_dm", "arguments": {"to": "@bob", "text": text}}});
+    let both = || client.request(Method::POST).body(json!([dm(1, "first"), dm(2, "second")]).to_string()).send();
+    let before = both().await.unwrap();
+    let desk = gateway.desk(&ann);
+    let (first, second) = (desk.held("first").await, desk.held("second").await);
+    let address = gateway.url.strip_prefix("http://").unwrap().to_owned();
+    gateway.kill().await;
+    drop(before);
+
+    let gateway = world.serve_at(&address).await;
+    let mut again = both().await.unwrap();
+    assert_eq!((again.status().as_u16(), &again.headers()["content-type"]), (200, &"text/event-stream".parse().unwrap()));
+    // Each is the held call it was.
+    let desk = gateway.desk(&ann);
+    for (id, call) in [(2, &second), (1, &first)] {
+        desk.approve(&desk.call(call["id"].as_str().unwrap()).await).await;
+        read_until(&mut again, &format!("data: {{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":")).await;
+    }
+    again.text().await.unwrap();
+    assert_eq!(world.sent(), [("first".to_owned(), 1), ("second".to_owned(), 1)].into());
     world.audit_is_whole().await;
 }

@@ -6,6 +6,7 @@
 //! the gate rests (`FaultyStore::rest`).
 
 mod checks;
+mod limits;
 mod machine;
 mod system;
 mod table;

@@ -20,6 +20,8 @@ struct Seen {
     rude: Mutex<bool>,
     /// Knows no ping and says so by 404.
     no_ping: Mutex<bool>,
+    /// Answers no ping, for this long.
+    deaf: Mutex<Duration>,
 }
 
 impl Seen {
@@ -68,6 +70,10 @@ async fn answer(State(seen): State<Arc<Seen>>, method: Method, headers: HeaderMa
     if name == "ping" && *seen.no_ping.lock().unwrap() {
         return respond(404, "application/json", json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "m"}}).to_string());
     }
+    if name == "ping" {
+        let deaf = *seen.deaf.lock().unwrap();
+        tokio::time::sleep(deaf).await;
+    }
     if name == "vendor/act" {
         *seen.sessions.lock().unwrap() += 10;
         return respond(404, "text/plain", "no such session");
@@ -113,16 +119,20 @@ async fn answer(State(seen): State<Arc<Seen>>, method: Method, headers: HeaderMa
 }
 
 async fn start(seen: &Arc<Seen>) -> Upstreams {
+    start_with(seen, Duration::from_secs(20)).await
+}
+
+async fn start_with(seen: &Arc<Seen>, timeout: Duration) -> Upstreams {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/mcp?key=in-the-url", listener.local_addr().unwrap());
     let app = Router::new().fallback(answer).with_state(Arc::clone(seen));
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-    at(url)
+    at(url, timeout)
 }
 
-fn at(url: String) -> Upstreams {
+fn at(url: String, timeout: Duration) -> Upstreams {
     let headers = [("Authorization".to_owned(), "Bearer own".to_owned().into())].into();
-    upstreams(server(Transport::Http { url, headers }), &Bounds { result: 1 << 20, ..Bounds::default() })
+    upstreams(Server { timeout, ..server(Transport::Http { url, headers }) }, &Bounds { result: 1 << 20, ..Bounds::default() })
 }
 
 #[tokio::test]
@@ -188,7 +198,7 @@ async fn a_refused_connection_never_left_and_the_sentence_keeps_the_url_to_itsel
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/mcp?key=in-the-url", listener.local_addr().unwrap());
     drop(listener);
-    let all = at(url);
+    let all = at(url, Duration::from_secs(20));
     let error = all.peer("it", "agent", None).await.unwrap_err();
     assert!(error.sentence.contains("cannot be reached") && !error.sentence.contains("in-the-url"), "{}", error.sentence);
 }
@@ -202,7 +212,7 @@ async fn a_server_that_went_away_between_two_calls_never_got_the_second() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let listener = listener.into_std().unwrap();
     runtime.spawn(async move { axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), app).await.unwrap() });
-    let all = at(url);
+    let all = at(url, Duration::from_secs(20));
     let peer = peer(&all).await;
     call(&peer, "json", None).await.unwrap();
     tokio::task::spawn_blocking(move || runtime.shutdown_timeout(Duration::from_secs(5))).await.unwrap();
@@ -277,6 +287,24 @@ async fn a_server_without_ping_keeps_its_session() {
 }
 
 #[tokio::test]
+async fn an_approved_call_does_not_leave_before_its_session_is_known_to_live() {
+    let seen = Arc::new(Seen::default());
+    *seen.deaf.lock().unwrap() = Duration::from_secs(8);
+    let all = start_with(&seen, Duration::from_secs(2)).await;
+    let peer = peer(&all).await;
+    let begun = tokio::time::Instant::now();
+    let end = call(&peer, "json", None).await;
+    let Err(RequestFailure::NeverLeft(why)) = end else { panic!("{end:?} after {:?}", begun.elapsed()) };
+    assert!(why.contains("did not answer a ping within 2 s; nothing was sent"), "{why}");
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert!(seen.posts("tools/call").is_empty());
+    *seen.deaf.lock().unwrap() = Duration::ZERO;
+    assert_eq!(text(call(&peer, "json", None).await.unwrap()), r#"{ "n": 1.10 }"#);
+    assert_eq!(seen.posts("tools/call").len(), 1);
+    all.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_session_forgotten_without_saying_so_is_made_anew_for_the_next_request() {
     let seen = Arc::new(Seen::default());
     let all = start(&seen).await;
@@ -314,6 +342,41 @@ async fn a_server_that_refuses_the_credentials_is_told_so() {
     let url = format!("http://{}/mcp", listener.local_addr().unwrap());
     let app = Router::new().fallback(|| async { respond(401, "text/plain", "who?") });
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-    let error = at(url).peer("it", "agent", None).await.unwrap_err();
+    let error = at(url, Duration::from_secs(20)).peer("it", "agent", None).await.unwrap_err();
     assert!(error.sentence.contains("HTTP 401; check the credentials"), "{}", error.sentence);
+}
+
+/// Answers what begins a session, each on a connection of its own, and then takes no connection any more.
+async fn closes_its_door(listener: &tokio::net::TcpListener) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let initialized = r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-06-18","capabilities":{}}}"#;
+    for answer in
+        [format!("200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n", initialized.len()), "202 Accepted\r\ncontent-length: 0\r\n".to_owned()]
+    {
+        let (mut line, _) = listener.accept().await.unwrap();
+        let mut read = [0; 4096];
+        while !String::from_utf8_lossy(&read).contains("\"method\"") {
+            let _ = line.read(&mut read).await.unwrap();
+        }
+        let body = if answer.starts_with("200") { initialized } else { "" };
+        line.write_all(format!("HTTP/1.1 {answer}connection: close\r\n\r\n{body}").as_bytes()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_call_whose_time_is_up_while_it_still_connects_never_left() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let all = at(format!("http://{address}/mcp"), Duration::from_secs(2));
+    let (peer, ()) = tokio::join!(peer(&all), closes_its_door(&listener));
+    // Until the system lets no further connection wait.
+    let mut waiting = Vec::new();
+    while let Ok(line) = tokio::time::timeout(Duration::from_millis(500), tokio::net::TcpStream::connect(address)).await {
+        waiting.push(line.unwrap());
+    }
+    let end = call(&peer, "json", None).await;
+    let Err(RequestFailure::NeverLeft(why)) = end else { panic!("{end:?}") };
+    assert!(why.contains("nothing was sent"), "{why}");
 }

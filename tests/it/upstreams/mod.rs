@@ -5,6 +5,7 @@
 mod guard;
 mod http;
 mod schemas;
+mod silent;
 mod stdio;
 
 use paraph::config::{Bounds, Server, Transport};

@@ -147,6 +147,22 @@ async fn a_servers_request_is_refused_without_a_client_and_with_two() {
 }
 
 #[tokio::test]
+async fn a_call_that_a_child_never_read_never_left() {
+    let mut config = sh(r#"read l; echo '{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25"}}'; read l; sleep 1000"#);
+    config.timeout = Duration::from_secs(1);
+    let all = upstreams(config, &Bounds::default());
+    let peer = peer(&all).await;
+    // More than a pipe holds: the first is half written, the second waits behind it.
+    let large = raw(&format!(r#"{{"name":"large","arguments":{{"text":"{}"}}}}"#, "x".repeat(1 << 20)));
+    let first = peer.request("tools/call", Some(&large), None, CancellationToken::new());
+    let (first, second) = tokio::join!(first, call(&peer, "small", None));
+    assert!(matches!(first, Err(RequestFailure::Unknown(_))), "{first:?}");
+    let Err(RequestFailure::NeverLeft(why)) = second else { panic!("{second:?}") };
+    assert!(why.contains("nothing was sent"), "{why}");
+    all.shutdown().await;
+}
+
+#[tokio::test]
 async fn messages_outside_any_request_reach_the_listeners() {
     let all = upstreams(python(SERVER), &Bounds::default());
     let peer = peer(&all).await;

@@ -1,16 +1,17 @@
 //! A desk to test at: a real gate over the in-memory engine, a real listener on a free port, people with
 //! sessions and tokens, and an upstream that answers everything with "sent".
 
+use crate::fakes::ManualClock;
 use async_trait::async_trait;
 use paraph::domain::call::{CallId, Verdict};
 use paraph::domain::door::Door;
 use paraph::domain::json::strict;
 use paraph::domain::people::{Agent, Role};
-use paraph::domain::policy::{Action, Policy, PolicySpec, RuleSpec};
+use paraph::domain::policy::{Action, LimitSpec, Policy, PolicySpec, RuleSpec};
 use paraph::domain::schema::{Schema, Unusable};
 use paraph::gate::review::Decide;
 use paraph::gate::upstream::{InputSchema, Sent, ServerState, ServerStatus, Ticket, ToolInfo};
-use paraph::gate::{Admission, Ask, Gate, HoldSettings, Reviewer, Seat, ServerSettings, Settings, SystemClock, Upstream};
+use paraph::gate::{Admission, Ask, Clock, Gate, HoldSettings, Reviewer, Seat, ServerSettings, Settings, SystemClock, Upstream};
 use paraph::store::in_memory::InMemory;
 use paraph::web::{WebSettings, WebState, routes};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -108,18 +109,33 @@ impl Desk {
         Desk::built(Settings { keep_text: Duration::ZERO, ..Settings::default() }, "", 5).await
     }
 
+    /// The server has these limits.
+    pub async fn limited(limits: Vec<LimitSpec>) -> Desk {
+        Desk::built_with(Settings::default(), "", 5, limits, Arc::new(SystemClock)).await
+    }
+
+    /// The same, and time passes when the test says so.
+    pub async fn limited_at(limits: Vec<LimitSpec>, clock: Arc<ManualClock>) -> Desk {
+        Desk::built_with(Settings::default(), "", 5, limits, clock).await
+    }
+
     async fn built(settings: Settings, public_url: &str, live_pages: usize) -> Desk {
+        Desk::built_with(settings, public_url, live_pages, Vec::new(), Arc::new(SystemClock)).await
+    }
+
+    async fn built_with(settings: Settings, public_url: &str, live_pages: usize, limits: Vec<LimitSpec>, clock: Arc<dyn Clock>) -> Desk {
         let rules = vec![
+            RuleSpec { shadow: true, when: Some("args.text.contains('tried-out')".into()), ..rule("trial", &["send_dm"], Action::Deny, &[], None) },
             rule("secret-desk", &["send_message"], Action::RequireApproval, &["board"], None),
             rule("two-people", &["pay"], Action::RequireApproval, &[], Some(2)),
             rule("reading-is-fine", &["read_*"], Action::Allow, &[], None),
             rule("dms-need-a-person", &["send_*", "wipe"], Action::RequireApproval, &[], None),
         ];
-        let policy = Policy::build(PolicySpec { server: "demo".into(), rules, ..PolicySpec::default() }).unwrap();
+        let policy = Policy::build(PolicySpec { server: "demo".into(), rules, limits, ..PolicySpec::default() }).unwrap();
         let servers = BTreeMap::from([("demo".to_owned(), ServerSettings { policy, messages: BTreeMap::new() })]);
         let settings = Settings { servers, audit_queue: 100, in_flight_per_server: 8, ..settings };
         let (store, upstream) = (Arc::new(InMemory::new()), Arc::new(Obliging::default()));
-        let gate = Gate::open(store.clone(), upstream.clone(), Arc::new(SystemClock), settings);
+        let gate = Gate::open(store.clone(), upstream.clone(), clock, settings);
         gate.resume_work().await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -142,6 +158,21 @@ impl Desk {
 
     /// The agent asks; it waits as long as the seat is kept.
     pub async fn ask(&self, tool: &str, arguments: &Value) -> Seat {
+        match self.admit(tool, arguments).await {
+            Admission::Waiting(seat) => seat,
+            Admission::Allowed(_) | Admission::Refused(_) | Admission::Unknown => panic!("the call was not held"),
+        }
+    }
+
+    /// The agent calls, and it goes out at once.
+    pub async fn allowed(&self, tool: &str, arguments: &Value) {
+        match self.admit(tool, arguments).await {
+            Admission::Allowed(pass) => drop(pass.send(None, Default::default()).await),
+            Admission::Waiting(_) | Admission::Refused(_) | Admission::Unknown => panic!("the call was not allowed"),
+        }
+    }
+
+    async fn admit(&self, tool: &str, arguments: &Value) -> Admission {
         let text = arguments.to_string();
         let ask = Ask {
             agent: self.agent.clone(),
@@ -153,10 +184,7 @@ impl Desk {
             trace: Vec::new(),
             session: None,
         };
-        match self.gate.admit(ask).await.unwrap() {
-            Admission::Waiting(seat) => seat,
-            Admission::Allowed(_) | Admission::Refused(_) | Admission::Unknown => panic!("the call was not held"),
-        }
+        self.gate.admit(ask).await.unwrap()
     }
 
     /// The server lists `send_dm`, which takes two texts and a number.

@@ -13,7 +13,7 @@ pub(super) fn part(variable: &str) -> PathBuf {
 }
 
 /// The Node that the SDK scripts run on.
-pub(super) fn node() -> PathBuf {
+pub fn node() -> PathBuf {
     part("PARAPH_TEST_NODE")
 }
 

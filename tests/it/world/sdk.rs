@@ -17,6 +17,8 @@ pub enum Sdk {
     TypeScript2,
     /// The same, asking for the newest revision first.
     TypeScript2Auto,
+    /// The same, speaking revision 2025-03-26 alone.
+    TypeScript2March,
     /// `mcp`, version 1, on Python.
     Python,
     /// `mcp`, version 2, as it comes: it asks for the newest revision first.
@@ -31,7 +33,7 @@ impl Sdk {
     /// and leaves the request open, so the server may answer into the void.
     pub fn tells_when_it_stops(self) -> bool {
         match self {
-            Sdk::TypeScript | Sdk::TypeScript2 | Sdk::TypeScript2Auto | Sdk::Python2 => true,
+            Sdk::TypeScript | Sdk::TypeScript2 | Sdk::TypeScript2Auto | Sdk::TypeScript2March | Sdk::Python2 => true,
             Sdk::Python => false,
         }
     }
@@ -51,6 +53,7 @@ impl Sdk {
             Sdk::TypeScript => node_with("1"),
             Sdk::TypeScript2 => node_with("2"),
             Sdk::TypeScript2Auto => node_with("2 auto"),
+            Sdk::TypeScript2March => node_with("2 2025-03-26"),
             Sdk::Python => python("PARAPH_TEST_PYTHON"),
             Sdk::Python2 => python("PARAPH_TEST_PYTHON_2"),
         }

@@ -3,9 +3,9 @@
 //! Called when an instance starts and when an HTTP session is made anew.
 
 use super::{Link, Lost, Peer, Reply};
+use crate::mcp::upstream::leave::Leave;
 use crate::mcp::upstream::{ClientHello, wire};
 use serde_json::value::RawValue;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError};
 use tokio::time::Instant;
 
@@ -20,8 +20,8 @@ impl Peer {
         let deadline = Instant::now() + self.start_timeout;
         let mut pending = self.board.register(None).map_err(|failure| failure.to_string())?;
         let text = wire::request(pending.id, "initialize", Some(&self.initialize), false);
-        let left = AtomicBool::new(false);
-        let end = tokio::time::timeout_at(deadline, self.exchange(&mut pending, text, &left, true)).await;
+        let leave = Arc::new(Leave::default());
+        let end = tokio::time::timeout_at(deadline, self.exchange(&mut pending, text, &leave, true)).await;
         let result = match end {
             Err(_) => {
                 return Err(format!(

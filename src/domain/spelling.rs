@@ -1,11 +1,35 @@
-//! "Did you mean": the known word closest to one that is not known. Called for keys and for words with a fixed
-//! choice; a bad guess is worse than none, so only small slips count.
+//! "Did you mean": the known word closest to one that is not known. Called for keys, words with a fixed choice and
+//! the names in a `when`; a bad guess is worse than none, so only small slips count.
 
 /// Longer words are no slip of a known one, and comparing them would only cost time.
 const LONGEST: usize = 64;
 
+/// What others call the words of a policy.
+const OTHER_WORDS: [(&str, &str); 16] = [
+    ("=", "eq"),
+    ("==", "eq"),
+    ("equals", "eq"),
+    ("!=", "neq"),
+    ("<>", "neq"),
+    ("<", "lt"),
+    ("<=", "lte"),
+    (">", "gt"),
+    (">=", "gte"),
+    ("matches", "regex"),
+    ("has", "exists"),
+    ("hold", "require_approval"),
+    ("ask", "require_approval"),
+    ("block", "deny"),
+    ("reject", "deny"),
+    ("permit", "allow"),
+];
+
 /// The closest of `known`, when no more than a third of its letters differ.
-pub(super) fn closest<'n>(word: &str, known: &[&'n str]) -> Option<&'n str> {
+pub fn closest<'n>(word: &str, known: &[&'n str]) -> Option<&'n str> {
+    let other = OTHER_WORDS.iter().find(|(other, _)| *other == word).and_then(|(_, meant)| known.iter().find(|name| *name == meant));
+    if other.is_some() {
+        return other.copied();
+    }
     let word: Vec<char> = word.chars().take(LONGEST + 1).flat_map(char::to_lowercase).collect();
     if word.len() > LONGEST {
         return None;
@@ -46,11 +70,14 @@ mod tests {
             ("dney", Some("deny")),
             ("require-aproval", Some("require_approval")),
             ("approve", None),
+            ("hold", Some("require_approval")),
+            ("==", None),
             ("", None),
             ("x", None),
         ] {
             assert_eq!(closest(word, &known), expected, "{word}");
         }
+        assert_eq!(closest("==", &["neq", "eq"]), Some("eq"));
         assert_eq!(closest(&"allow".repeat(1000), &known), None);
     }
 }
