@@ -86,7 +86,7 @@ impl Gate {
                 match self.check_arguments(&ask.server, &ask.tool, &ask.value, ask_for).await {
                     Checked::Fit => {}
                     Checked::Unknown(why) => unchecked = Some(why),
-                    Checked::Refused(why) => judgement = refusal(INPUT_SCHEMA, &why),
+                    Checked::Refused(why) => judgement = Judgement { shadows: judgement.shadows, ..refusal(INPUT_SCHEMA, &why) },
                 }
             }
             let message = message_in(&ask.server, &ask.tool, &ask.value, under);

@@ -68,10 +68,10 @@ impl Reviewer {
         }
         let same = gate.inner.store.newest(&AskKey::of(&call.agent, &digest)).await.map_err(|e| gate.failed(&e))?;
         let last_sent = same.filter(|other| other.id != call.id).and_then(|other| other.sent_as_asked());
-        let Judgement { rule, reason, reviewers, approvals, .. } = asking(judged, call);
+        let Judgement { rule, reason, reviewers, approvals, shadows, .. } = asking(judged, call);
         // Written anew: every number that the strict reader takes is written alike by everybody.
         let text = value.to_string();
-        Ok(Some(Edited { edit: Edit { arguments: text, digest, message, recipient, last_sent, rule, reason, reviewers, approvals }, seen }))
+        Ok(Some(Edited { edit: Edit { arguments: text, digest, message, recipient, last_sent, rule, reason, reviewers, approvals, shadows }, seen }))
     }
 }
 

@@ -357,6 +357,7 @@ async fn an_edited_call_keeps_both_texts_and_an_erased_one_neither(mut bench: Be
             reason: None,
             reviewers: Vec::new(),
             approvals: 1,
+            shadows: Vec::new(),
         };
         let edited = held.edited(edit).touched();
         bench.store().commit(hold(edited.clone())).await.unwrap();

@@ -5,6 +5,7 @@
 use super::{Call, Decision, Event, Refusal};
 use crate::domain::digest::Digest;
 use crate::domain::message::Message;
+use crate::domain::policy::Shadow;
 use crate::domain::recipient::RecipientKey;
 use jiff::Timestamp;
 
@@ -29,6 +30,8 @@ pub struct Edit {
     pub reviewers: Vec<String>,
     /// Distinct people needed.
     pub approvals: u32,
+    /// Shadow rules that match it.
+    pub shadows: Vec<Shadow>,
 }
 
 impl Call {
@@ -48,6 +51,7 @@ impl Call {
             reason: edit.reason,
             reviewers: edit.reviewers,
             approvals: edit.approvals,
+            shadows: edit.shadows,
             unchecked: None,
             ..self.clone()
         };

@@ -119,6 +119,10 @@ impl Upstream for Clocked {
         None
     }
 
+    async fn input_schema(&self, _server: &str, _tool: &str, _ask_for: Option<&str>) -> InputSchema {
+        InputSchema::NotListed
+    }
+
     async fn close_agent(&self, _agent: &str) {}
 
     async fn input_schema(&self, _server: &str, _tool: &str, _ask_for: Option<&str>) -> InputSchema {
