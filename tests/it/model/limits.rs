@@ -124,10 +124,6 @@ impl Upstream for Clocked {
     }
 
     async fn close_agent(&self, _agent: &str) {}
-
-    async fn input_schema(&self, _server: &str, _tool: &str, _ask_for: Option<&str>) -> InputSchema {
-        InputSchema::NotListed
-    }
 }
 
 enum Engine {
