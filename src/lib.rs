@@ -11,7 +11,8 @@
 //! 7. `gate/deliver.rs` notes that the waiting request has the outcome; else the next identical call collects it.
 //! 8. `gate/expire.rs`, `gate/cancel.rs`, `gate/recover.rs` and `gate/resolve.rs` are the other ways a call can go.
 //! 9. `store/on_sled` keeps all of it and chains the audit (`domain/audit.rs`).
-//! 10. `serve.rs` is the only file that knows every other: it opens, wires, starts and stops.
+//! 10. `serve.rs` is the only file that knows every other: it opens, wires, starts and stops; `serve/reload.rs` puts
+//!     another configuration in force.
 
 pub mod cli;
 pub mod config;

@@ -1,8 +1,13 @@
-//! The only file that knows every other: opens the store, recovers, wires the edges to the gate, listens, and
+//! The only file that knows every other (with `serve/reload`): opens the store, recovers, wires the edges to the gate, listens, and
 //! stops in order. A task that ends early ends the process with an error instead of leaving it limping.
 //! Called by `cli/serve.rs`, `cli/demo`, and by the commands that work on a store nobody serves.
 
-use crate::config::{Config, Mail, StoreConfig};
+mod reload;
+mod watch;
+
+pub use reload::Origin;
+
+use crate::config::{Config, Mail, Standing, StoreConfig};
 use crate::control;
 use crate::domain::door::Door;
 use crate::domain::export::Attestor;
@@ -24,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch as watch_channel;
 use tokio::task::JoinSet;
 
 /// How long open connections may take to end after that.
@@ -80,6 +86,8 @@ pub struct Running {
     upstreams: Arc<Upstreams>,
     store: OnSled,
     readiness: Readiness,
+    /// What the outbox delivers with; it ends when nobody can change it any more.
+    _mail: watch_channel::Sender<Mail>,
     tasks: JoinSet<&'static str>,
 }
 
@@ -92,9 +100,11 @@ pub struct Offline {
     store: OnSled,
 }
 
-/// Opens everything and serves.
-pub async fn start(config: Config, guard_program: PathBuf) -> Result<Running, StartError> {
+/// Opens everything and serves. With `origin`, the file is read again at SIGHUP and when it changes.
+pub async fn start(config: Config, guard_program: PathBuf, origin: Option<Origin>) -> Result<Running, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    // Before anything else: the signal's default is to end the process.
+    let hangup = signal(SignalKind::hangup()).map_err(|cause| StartError::File { what: "signals".into(), cause })?;
     let readiness = Readiness::default();
     let data = config.store.path.clone();
     let store = open_store(&config.store, config.store.ballast).await?;
@@ -116,9 +126,9 @@ pub async fn start(config: Config, guard_program: PathBuf) -> Result<Running, St
     let door = Door::new(address.port(), &public_url, &config.listen.hosts);
     let mut tasks = JoinSet::new();
     let mcp = McpState::new(gate.clone(), upstreams.clone(), mcp_settings(&config, door.clone(), session_key));
-    let app = observe::routes(readiness.clone())
-        .merge(crate::mcp::routes(mcp.clone()))
-        .merge(crate::web::routes(WebState::new(gate.clone(), web_settings(&config, door, &public_url))));
+    let standing = Standing::default();
+    let web = WebState::new(gate.clone(), web_settings(&config, door, &public_url, standing.clone()));
+    let app = observe::routes(readiness.clone()).merge(crate::mcp::routes(mcp.clone())).merge(crate::web::routes(web.clone()));
     let app = app.into_make_service_with_connect_info::<Connection>();
     let served = axum::serve(Listener::new(listener), app).with_graceful_shutdown(gate.draining().cancelled_owned());
     tasks.spawn(async move {
@@ -134,23 +144,30 @@ pub async fn start(config: Config, guard_program: PathBuf) -> Result<Running, St
         control.await;
         "the control socket"
     });
-    if let Mail::File { path, from } = config.mail.clone() {
-        let settings = NotifySettings { public_url: public_url.clone(), from };
-        let mails = notify::run(gate.clone(), notify::Transport::File { folder: path }, settings);
+    let (mail, mail_now) = watch_channel::channel(config.mail.clone());
+    let mails = deliver(gate.clone(), public_url.clone(), mail_now);
+    tasks.spawn(async move {
+        mails.await;
+        "the mail outbox"
+    });
+    if let Some(origin) = origin {
+        let parts = reload::Parts { gate: gate.clone(), upstreams: upstreams.clone(), mcp: mcp.clone(), web, mail: mail.clone(), standing };
+        let reloader = reload::Reloader::new(parts, origin);
         tasks.spawn(async move {
-            mails.await;
-            "the mail outbox"
+            reloader.run(hangup).await;
+            "the watch over the configuration"
         });
     }
     let (surveyed, leaving) = (upstreams.clone(), gate.draining());
     tokio::spawn(async move {
+        let names = surveyed.names();
         tokio::select! {
-            () = surveyed.survey() => {}
+            () = surveyed.survey(&names) => {}
             () = leaving.cancelled() => {}
         }
     });
     readiness.set(true);
-    Ok(Running { address, public_url, gate, mcp, upstreams, store, readiness, tasks })
+    Ok(Running { address, public_url, gate, mcp, upstreams, store, readiness, _mail: mail, tasks })
 }
 
 /// Opens the store and a gate for one command.
@@ -197,22 +214,15 @@ impl Offline {
 impl Running {
     /// Serves until SIGTERM, SIGINT, or until a part of it dies.
     pub async fn until_signal(mut self) -> ExitCode {
-        let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
-        let (Ok(mut term), Ok(mut int), Ok(mut hangup)) = signals else {
+        let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+        let (Ok(mut term), Ok(mut int)) = signals else {
             tracing::error!("signals cannot be received");
             return self.stop().await;
         };
         let (mut poisoned, broken) = (self.store.poisoned(), self.gate.broken());
-        let no_reload = async {
-            while hangup.recv().await.is_some() {
-                tracing::warn!("SIGHUP: reading the config again is not in this version; restart to use a changed file");
-            }
-            std::future::pending::<()>().await;
-        };
         let died = tokio::select! {
             _ = term.recv() => None,
             _ = int.recv() => None,
-            () = no_reload => None,
             _ = poisoned.wait_for(Option::is_some) => Some("the store"),
             () = broken.cancelled() => Some("the gate"),
             part = self.tasks.join_next() => Some(part.and_then(Result::ok).unwrap_or("a part of the gateway")),
@@ -258,6 +268,28 @@ impl Running {
     }
 }
 
+/// Delivers mails, and begins anew when a reload says how from now on. A delivery that is cut off there is not on
+/// record and comes again under the same name (contract of the outbox: at least once).
+async fn deliver(gate: Gate, public_url: String, mut mail: watch_channel::Receiver<Mail>) {
+    let draining = gate.draining();
+    loop {
+        let now = mail.borrow_and_update().clone();
+        let delivering = async {
+            match now {
+                Mail::File { path, from } => {
+                    let settings = NotifySettings { public_url: public_url.clone(), from };
+                    notify::run(gate.clone(), notify::Transport::File { folder: path }, settings).await;
+                }
+                Mail::Off => draining.cancelled().await,
+            }
+        };
+        tokio::select! {
+            () = delivering => return,
+            Ok(()) = mail.changed() => {}
+        }
+    }
+}
+
 async fn open_store(config: &StoreConfig, ballast: u64) -> Result<OnSled, StartError> {
     let (data, settings) = (config.path.clone(), on_sled::Settings { min_free: config.min_free, ballast, ..on_sled::Settings::default() });
     let opened = tokio::task::spawn_blocking(move || OnSled::open(&data, &settings)).await;
@@ -284,7 +316,7 @@ fn open_session_key(data: &std::path::Path, clock: &dyn Clock) -> Result<Session
 
 fn mcp_settings(config: &Config, door: Door, session_key: SessionKey) -> McpSettings {
     McpSettings {
-        servers: config.servers.iter().map(|(name, server)| (name.clone(), server.methods.clone())).collect(),
+        servers: methods_of(config),
         body: config.bounds.body,
         arguments: config.bounds.arguments,
         sessions_per_agent: config.bounds.sessions_per_agent,
@@ -293,7 +325,12 @@ fn mcp_settings(config: &Config, door: Door, session_key: SessionKey) -> McpSett
     }
 }
 
-fn web_settings(config: &Config, door: Door, public_url: &str) -> WebSettings {
+/// Every server's further methods.
+fn methods_of(config: &Config) -> BTreeMap<String, Vec<String>> {
+    config.servers.iter().map(|(name, server)| (name.clone(), server.methods.clone())).collect()
+}
+
+fn web_settings(config: &Config, door: Door, public_url: &str, standing: Standing) -> WebSettings {
     WebSettings {
         public_url: public_url.to_owned(),
         door,
@@ -301,6 +338,7 @@ fn web_settings(config: &Config, door: Door, public_url: &str) -> WebSettings {
         body: config.bounds.body,
         insecure_http: config.listen.insecure_http,
         version: env!("CARGO_PKG_VERSION"),
+        standing,
     }
 }
 

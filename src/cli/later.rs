@@ -20,8 +20,6 @@ pub(super) enum Later {
     #[command(hide = true)]
     Scan(Rest),
     #[command(hide = true)]
-    Policy(Rest),
-    #[command(hide = true)]
     Mail(Rest),
     #[command(hide = true)]
     Completions(Rest),
@@ -34,7 +32,6 @@ impl Later {
             Later::Init(rest) => ("init", rest),
             Later::Connect(rest) => ("connect", rest),
             Later::Scan(rest) => ("scan", rest),
-            Later::Policy(rest) => ("policy", rest),
             Later::Mail(rest) => ("mail", rest),
             Later::Completions(rest) => ("completions", rest),
         };

@@ -10,6 +10,7 @@ mod demo;
 mod fault;
 mod later;
 mod pause;
+mod policy;
 mod reviewer;
 mod serve;
 mod settings;
@@ -31,6 +32,7 @@ Examples:
   paraph reviewer add ann@example.org             prints a sign-in link
   paraph agent add support-bot --server demo      prints the agent's token
   paraph calls                                    what waits for a person
+  paraph policy explain call.json                 what the rules say of a call, and why
   paraph pause --reason \"Wrong account.\"          nothing is sent until `paraph resume`
 
 Exit codes: 0 done, 1 the thing asked about is not so, 2 wrong use or configuration, 3 the gateway could not be reached.";
@@ -72,6 +74,9 @@ enum Command {
     /// Export the audit and verify an export
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Judge calls without serving: explain, test, import
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// Stop everything that would be sent, or say whether it is stopped
     Pause(pause::Pause),
     /// Let the gateway send again
@@ -120,6 +125,7 @@ async fn run(cli: Cli) -> ExitCode {
         Some(Command::Reviewer(reviewer)) => Box::pin(reviewer.run(&place)).await,
         Some(Command::Calls(calls)) => Box::pin(calls.run(&place)).await,
         Some(Command::Audit(audit)) => Box::pin(audit.run(&place)).await,
+        Some(Command::Policy(policy)) => Box::pin(policy.run(&place)).await,
         Some(Command::Pause(pause)) => Box::pin(pause.run(&place)).await,
         Some(Command::Resume(resume)) => Box::pin(resume.run(&place)).await,
         Some(Command::Store(store)) => Box::pin(store.run(&place)).await,

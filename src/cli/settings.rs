@@ -5,6 +5,7 @@ use super::fault::Fault;
 use super::terminal;
 use crate::config::{self, Bounds, Config, Listen, Loaded, Mail, Mistake, StoreConfig};
 use crate::domain::hold::HoldSettings;
+use crate::serve::Origin;
 use clap::Args;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -37,11 +38,8 @@ impl Where {
 
     /// Reads the file with its warnings.
     pub(super) fn load(&self) -> Result<Loaded, Vec<Mistake>> {
-        let env = |name: &str| std::env::var(name).ok();
-        let mut loaded = Config::load(self.file(), &env)?;
-        if let Some(data) = &self.data {
-            loaded.config.store.path.clone_from(data);
-        }
+        let mut loaded = self.read()?;
+        self.put_data(&mut loaded);
         Ok(loaded)
     }
 
@@ -65,13 +63,26 @@ impl Where {
         Ok(config)
     }
 
-    /// Like [`Where::config`], with the warnings told.
-    pub(super) fn config_with_warnings(&self) -> Result<Config, Fault> {
-        let loaded = self.load().map_err(|mistakes| told(&mistakes))?;
+    /// Like [`Where::config`], with the warnings told, and where it can be read again.
+    pub(super) fn config_with_warnings(&self) -> Result<(Config, Origin), Fault> {
+        let mut loaded = self.read().map_err(|mistakes| told(&mistakes))?;
+        let origin = Origin::of(self.file(), &loaded);
+        self.put_data(&mut loaded);
         for warning in &loaded.warnings {
             terminal::note(&format!("warning: {}", terminal::visible(&warning.to_string())));
         }
-        Ok(loaded.config)
+        Ok((loaded.config, origin))
+    }
+
+    /// What the file says.
+    fn read(&self) -> Result<Loaded, Vec<Mistake>> {
+        Config::load(self.file(), &|name| std::env::var(name).ok())
+    }
+
+    fn put_data(&self, loaded: &mut Loaded) {
+        if let Some(data) = &self.data {
+            loaded.config.store.path.clone_from(data);
+        }
     }
 }
 

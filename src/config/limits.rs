@@ -1,10 +1,9 @@
 //! `limits` of a server or a rule: from TOML to `LimitSpec`s, which the policy then checks. A value that cannot be
 //! read gets a harmless stand-in, as in `rules`. Called by `rules`.
 
-use super::quantity;
 use super::read::{Node, Section};
 use super::source::Source;
-use crate::domain::policy::{LimitSpec, ScopeSpec};
+use crate::domain::policy::{LimitSpec, ScopeSpec, WINDOWS, window_of};
 use crate::domain::spelling::closest;
 use std::time::Duration;
 use toml::de::DeValue;
@@ -12,9 +11,6 @@ use toml::de::DeValue;
 const LIMITS: &str = "Write limits = [{ counter = \"send_dm_rate\", window = \"minute\", max = 30, scope = \"grant\" }].";
 const WINDOW: &str = "Write second, minute, hour, day, or a time such as \"10m\", at most \"31d\".";
 const SCOPE: &str = "One of: grant, session, tool, server, global, or { arg = \"/to\" }.";
-
-/// The words for a window.
-const WINDOWS: [(&str, u64); 4] = [("second", 1), ("minute", 60), ("hour", 3600), ("day", 24 * 3600)];
 
 pub(super) fn limits(section: &mut Section<'_>, source: &mut Source<'_>) -> Vec<LimitSpec> {
     let nodes = section.take(source, "limits").and_then(|node| node.list(source, LIMITS)).unwrap_or_default();
@@ -42,12 +38,6 @@ fn limit(section: Option<Section<'_>>, source: &mut Source<'_>) -> LimitSpec {
     spec.on_deny = section.take(source, "on_deny").and_then(|node| text(node, source));
     section.finish(source);
     spec
-}
-
-/// A window in words or as a time.
-pub(super) fn window_of(text: &str) -> Option<Duration> {
-    let word = WINDOWS.iter().find(|(word, _)| *word == text).map(|(_, seconds)| Duration::from_secs(*seconds));
-    word.or_else(|| quantity::time(text))
 }
 
 fn window(node: &Node<'_>, source: &mut Source<'_>) -> Option<Duration> {

@@ -3,20 +3,24 @@
 //! Called by `cli`; the typed result is handed to `serve`.
 
 mod address;
+mod document;
+mod fixed;
 mod limits;
 mod mistake;
-mod quantity;
 mod read;
 mod rules;
 mod secret;
 mod sections;
 mod servers;
 mod source;
+mod standing;
 
+pub use crate::domain::quantity::time;
+pub use document::read_policy;
 pub use mistake::Mistake;
-pub use quantity::time;
 pub use secret::Secret;
 pub use source::Places;
+pub use standing::{Reading, Refused, Standing};
 
 use crate::domain::hold::HoldSettings;
 use crate::domain::message::MessagePointers;
@@ -107,7 +111,7 @@ pub struct Bounds {
 }
 
 /// `[mail]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mail {
     /// No mail.
     Off,
@@ -138,7 +142,7 @@ pub struct Server {
 }
 
 /// How to reach a server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transport {
     /// A stdio child process.
     Process {
@@ -169,6 +173,8 @@ pub struct Loaded {
     pub warnings: Vec<Mistake>,
     /// Where every key stands.
     pub places: Places,
+    /// Every file that was read: the configuration, policies, secrets. A change of any of them may change the rest.
+    pub files: Vec<PathBuf>,
 }
 
 impl Config {
@@ -179,6 +185,7 @@ impl Config {
             .map_err(|(problem, mend)| vec![Mistake { file: name.clone(), line: 0, column: 0, key: String::new(), problem, mend: mend.to_owned() }])?;
         let mut loaded = Config::parse(&text, &name, path.parent().unwrap_or(Path::new("")), env)?;
         loaded.config.file = Some(path.to_owned());
+        loaded.files.insert(0, path.to_owned());
         Ok(loaded)
     }
 
@@ -206,8 +213,9 @@ impl Config {
         sections::audit(&mut file, &mut source);
         file.finish(&mut source);
         let refused = source.has_mistakes();
+        let files = source.files();
         let (mistakes, warnings, places) = source.finish();
-        if refused { Err(mistakes) } else { Ok(Loaded { config, warnings, places }) }
+        if refused { Err(mistakes) } else { Ok(Loaded { config, warnings, places, files }) }
     }
 }
 

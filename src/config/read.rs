@@ -2,8 +2,8 @@
 //! so that a misspelt key is never ignored. Every value keeps its full key and its place in the text.
 //! Used by every section's reader.
 
-use super::quantity;
 use super::source::Source;
+use crate::domain::quantity;
 use crate::domain::spelling::closest;
 use std::time::Duration;
 use toml::Spanned;

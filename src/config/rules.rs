@@ -2,6 +2,7 @@
 //! A value that cannot be read gets a harmless stand-in, so that the mistakes behind it show too; the policy is
 //! thrown away then. Called by the reader of `[servers]`.
 
+use super::document;
 use super::limits;
 use super::read::{Node, Section};
 use super::source::Source;
@@ -14,14 +15,19 @@ const TEXTS: &str = "Write a list of texts, such as [\"send_*\"].";
 
 /// Reads and compiles the policy of one server.
 pub(super) fn policy(server: &str, section: &mut Section<'_>, source: &mut Source<'_>) -> Policy {
-    let default = section.take(source, "default").and_then(|node| node.choice(source, "an action", &Action::NAMES, &[])).unwrap_or(Action::Deny);
+    let document = document::document(section, source);
+    let hide_denied = section.take(source, "hide_denied").and_then(|node| node.flag(source)).unwrap_or(false);
+    let default = section.take(source, "default");
+    if let (Some(node), true) = (&default, document.is_some()) {
+        source.warn(&node.key, "is not asked: policy names a policy.json, whose own default counts", "Leave it out, or leave policy out.");
+    }
+    let default = default.and_then(|node| node.choice(source, "an action", &Action::NAMES, &[])).unwrap_or(Action::Deny);
     let reads = section.take(source, "reads").and_then(|node| node.texts(source, TEXTS)).unwrap_or_default();
-    section.later(source, "policy");
     let limits = limits::limits(section, source);
     const RULES: &str = "Write each rule as [[servers.NAME.rules]].";
     let rules = section.take(source, "rules").and_then(|node| node.list(source, RULES)).unwrap_or_default();
     let rules = rules.iter().enumerate().map(|(index, node)| rule(index, node.section(source, RULES), source)).collect();
-    let built = Policy::build(PolicySpec { server: server.to_owned(), default, reads, rules, limits });
+    let built = Policy::build(PolicySpec { server: server.to_owned(), default, reads, rules, limits, document, hide_denied });
     for advice in built.as_ref().map(Policy::advice).unwrap_or_default() {
         source.warn(&format!("{}.{}", section.key, advice.at), advice.problem, advice.mend);
     }

@@ -22,12 +22,14 @@ pub(super) struct Source<'a> {
     places: HashMap<String, usize>,
     mistakes: Vec<Mistake>,
     warnings: Vec<Mistake>,
+    /// Files that were read beside the text.
+    files: Vec<PathBuf>,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn new(file: &'a str, text: &'a str, base: &'a Path, env: &'a dyn Fn(&str) -> Option<String>) -> Source<'a> {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(end, _)| end + 1)).collect();
-        Source { file, text, lines, base, env, places: HashMap::new(), mistakes: Vec::new(), warnings: Vec::new() }
+        Source { file, text, lines, base, env, places: HashMap::new(), mistakes: Vec::new(), warnings: Vec::new(), files: Vec::new() }
     }
 
     /// Remembers where a key stands.
@@ -53,13 +55,35 @@ impl<'a> Source<'a> {
         self.warnings.push(warning);
     }
 
+    /// Mistakes of another file that belongs to this one.
+    pub(super) fn mistakes_elsewhere(&mut self, mistakes: impl Iterator<Item = Mistake>) {
+        self.mistakes.extend(mistakes);
+    }
+
+    /// Remembers a file that was read, or should have been.
+    pub(super) fn note_file(&mut self, path: PathBuf) {
+        if !self.files.contains(&path) {
+            self.files.push(path);
+        }
+    }
+
+    /// The files that were read beside the text, in the order in which they were.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.files.clone()
+    }
+
     pub(super) fn has_mistakes(&self) -> bool {
         !self.mistakes.is_empty()
     }
 
     /// Mistakes and warnings, each in the order of the text, and where every key stands.
     pub(super) fn finish(mut self) -> (Vec<Mistake>, Vec<Mistake>, Places) {
-        self.mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
+        // This text first, then each other file by itself.
+        let file = self.file;
+        self.mistakes.sort_by(|one, other| {
+            let place = |mistake: &Mistake| (mistake.file != file, mistake.file.clone(), mistake.line, mistake.column);
+            place(one).cmp(&place(other))
+        });
         self.warnings.sort_by_key(|warning| (warning.line, warning.column));
         let places = self.places.iter().map(|(key, at)| (key.clone(), self.line_and_column(*at))).collect();
         (self.mistakes, self.warnings, Places { file: self.file.to_owned(), keys: places })
@@ -103,7 +127,9 @@ impl<'a> Source<'a> {
 
     fn secret_in_file(&mut self, node: &Node<'_>) -> Option<Secret> {
         let name = node.text(self, "Write the path of a file.")?;
-        match read_secret(&self.resolve(name)) {
+        let path = self.resolve(name);
+        self.note_file(path.clone());
+        match read_secret(&path) {
             Ok(value) => Some(Secret::from(value)),
             Err(problem) => {
                 let mend = "The file holds the secret alone, as one text; a path is seen from the folder of this configuration.";

@@ -1,6 +1,7 @@
 //! What is read from a right text, the example file, secrets, and arbitrary text.
 //! `mistakes` holds the tables of what is refused, and where that is told.
 
+mod document;
 mod documented;
 mod mistakes;
 

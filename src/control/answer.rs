@@ -4,6 +4,7 @@
 
 use crate::domain::audit::Entry;
 use crate::domain::export::{Attestor, Seal};
+use crate::domain::limit::{Counter, CounterKey};
 use crate::domain::pause::Stopped;
 use crate::domain::people::{Agent, Person, Role};
 use crate::gate::pause::PauseError;
@@ -96,6 +97,11 @@ pub enum Request {
     Seal {},
     /// The public key.
     Key {},
+    /// What is counted by some counters.
+    Counters {
+        /// Which.
+        keys: Vec<CounterKey>,
+    },
     /// Write a backup on the machine that answers.
     Backup {
         /// Absolute; nothing may stand there.
@@ -137,6 +143,13 @@ pub enum Answer {
     Seal(Seal),
     /// The public key.
     Key(String),
+    /// Counters from which something was taken, and when the store was restored from a backup.
+    Counters {
+        /// As they stand.
+        counters: Vec<Counter>,
+        /// Until a window is over since then, it counts as full.
+        restored_at: Option<Timestamp>,
+    },
     /// What stands in the backup that was written.
     Backup(Contents),
     /// Not so, in plain words.
@@ -262,6 +275,10 @@ async fn attempt(gate: &Gate, attestor: &Attestor, backups: &dyn Backups, reques
         Request::Entries { from } => Answer::Entries(gate.audit_entries(from, ENTRIES).await?),
         Request::Seal {} => Answer::Seal(attestor.seal(gate.audit_head().await?)),
         Request::Key {} => Answer::Key(attestor.public_key()),
+        Request::Counters { keys } => {
+            let (counters, restored_at) = gate.counters(&keys).await?;
+            Answer::Counters { counters, restored_at }
+        }
         Request::Backup { path } => backup(gate, backups, &path).await,
     })
 }

@@ -3,6 +3,8 @@
 //! readers disagree on, and says where: duplicate keys, lone surrogates, numbers that lose digits, depth. Called by `mcp` for every request
 //! and by `gate` for decisions; the canonical form (RFC 8785) is what a digest is taken over.
 
+pub mod places;
+
 use serde::de::IgnoredAny;
 use serde_json::{Number, Value};
 use std::collections::HashSet;

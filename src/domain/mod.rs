@@ -15,6 +15,7 @@ pub mod message;
 pub mod pause;
 pub mod people;
 pub mod policy;
+pub mod quantity;
 pub mod recipient;
 pub mod reveal;
 pub mod schema;

@@ -1,5 +1,6 @@
-//! "Did you mean": the known word closest to one that is not known. Called for keys, words with a fixed choice and
-//! the names in a `when`; a bad guess is worse than none, so only small slips count.
+//! "Did you mean": the known word closest to one that is not known. Called by the readers of `config.toml` and of a
+//! `policy.json` for keys, words with a fixed choice and the names in a `when`; a bad guess is worse than none, so only
+//! small slips count.
 
 /// Longer words are no slip of a known one, and comparing them would only cost time.
 const LONGEST: usize = 64;

@@ -1,6 +1,6 @@
 //! Step 1 of a call's life: what becomes of it at the door. The order is fixed (semantics.md 1): attach to an
-//! open call or an undelivered outcome, then the pause, then the policy, then the tool's schema, then the bounds, then the commit. Whatever cannot be
-//! judged is denied. Called by `mcp` with the one strictly parsed value.
+//! open call or an undelivered outcome, then the pause, then the policy, then the tool's schema, then the bounds, then
+//! the commit. Whatever cannot be judged is denied. Called by `mcp` with the one strictly parsed value.
 
 use super::arguments::{Checked, INPUT_SCHEMA};
 use super::forward::{Pass, Passing};
@@ -8,7 +8,7 @@ use super::hold::{Before, Held, Seat};
 use super::notice::{self, Notice, Wording};
 use super::pause::PAUSED;
 use super::refusals::{CLOSED, THREE_REFUSALS};
-use super::{Failure, Gate};
+use super::{Failure, Gate, ServerSettings, Settings};
 use crate::domain::audit::Fact;
 use crate::domain::call::{AskKey, Call, CallId, Outcome, OutcomeKind, State};
 use crate::domain::digest::Digest;
@@ -17,6 +17,7 @@ use crate::domain::people::Agent;
 use crate::domain::policy::{Action, Asked, Judgement, Shadow};
 use crate::domain::recipient::RecipientKey;
 use crate::store::{Change, CommitError};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -57,25 +58,27 @@ pub enum Admission {
 }
 
 impl Gate {
-    /// Judges one call.
+    /// Judges one call, by one whole configuration: a reload in between is seen by the next call, or when it is judged again.
     pub async fn admit(&self, ask: Ask) -> Result<Admission, Failure> {
         let digest = Digest::of_call(&ask.server, &ask.tool, &ask.value);
         let key = AskKey::of(&ask.agent.name, &digest);
         for _ in 0..super::REWRITES {
+            let settings = self.settings();
+            let under = settings.as_ref();
             let newest = self.inner.store.newest(&key).await.map_err(|e| self.failed(&e))?;
-            if let Some(call) = newest.as_ref().filter(|call| self.attaches(call)) {
+            if let Some(call) = newest.as_ref().filter(|call| self.attaches(call, under)) {
                 return Ok(Admission::Waiting(self.attach(call).await?));
             }
-            let reads = self.reads(&ask);
+            let reads = under.server(&ask.server).is_some_and(|server| server.policy.reads(&ask.tool));
             let mut seen = Vec::new();
             if !reads {
                 let pause = self.pause_record().await?;
                 if let Some(stopped) = &pause.stopped {
-                    return self.deny(&ask, &digest, refusal(PAUSED, &stopped.reason)).await;
+                    return self.deny(&ask, &digest, refusal(PAUSED, &stopped.reason), under).await;
                 }
                 seen.push(Gate::not_paused_since(&pause));
             }
-            let mut judgement = self.judge(&ask);
+            let mut judgement = judge(&ask, under, self.inner.clock.now());
             let mut unchecked = None;
             if let Action::Allow | Action::RequireApproval = judgement.action {
                 // Only where a person would be asked is it worth asking the server for its tools first.
@@ -86,7 +89,7 @@ impl Gate {
                     Checked::Refused(why) => judgement = Judgement { shadows: judgement.shadows, ..refusal(INPUT_SCHEMA, &why) },
                 }
             }
-            let message = self.message_in(&ask.server, &ask.tool, &ask.value);
+            let message = message_in(&ask.server, &ask.tool, &ask.value, under);
             if let (Some(message), Action::Allow | Action::RequireApproval) = (&message, judgement.action) {
                 let recipient = RecipientKey::of(&ask.agent.name, &ask.server, &message.to);
                 let (closed, as_seen) = self.way_to(&recipient, &ask.agent.name, &ask.server).await?;
@@ -96,19 +99,19 @@ impl Gate {
                 }
             }
             match judgement.action {
-                Action::Allow if !reads && self.inner.store.space().is_low() => return self.no_room(&ask, &digest).await,
-                Action::RequireApproval if self.inner.store.space().is_low() => return self.no_room(&ask, &digest).await,
-                Action::Allow => match Pass::permit(self.clone(), ask.clone(), digest.clone(), judgement, reads, seen).await? {
+                Action::Allow if !reads && self.inner.store.space().is_low() => return self.no_room(&ask, &digest, under).await,
+                Action::RequireApproval if self.inner.store.space().is_low() => return self.no_room(&ask, &digest, under).await,
+                Action::Allow => match Pass::permit(self.clone(), (ask.clone(), digest.clone()), judgement, (reads, seen), under).await? {
                     Passing::Passes(pass) => return Ok(Admission::Allowed(pass)),
-                    Passing::Limited(full) => return self.limited(&ask, &digest, full).await.map(Admission::Refused),
+                    Passing::Limited(full) => return self.limited(&ask, &digest, full, under).await.map(Admission::Refused),
                     Passing::Moved => {}
                 },
-                Action::Deny => return self.deny(&ask, &digest, judgement).await,
+                Action::Deny => return self.deny(&ask, &digest, judgement, under).await,
                 Action::Hide => {
-                    self.record(with_shadows(self.verdict_fact("call.denied", &ask, &digest, &judgement.rule), &judgement.shadows)).await?;
+                    self.record(with_shadows(verdict_fact("call.denied", &ask, &digest, &judgement.rule, under), &judgement.shadows)).await?;
                     return Ok(Admission::Unknown);
                 }
-                Action::RequireApproval => match self.hold(&ask, &digest, judgement, Before { newest, message, seen, unchecked }).await? {
+                Action::RequireApproval => match self.hold(&ask, &digest, judgement, Before { newest, message, seen, unchecked }, under).await? {
                     Held::Seated(seat) => return Ok(Admission::Waiting(seat)),
                     Held::Full(notice) => return Ok(Admission::Refused(notice)),
                     Held::Moved => {}
@@ -124,9 +127,8 @@ impl Gate {
     }
 
     /// Whether the identical call belongs to this one (contract.md, "How an agent waits").
-    fn attaches(&self, call: &Call) -> bool {
-        let (now, settings) = (self.inner.clock.now(), self.settings());
-        let hold = &settings.hold;
+    fn attaches(&self, call: &Call, under: &Settings) -> bool {
+        let (now, hold) = (self.inner.clock.now(), &under.hold);
         match &call.state {
             State::Held { .. } | State::Approved { .. } | State::Sending { .. } | State::Unconfirmed { .. } => true,
             State::Rejected { at, .. } | State::ChangesRequested { at, .. } => now < *at + hold.refuse_again_for,
@@ -167,71 +169,30 @@ impl Gate {
         .map(drop)
     }
 
-    pub(super) fn judge(&self, ask: &Ask) -> Judgement {
-        match self.settings().servers.get(&ask.server) {
-            Some(settings) => settings.policy.judge(&Asked {
-                agent: &ask.agent.name,
-                tool: &ask.tool,
-                arguments: &ask.value,
-                session: ask.session.as_deref(),
-                now: self.inner.clock.now(),
-            }),
-            None => Judgement::denied("no-such-server".to_owned(), None),
-        }
-    }
-
-    /// Whether an operator declared that the tool only reads.
-    fn reads(&self, ask: &Ask) -> bool {
-        self.settings().servers.get(&ask.server).is_some_and(|settings| settings.policy.reads(&ask.tool))
-    }
-
-    /// The message in the arguments, as the page will show it.
-    pub(super) fn message_in(&self, server: &str, tool: &str, arguments: &Value) -> Option<Message> {
-        let settings = self.settings();
-        let configured = settings.servers.get(server).and_then(|settings| settings.messages.get(tool));
-        message::find(tool, arguments, configured)
-    }
-
-    async fn deny(&self, ask: &Ask, digest: &Digest, judgement: Judgement) -> Result<Admission, Failure> {
-        self.record(with_shadows(self.verdict_fact("call.denied", ask, digest, &judgement.rule), &judgement.shadows)).await?;
-        let notice = notice::denied(self.wording(&ask.server, &ask.tool), &judgement.rule, judgement.reason.as_deref(), digest);
+    async fn deny(&self, ask: &Ask, digest: &Digest, judgement: Judgement, under: &Settings) -> Result<Admission, Failure> {
+        self.record(with_shadows(verdict_fact("call.denied", ask, digest, &judgement.rule, under), &judgement.shadows)).await?;
+        let notice = notice::denied(wording(ask, under), &judgement.rule, judgement.reason.as_deref(), digest);
         Ok(Admission::Refused(notice))
     }
 
     /// Below the floor of free space nothing is taken that would be kept, so that decisions still can be.
-    async fn no_room(&self, ask: &Ask, digest: &Digest) -> Result<Admission, Failure> {
+    async fn no_room(&self, ask: &Ask, digest: &Digest, under: &Settings) -> Result<Admission, Failure> {
         // An agent that hammers the door must not fill the rest of the disk with refusals.
         if self.inner.store.space().has_half_left() {
-            self.record(self.verdict_fact("call.limited", ask, digest, "min_free")).await?;
+            self.record(verdict_fact("call.limited", ask, digest, "min_free", under)).await?;
         }
-        let (wording, now) = (self.wording(&ask.server, &ask.tool), self.inner.clock.now());
+        let (wording, now) = (wording(ask, under), self.inner.clock.now());
         Ok(Admission::Refused(notice::limited(wording, "the gateway's disk is nearly full", now, ROOM_AGAIN)))
-    }
-
-    pub(super) fn wording(&self, server: &str, tool: &str) -> Wording {
-        let configured = self.settings().servers.get(server).is_some_and(|settings| settings.messages.contains_key(tool));
-        Wording { message: message::is_message_tool(tool, configured) }
-    }
-
-    /// A fact about a verdict; the tool's name is the agent's text until a server knows it, so it is cut.
-    pub(super) fn verdict_fact(&self, kind: &'static str, ask: &Ask, digest: &Digest, rule: &str) -> Fact {
-        let tool: String = ask.tool.chars().take(128).collect();
-        Fact {
-            kind,
-            call: None,
-            actor: format!("agent:{}", ask.agent.name),
-            data: json!({ "server": ask.server, "tool": tool, "digest": digest, "rule": rule, "policy": self.policy_digest(&ask.server) }),
-        }
-    }
-
-    /// By which policy it was judged; `None` for a server that is not in the config.
-    pub(super) fn policy_digest(&self, server: &str) -> Option<Digest> {
-        self.settings().servers.get(server).map(|settings| settings.policy.digest().clone())
     }
 
     /// Writes a fact durably.
     pub(super) async fn record(&self, fact: Fact) -> Result<(), Failure> {
-        let change = Change::of_facts(self.inner.clock.now(), vec![fact]);
+        self.record_all(vec![fact]).await
+    }
+
+    /// Writes facts durably, all or none.
+    pub(super) async fn record_all(&self, facts: Vec<Fact>) -> Result<(), Failure> {
+        let change = Change::of_facts(self.inner.clock.now(), facts);
         self.inner.store.commit(change).await.map(drop).map_err(|e| self.failed(&e))
     }
 }
@@ -242,6 +203,38 @@ pub(super) fn with_shadows(mut fact: Fact, shadows: &[Shadow]) -> Fact {
         fact.data["shadow"] = json!(shadows);
     }
     fact
+}
+
+pub(super) fn judge(ask: &Ask, under: &Settings, now: Timestamp) -> Judgement {
+    let asked = Asked { agent: &ask.agent.name, tool: &ask.tool, arguments: &ask.value, session: ask.session.as_deref(), now };
+    match under.server(&ask.server) {
+        Some(server) => server.policy.judge(&asked),
+        None => Judgement::denied("no-such-server".to_owned(), None),
+    }
+}
+
+/// The message in the arguments, as the page will show it.
+pub(super) fn message_in(server: &str, tool: &str, arguments: &Value, under: &Settings) -> Option<Message> {
+    let configured = under.server(server).and_then(|server| server.messages.get(tool));
+    message::find(tool, arguments, configured)
+}
+
+pub(super) fn wording(ask: &Ask, under: &Settings) -> Wording {
+    let configured = under.server(&ask.server).is_some_and(|server| server.messages.contains_key(&ask.tool));
+    Wording { message: message::is_message_tool(&ask.tool, configured) }
+}
+
+/// A fact about a verdict, with the digest of the policy that spoke it; `None` for a server that is not in the config.
+/// The tool's name is the agent's text until a server knows it, so it is cut.
+pub(super) fn verdict_fact(kind: &'static str, ask: &Ask, digest: &Digest, rule: &str, under: &Settings) -> Fact {
+    let tool: String = ask.tool.chars().take(128).collect();
+    let policy = under.server(&ask.server).map(ServerSettings::digest);
+    Fact {
+        kind,
+        call: None,
+        actor: format!("agent:{}", ask.agent.name),
+        data: json!({ "server": ask.server, "tool": tool, "digest": digest, "rule": rule, "policy": policy }),
+    }
 }
 
 /// A denial that no rule of the policy speaks.

@@ -2,6 +2,7 @@
 //! bounds, policy, the tool's schema, the way to the recipient; what does not pass is not sent and changes nothing.
 //! Without a known schema nobody could say whether the server takes them, so there is no edit. Called by `review`.
 
+use super::admit::message_in;
 use super::arguments::Checked;
 use super::refusals::{CLOSED, THREE_REFUSALS};
 use super::review::ReviewError;
@@ -55,7 +56,7 @@ impl Reviewer {
                 return unfit(format!("nobody can say whether the server takes edited arguments: {why}; approve or reject the call as it is"));
             }
         }
-        let message = gate.message_in(&call.server, &call.tool, &value);
+        let message = message_in(&call.server, &call.tool, &value, &settings);
         let recipient = message.as_ref().map(|message| RecipientKey::of(&call.agent, &call.server, &message.to));
         let mut seen = Vec::new();
         if let Some(recipient) = &recipient {

@@ -1,10 +1,10 @@
 //! An allowed call on its way: its entry is durable before it is sent, unless an operator declared that the
 //! tool only reads; then the entry follows at most 100 ms later. Called by `mcp` with what `admit` let through.
 
-use super::admit::{Ask, with_shadows};
+use super::admit::{Ask, verdict_fact, with_shadows};
 use super::limits::Limited;
 use super::upstream::{Outgoing, Relay, Sent, Ticket};
-use super::{Failure, Gate};
+use super::{Failure, Gate, Settings};
 use crate::domain::audit::Fact;
 use crate::domain::digest::Digest;
 use crate::domain::limit::{Charge, GiveBack, Take};
@@ -39,10 +39,16 @@ pub(super) enum Passing {
 impl Pass {
     /// Writes that the call is allowed, and what it takes from limits, before it may go. Only what an operator
     /// declared to change nothing and nobody counts is written behind.
-    pub(super) async fn permit(gate: Gate, ask: Ask, digest: Digest, judged: Judgement, reads: bool, seen: Vec<Seen>) -> Result<Passing, Failure> {
+    pub(super) async fn permit(
+        gate: Gate,
+        (ask, digest): (Ask, Digest),
+        judged: Judgement,
+        (reads, seen): (bool, Vec<Seen>),
+        under: &Settings,
+    ) -> Result<Passing, Failure> {
         // A stop waits for it: its end is still to be written.
         let under_way = gate.inner.lives.sends.token();
-        let fact = with_shadows(gate.verdict_fact("call.allowed", &ask, &digest, &judged.rule), &judged.shadows);
+        let fact = with_shadows(verdict_fact("call.allowed", &ask, &digest, &judged.rule, under), &judged.shadows);
         let now = gate.inner.clock.now();
         if let Some(full) = gate.full_since_restore(&judged.charges, now) {
             return Ok(Passing::Limited(full));
@@ -54,7 +60,7 @@ impl Pass {
         if reads && judged.charges.is_empty() {
             gate.inner.behind.push(fact).await;
         } else {
-            let takes = Take::at_once(&judged.charges, gate.settings().limit_keys);
+            let takes = Take::at_once(&judged.charges, under.limit_keys);
             match gate.inner.store.commit(Change { seen, takes, ..Change::of_facts(now, vec![fact]) }).await {
                 Ok(_) => match gate.counted_in_time(&judged.charges, now).await? {
                     Ok(at) => taken_at = at,

@@ -2,12 +2,12 @@
 //! anybody told. A waiting request first sits down, then reads the store, then waits for a hint, and reads
 //! again: a decision between the two is never missed. Called by `admit`; the seat is driven by `mcp`.
 
-use super::admit::{Ask, with_shadows};
+use super::admit::{Ask, verdict_fact, with_shadows, wording};
 use super::kin::REVISES;
 use super::limits::Limited;
 use super::notice::{self, Notice};
 use super::waiters::Place;
-use super::{Failure, Gate};
+use super::{Failure, Gate, Settings};
 use crate::domain::call::{Call, CallId, OutcomeKind, State, Terms};
 use crate::domain::digest::Digest;
 use crate::domain::letter::Letter;
@@ -82,13 +82,12 @@ pub(super) struct Before {
 }
 
 impl Gate {
-    pub(super) async fn hold(&self, ask: &Ask, digest: &Digest, judgement: Judgement, before: Before) -> Result<Held, Failure> {
+    pub(super) async fn hold(&self, ask: &Ask, digest: &Digest, judgement: Judgement, before: Before, under: &Settings) -> Result<Held, Failure> {
         let now = self.inner.clock.now();
         if let Some(full) = self.full_since_restore(&judgement.charges, now) {
-            return Ok(Held::Full(self.limited(ask, digest, full).await?));
+            return Ok(Held::Full(self.limited(ask, digest, full, under).await?));
         }
-        let settings = self.settings();
-        let hold = &settings.hold;
+        let hold = &under.hold;
         let Before { newest, message, seen, unchecked } = before;
         let recipient = message.as_ref().map(|message| RecipientKey::of(&ask.agent.name, &ask.server, &message.to));
         let revises = self.revised_by(ask, message.as_ref(), recipient.as_ref()).await?;
@@ -131,7 +130,7 @@ impl Gate {
             decisions: Vec::new(),
             views: Vec::new(),
         };
-        let mut fact = with_shadows(self.verdict_fact("call.held", ask, digest, &call.rule), &call.shadows);
+        let mut fact = with_shadows(verdict_fact("call.held", ask, digest, &call.rule, under), &call.shadows);
         fact.call = Some(call.id.clone());
         fact.data["approvals"] = json!(call.approvals);
         fact.data["reviewers"] = json!(call.reviewers);
@@ -147,8 +146,8 @@ impl Gate {
                 after: newest.map(|call| call.id),
                 room: Some(Room { total: hold.max_held, of_agent: hold.max_held_per_agent }),
             }),
-            takes: Take::asked(&judgement.charges, settings.limit_keys),
-            rows: if settings.letters { vec![Row::Letter(letter)] } else { Vec::new() },
+            takes: Take::asked(&judgement.charges, under.limit_keys),
+            rows: if under.letters { vec![Row::Letter(letter)] } else { Vec::new() },
             ..Change::of_facts(now, vec![fact])
         };
         // Sitting down before the commit: presence is "waiting" in the same instant as the call is there.
@@ -156,14 +155,18 @@ impl Gate {
         match self.inner.store.commit(change).await {
             Ok(_) => {
                 tracing::info!(call.id = %call.id, server = call.server, rule = call.rule, "a call is held");
+                self.if_its_server_left(&call).await?;
                 Ok(Held::Seated(seat))
             }
             Err(CommitError::Full { of_agent }) => {
-                self.record(self.verdict_fact("call.limited", ask, digest, if of_agent { "max_held_per_agent" } else { "max_held" })).await?;
+                let rule = if of_agent { "max_held_per_agent" } else { "max_held" };
+                self.record(verdict_fact("call.limited", ask, digest, rule, under)).await?;
                 let what = if of_agent { "too many of this agent's calls wait for a person" } else { "too many calls wait for a person" };
-                Ok(Held::Full(notice::limited(self.wording(&ask.server, &ask.tool), what, now, Duration::from_secs(60))))
+                Ok(Held::Full(notice::limited(wording(ask, under), what, now, Duration::from_secs(60))))
             }
-            Err(CommitError::Limited { limit, until }) => Ok(Held::Full(self.limited(ask, digest, Limited::of(&judgement.charges, limit, until)).await?)),
+            Err(CommitError::Limited { limit, until }) => {
+                Ok(Held::Full(self.limited(ask, digest, Limited::of(&judgement.charges, limit, until), under).await?))
+            }
             Err(CommitError::Conflict | CommitError::Lost) => Ok(Held::Moved),
             Err(error @ CommitError::Store(_)) => Err(self.failed(&error)),
         }

@@ -2,10 +2,10 @@
 //! behind the others. Taking is the engine's, inside the change that it belongs to; whose turn it is stands in
 //! `promises`. Called by `forward`, `hold`, `release` and by pages.
 
-use super::admit::Ask;
+use super::admit::{Ask, verdict_fact, wording};
 use super::notice::{self, Notice};
 use super::reviewer::Reviewer;
-use super::{Failure, Gate};
+use super::{Failure, Gate, Settings};
 use crate::domain::audit::Fact;
 use crate::domain::call::{Call, CallId, State};
 use crate::domain::digest::Digest;
@@ -68,11 +68,11 @@ pub struct Usage {
 
 impl Gate {
     /// A call at the door that a limit has no room for.
-    pub(super) async fn limited(&self, ask: &Ask, digest: &Digest, full: Limited) -> Result<Notice, Failure> {
-        self.record(self.verdict_fact("call.limited", ask, digest, &full.limit)).await?;
+    pub(super) async fn limited(&self, ask: &Ask, digest: &Digest, full: Limited, under: &Settings) -> Result<Notice, Failure> {
+        self.record(verdict_fact("call.limited", ask, digest, &full.limit, under)).await?;
         let now = self.inner.clock.now();
         let wait = Duration::try_from(full.until.duration_since(now)).unwrap_or_default().min(LONGEST_WAIT);
-        Ok(notice::limited_by(self.wording(&ask.server, &ask.tool), &full.limit, full.reason.as_deref(), now, wait))
+        Ok(notice::limited_by(wording(ask, under), &full.limit, full.reason.as_deref(), now, wait))
     }
 
     /// After a restore nobody knows what was sent since the backup: a window that reaches back that far is full.
@@ -127,7 +127,7 @@ impl Gate {
     /// A call that waited for a limit when the last process ended keeps its place.
     pub(super) async fn promise_again(&self, call: &Call) -> Result<(), Failure> {
         let (State::Approved { release_at, .. }, Some(_), false) = (&call.state, &call.waits_for, call.cancelled) else { return Ok(()) };
-        if let Ok((_, charges)) = self.stands_against(call).await? {
+        if let Ok((_, charges)) = self.stands_against(call, &self.settings()).await? {
             self.inner.promises.promise_again(&call.id, &charges, *release_at);
         }
         Ok(())

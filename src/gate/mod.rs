@@ -1,7 +1,7 @@
 //! The gate: the only writer of call states. Edges ask it, engines keep what it decides.
 //! One step of a call's life per file, in this order: `admit` → `hold` → `review` → `release` → `deliver`, with
-//! `expire`, `cancel`, `resume`, `pause`, `resolve`, `refusals`, `erase`, `recover` and `restore` beside; `people`,
-//! `signin` and `switch` say who somebody is and what they may turn. Made by `serve`, used by `mcp`, `web`, `notify`
+//! `expire`, `cancel`, `resume`, `pause`, `resolve`, `refusals`, `erase`, `recover`, `reload` and `restore` beside;
+//! `people`, `signin` and `switch` say who somebody is and what they may turn. Made by `serve`, used by `mcp`, `web`, `notify`
 //! and `cli`.
 
 mod admit;
@@ -27,11 +27,13 @@ mod promises;
 mod recover;
 mod refusals;
 mod release;
+mod reload;
 pub mod resolve;
 mod restore;
 mod resume;
 pub mod review;
 mod reviewer;
+mod room;
 mod signin;
 pub mod switch;
 pub mod upstream;
@@ -51,6 +53,7 @@ pub use upstream::Upstream;
 
 use crate::domain::audit::{Entry, Fact, Head};
 use crate::domain::call::{Call, CallId, Presence};
+use crate::domain::digest::Digest;
 use crate::domain::limit::GiveBack;
 use crate::domain::message::MessagePointers;
 use crate::domain::policy::Policy;
@@ -100,6 +103,13 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// One server's settings; `None` when it is not in the config.
+    pub fn server(&self, name: &str) -> Option<&ServerSettings> {
+        self.servers.get(name)
+    }
+}
+
 /// One server's rules.
 #[derive(Debug, Clone, Default)]
 pub struct ServerSettings {
@@ -107,6 +117,13 @@ pub struct ServerSettings {
     pub policy: Policy,
     /// Where the message is, per tool.
     pub messages: BTreeMap<String, MessagePointers>,
+}
+
+impl ServerSettings {
+    /// What the audit calls its policy.
+    pub fn digest(&self) -> &Digest {
+        self.policy.digest()
+    }
 }
 
 /// A handle; clones share everything.

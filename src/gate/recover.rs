@@ -2,6 +2,7 @@
 //! say what happened. Held and approved calls need nothing: they are in the store and their deadlines run.
 //! Called by `serve` before anything is let in.
 
+use super::reload::GONE;
 use super::{Failure, Gate};
 use crate::domain::audit::Fact;
 use crate::domain::call::{Call, Event};
@@ -55,14 +56,15 @@ impl Gate {
     /// For a gateway that is about to serve, with its config: undo windows run again in full, because nobody could
     /// use them while it was down, and calls of servers that are not there any more are taken back. Then time acts.
     pub async fn resume_work(&self) -> Result<(), Failure> {
-        self.record(Fact { kind: OPENED, call: None, actor: "paraph".into(), data: json!({}) }).await?;
+        let opened = Fact { kind: OPENED, call: None, actor: "paraph".into(), data: json!({}) };
+        self.record_all(vec![opened, self.policies_loaded()]).await?;
         self.finish_pause("paraph").await?;
         let mut query = Query { states: vec!["held".into(), "approved".into()], limit: TOGETHER, ..Query::default() };
         loop {
             let page = self.inner.store.calls(&query).await.map_err(|e| self.failed(&e))?;
             for call in &page.calls {
                 if !self.settings().servers.contains_key(&call.server) {
-                    self.withdraw(&call.id, "the server is not in the config any more", "paraph").await?;
+                    self.withdraw(&call.id, GONE, "paraph").await?;
                     continue;
                 }
                 let again = self.rewrite(&call.id, |call| {

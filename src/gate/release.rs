@@ -5,8 +5,9 @@
 
 use super::forward::is_tool_error;
 use super::limits::Limited;
+use super::reload::GONE;
 use super::upstream::{Outgoing, Sent, Ticket};
-use super::{Failure, Gate};
+use super::{Failure, Gate, ServerSettings, Settings};
 use crate::domain::audit::Fact;
 use crate::domain::call::{Call, CallId, Event, Outcome, OutcomeKind, Refusal, State};
 use crate::domain::digest::Digest;
@@ -96,7 +97,7 @@ impl Gate {
     async fn release(&self, id: &CallId) -> Result<(), Failure> {
         let Some(call) = self.inner.store.call(id).await.map_err(|e| self.failed(&e))? else { return Ok(()) };
         if !self.settings().servers.contains_key(&call.server) {
-            return self.withdraw(id, "the server is not in the config any more", "paraph").await;
+            return self.withdraw(id, GONE, "paraph").await;
         }
         let door = self.inner.lives.sends.door(&call.server);
         let _through = tokio::select! {
@@ -114,12 +115,13 @@ impl Gate {
             return Ok(());
         }
         let mut seen = vec![Gate::not_paused_since(&pause)];
-        let charges = match self.stands_against(&call).await? {
+        let settings = self.settings();
+        let charges = match self.stands_against(&call, &settings).await? {
             Ok((agent, charges)) => {
                 seen.push(agent);
                 charges
             }
-            Err(why) => return self.withdraw(id, &why, "policy").await,
+            Err(why) => return self.withdraw_under(id, &why, "policy", &settings).await,
         };
         for person in call.approved_by() {
             match self.still_in(person).await? {
@@ -134,14 +136,14 @@ impl Gate {
             Err(Refusal::TooLate) => return self.lapse(id).await,
             Err(Refusal::TooEarly | Refusal::Settled(_) | Refusal::OutOfOrder(_)) => return Ok(()),
         };
-        let fact = self.call_fact("call.sending", &sending, "paraph", json!({ "digest": sending.digest }));
+        let fact = call_fact("call.sending", &sending, "paraph", json!({ "digest": sending.digest }), &settings);
         if let Some(full) = self.full_since_restore(&charges, now) {
             return self.put_off(id, &charges, full).await;
         }
         if let Some(full) = self.behind_others(Some(id), &charges, now).await? {
             return self.put_off(id, &charges, full).await;
         }
-        let takes = Take::sent(&charges, self.settings().limit_keys);
+        let takes = Take::sent(&charges, settings.limit_keys);
         match self.inner.store.commit(Change { seen, takes, ..Change::of_call(now, sending.clone(), fact) }).await {
             Ok(_) => self.inner.promises.drop_of(id),
             Err(CommitError::Limited { limit, until }) => return self.put_off(id, &charges, Limited::of(&charges, limit, until)).await,
@@ -168,7 +170,7 @@ impl Gate {
     /// What forbids the send now although it was approved: changed bytes, a deny rule, a revoked agent. If nothing
     /// does, the agent's record as it was seen (a revocation that is faster than the send wins), and what the send takes
     /// from limits.
-    pub(super) async fn stands_against(&self, call: &Call) -> Result<Result<(Seen, Vec<Charge>), String>, Failure> {
+    pub(super) async fn stands_against(&self, call: &Call, under: &Settings) -> Result<Result<(Seen, Vec<Charge>), String>, Failure> {
         let Ok(arguments) = json::strict(call.arguments.as_bytes()) else {
             return Ok(Err("its stored arguments cannot be read".into()));
         };
@@ -179,12 +181,11 @@ impl Gate {
             Some(Row::Agent(agent)) if agent.revoked_at.is_none() && agent.may_use(&call.server) => agent,
             _ => return Ok(Err("its agent was revoked".into())),
         };
-        let settings = self.settings();
-        let Some(settings) = settings.servers.get(&call.server) else {
-            return Ok(Err("the server is not in the config any more".into()));
+        let Some(server) = under.server(&call.server) else {
+            return Ok(Err(GONE.into()));
         };
         let now = self.inner.clock.now();
-        let judged = settings.policy.judge(&Asked { agent: &call.agent, tool: &call.tool, arguments: &arguments, session: call.session.as_deref(), now });
+        let judged = server.policy.judge(&Asked { agent: &call.agent, tool: &call.tool, arguments: &arguments, session: call.session.as_deref(), now });
         Ok(match judged.action {
             Action::Deny | Action::Hide => Err(format!("rule {} refuses it now", judged.rule)),
             Action::Allow | Action::RequireApproval => Ok((Seen { kind: Kind::Agent, key: agent.name, revision: agent.revision }, judged.charges)),
@@ -221,9 +222,14 @@ impl Gate {
 
     /// Takes an open call back.
     pub(super) async fn withdraw(&self, id: &CallId, why: &str, actor: &str) -> Result<(), Failure> {
+        self.withdraw_under(id, why, actor, &self.settings()).await
+    }
+
+    /// Takes an open call back because of what these settings say.
+    async fn withdraw_under(&self, id: &CallId, why: &str, actor: &str, under: &Settings) -> Result<(), Failure> {
         self.rewrite(id, |call| {
             let next = call.after(&Event::Withdraw { why: why.to_owned() }, self.inner.clock.now()).ok()?;
-            let fact = self.call_fact("call.withdrawn", &next, actor, json!({ "why": why }));
+            let fact = call_fact("call.withdrawn", &next, actor, json!({ "why": why }), under);
             Some((next, fact))
         })
         .await?;
@@ -232,12 +238,17 @@ impl Gate {
     }
 
     /// A fact about a held call.
-    pub(super) fn call_fact(&self, kind: &'static str, call: &Call, actor: &str, mut data: serde_json::Value) -> Fact {
-        if let Some(data) = data.as_object_mut() {
-            data.insert("policy".to_owned(), json!(self.policy_digest(&call.server)));
-        }
-        Fact { kind, call: Some(call.id.clone()), actor: actor.to_owned(), data }
+    pub(super) fn call_fact(&self, kind: &'static str, call: &Call, actor: &str, data: serde_json::Value) -> Fact {
+        call_fact(kind, call, actor, data, &self.settings())
     }
+}
+
+/// A fact about a held call, with the digest of the policy that counts; `None` for a server that is not in the config.
+fn call_fact(kind: &'static str, call: &Call, actor: &str, mut data: serde_json::Value, under: &Settings) -> Fact {
+    if let Some(data) = data.as_object_mut() {
+        data.insert("policy".to_owned(), json!(under.server(&call.server).map(ServerSettings::digest)));
+    }
+    Fact { kind, call: Some(call.id.clone()), actor: actor.to_owned(), data }
 }
 
 fn ticket_for(call: &Call, cancel: CancellationToken) -> Ticket {

@@ -10,11 +10,13 @@ use super::session_id::SessionKey;
 use super::upstream::Upstreams;
 use super::upstream::wire::Members;
 use super::{batch, connection, door, hello, listen, result};
+use crate::config::Bounds;
 use crate::domain::door::Door;
 use crate::domain::people::Agent;
 use crate::gate::Gate;
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -40,6 +42,10 @@ const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// Of a body that is too large, this many times the bound is read and thrown away: a client that still writes
 /// when the connection closes sees a broken pipe instead of the answer.
 const READ_PAST: usize = 8;
+/// How long requests to a server that was taken out of the configuration may take to be answered, and how often it
+/// is asked whether they were.
+const LAST_ANSWERS: Duration = Duration::from_secs(25);
+const LAST_ANSWERS_STEP: Duration = Duration::from_millis(50);
 
 /// What the operator wrote, as far as this edge needs it.
 #[derive(Debug, Clone)]
@@ -67,14 +73,25 @@ pub(super) struct Inner {
     pub tasks: TaskTracker,
     pub upstreams: Arc<Upstreams>,
     sessions: Sessions,
+    /// What a reload replaces.
+    now: ArcSwap<Now>,
+    settings: McpSettings,
+}
+
+/// What a request finds when it comes in; it keeps to it.
+pub(super) struct Now {
     /// Every server with its further methods.
     pub servers: BTreeMap<String, GlobSet>,
-    pub settings: McpSettings,
+    /// Bytes of a request body.
+    body: usize,
+    /// Bytes of `arguments`.
+    pub arguments: usize,
 }
 
 /// One authenticated request.
 pub(super) struct Caller {
     pub state: Arc<Inner>,
+    pub now: Arc<Now>,
     pub agent: Agent,
     pub server: String,
     token: String,
@@ -86,15 +103,43 @@ pub(super) struct Caller {
 impl McpState {
     /// Joins the parts.
     pub fn new(gate: Gate, upstreams: Arc<Upstreams>, settings: McpSettings) -> McpState {
-        let servers = settings.servers.iter().map(|(name, methods)| (name.clone(), globs(name, methods))).collect();
+        let now = ArcSwap::from_pointee(Now::of(&settings.servers, settings.body, settings.arguments));
         let sessions = Sessions::new(settings.sessions_per_agent, settings.session_key.clone(), gate.clock().now());
-        McpState(Arc::new(Inner { gate, tasks: TaskTracker::new(), upstreams, sessions, servers, settings }))
+        McpState(Arc::new(Inner { gate, tasks: TaskTracker::new(), upstreams, sessions, now, settings }))
+    }
+
+    /// Takes what a reload changes, for the requests that come from now on. Call it when the gate has its settings.
+    pub fn replace(&self, servers: &BTreeMap<String, Vec<String>>, bounds: &Bounds) {
+        self.0.sessions.bound(bounds.sessions_per_agent);
+        self.0.now.store(Arc::new(Now::of(servers, bounds.body, bounds.arguments)));
+    }
+
+    /// Ends the sessions of servers that are gone. Call it when their calls were withdrawn: whoever waits for one is told.
+    pub fn end_homeless(&self) {
+        let now = self.0.now.load_full();
+        let waiting = self.0.sessions.end_without(|server| now.servers.contains_key(server));
+        if waiting.is_empty() {
+            return;
+        }
+        self.0.tasks.spawn(async move {
+            let deadline = tokio::time::Instant::now() + LAST_ANSWERS;
+            while tokio::time::Instant::now() < deadline && waiting.iter().any(|session| session.is_asking()) {
+                tokio::time::sleep(LAST_ANSWERS_STEP).await;
+            }
+            waiting.iter().for_each(|session| session.ended.cancel());
+        });
     }
 
     /// Waits until every stream and every request under way has ended; call it after the gate drains.
     pub async fn finish(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;
+    }
+}
+
+impl Now {
+    fn of(servers: &BTreeMap<String, Vec<String>>, body: usize, arguments: usize) -> Now {
+        Now { servers: servers.iter().map(|(name, methods)| (name.clone(), globs(name, methods))).collect(), body, arguments }
     }
 }
 
@@ -133,14 +178,15 @@ async fn serve(state: Arc<Inner>, parts: Parts, body: Body) -> Result<Response, 
     let agent = state.gate.agent_by_token(&token).await.map_err(|failure| Refusal { status: StatusCode::SERVICE_UNAVAILABLE, ..Refusal::from(failure) })?;
     let agent = agent.ok_or_else(unauthorized)?;
     let server = parts.uri.path().strip_prefix("/mcp/").unwrap_or_default().to_owned();
-    if !state.servers.contains_key(&server) {
+    let now = state.now.load_full();
+    if !now.servers.contains_key(&server) {
         return Err(refuse(StatusCode::NOT_FOUND, "There is no server of this name."));
     }
     if !agent.may_use(&server) {
         return Err(refuse(StatusCode::FORBIDDEN, "This agent has no grant for this server."));
     }
     let closed = connection::closed_by_client(&parts);
-    let caller = Caller { state, agent, server, token, headers: parts.headers, closed };
+    let caller = Caller { state, now, agent, server, token, headers: parts.headers, closed };
     match parts.method {
         Method::POST => caller.post(body).await,
         Method::GET => caller.get().await,
@@ -189,7 +235,7 @@ impl Caller {
     }
 
     async fn body(&self, body: Body) -> Result<Bytes, Refusal> {
-        let bound = self.state.settings.body;
+        let bound = self.now.body;
         let most = bound.saturating_mul(READ_PAST);
         let large = || Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, -32600, format!("The body has more than {bound} bytes."));
         let told = self.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());

@@ -12,7 +12,7 @@ use crate::gate::Clock;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -37,7 +37,7 @@ const MAX_ADOPTED: usize = 10_000;
 /// All sessions.
 pub(super) struct Sessions {
     all: Mutex<All>,
-    per_agent: usize,
+    per_agent: AtomicUsize,
     key: SessionKey,
     /// When this process began. What it issues is never older, whatever the wall clock does, so that an older id
     /// is of an earlier process and a younger one that is not in memory has ended.
@@ -106,7 +106,7 @@ pub(super) enum Cancelled {
 
 impl Sessions {
     pub(super) fn new(per_agent: usize, key: SessionKey, since: Timestamp) -> Sessions {
-        Sessions { all: Mutex::default(), per_agent: per_agent.max(1), key, since }
+        Sessions { all: Mutex::default(), per_agent: AtomicUsize::new(per_agent.max(1)), key, since }
     }
 
     fn lock(&self) -> MutexGuard<'_, All> {
@@ -116,7 +116,7 @@ impl Sessions {
     /// A new session. One too many ends the agent's longest unused one; `None` when all are in use.
     pub(super) fn make(&self, clock: &dyn Clock, agent: &str, server: &str, revision: Revision) -> Option<Arc<Session>> {
         let id = self.key.issue(clock, self.since, revision, agent, server);
-        self.lock().begin(Session::new(id, agent, server, revision), self.per_agent)
+        self.lock().begin(Session::new(id, agent, server, revision), self.per_agent())
     }
 
     /// The session of this id, if it is this agent's at this server.
@@ -144,9 +144,39 @@ impl Sessions {
         if all.adopted.len() >= MAX_ADOPTED || all.adopted.contains_key(id) {
             return None;
         }
-        let session = all.begin(Session::new(id.to_owned(), agent, server, issued.revision), self.per_agent)?;
+        let session = all.begin(Session::new(id.to_owned(), agent, server, issued.revision), self.per_agent())?;
         all.adopted.insert(id.to_owned(), issued.at);
         Some(session)
+    }
+
+    fn per_agent(&self) -> usize {
+        self.per_agent.load(Ordering::Relaxed)
+    }
+
+    /// Another bound for sessions made from now on.
+    pub(super) fn bound(&self, per_agent: usize) {
+        self.per_agent.store(per_agent.max(1), Ordering::Relaxed);
+    }
+
+    /// Forgets the sessions of servers that are not there any more and ends them, but for those with a request under
+    /// way: these are told how it ended and are given back, to be ended after it.
+    pub(super) fn end_without(&self, is_there: impl Fn(&str) -> bool) -> Vec<Arc<Session>> {
+        let mut gone = Vec::new();
+        self.lock().sessions.retain(|_, session| {
+            let stays = is_there(&session.server);
+            if !stays {
+                gone.push(session.clone());
+            }
+            stays
+        });
+        gone.retain(|session| {
+            let waits = session.is_asking();
+            if !waits {
+                session.ended.cancel();
+            }
+            waits
+        });
+        gone
     }
 
     /// Ends a session; its streams end by themselves.
@@ -192,7 +222,12 @@ impl Session {
     }
 
     fn busy(&self) -> bool {
-        self.listening.load(Ordering::Acquire) || !self.lock().under_way.is_empty()
+        self.listening.load(Ordering::Acquire) || self.is_asking()
+    }
+
+    /// Whether requests are under way.
+    pub(super) fn is_asking(&self) -> bool {
+        !self.lock().under_way.is_empty()
     }
 
     fn lives(&self, now: Instant) -> bool {

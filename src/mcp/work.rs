@@ -46,7 +46,7 @@ impl Caller {
                     Refusal::new(StatusCode::BAD_REQUEST, -32600, why).of(Some(&id))
                 })?;
                 if method == "tools/call" {
-                    let read = call::read(&self.agent, &self.server, params, value, self.state.settings.arguments);
+                    let read = call::read(&self.agent, &self.server, params, value, self.now.arguments);
                     let asked = read.map_err(|refusal| refusal.of(Some(&id)))?;
                     Work::Call { id, entry, asked: Box::new(asked) }
                 } else {
@@ -106,7 +106,7 @@ impl Caller {
     fn extra(&self, method: &str) -> bool {
         let plain: String = message::folded(method).chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
         let ours = ["tools/call", "tools/list"].iter().any(|method| plain.contains(method));
-        !ours && self.state.servers.get(&self.server).is_some_and(|globs| globs.is_match(method))
+        !ours && self.now.servers.get(&self.server).is_some_and(|globs| globs.is_match(method))
     }
 
     async fn notification(&self, session: &Session, method: &str, params: Option<&RawValue>) -> Result<(), Refusal> {

@@ -18,8 +18,8 @@ use serde_json::json;
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
-use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
+use tokio_stream::wrappers::{BroadcastStream, WatchStream};
 
 /// How often a silent stream asks whether its person may still be there.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
@@ -54,6 +54,7 @@ pub fn open(state: &WebState, credential: Credential) -> Option<Response> {
     let sources = stream::select_all([
         source(state.gate.watch(), |hint: Hint| hint.call.map_or(News::Rows, News::Changed)),
         source(state.gate.watch_presence(), News::Presence),
+        WatchStream::from_changes(state.settings.standing.subscribe()).map(|_| News::Missed).boxed(),
     ]);
     let feed = Feed { state: state.clone(), credential, sources, switch: None, _permit: permit };
     let events = stream::unfold(feed, |mut feed| async move {
@@ -71,7 +72,7 @@ enum News {
     Presence(CallId),
     /// Something that is no call may have changed.
     Rows,
-    /// The source fell behind: anything may have changed.
+    /// The source fell behind, or tells of no detail: anything may have changed.
     Missed,
     /// The source ended.
     Over,

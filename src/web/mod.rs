@@ -8,6 +8,7 @@ mod audit;
 mod before;
 mod call_page;
 mod call_view;
+mod config;
 mod context;
 mod decision;
 mod difference;
@@ -33,11 +34,13 @@ mod sign_in;
 mod sign_out;
 mod undo;
 
+use crate::config::Standing;
 use crate::domain::door::Door;
 use crate::gate::Gate;
 use axum::Router;
 use axum::routing::{get, post};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
 
 /// What `serve` knows of the outside.
@@ -55,6 +58,8 @@ pub struct WebSettings {
     pub insecure_http: bool,
     /// Shown at the foot of every page.
     pub version: &'static str,
+    /// How the configuration stands, for operators.
+    pub standing: Standing,
 }
 
 /// What every page and action is given; clones share it.
@@ -63,13 +68,21 @@ pub struct WebState {
     gate: Gate,
     settings: Arc<WebSettings>,
     streams: Arc<Semaphore>,
+    /// Bytes of an API request body, at most; a reload changes it.
+    body: Arc<AtomicUsize>,
 }
 
 impl WebState {
     /// Joins the gate and the settings.
     pub fn new(gate: Gate, settings: WebSettings) -> WebState {
         let streams = Arc::new(Semaphore::new(settings.live_pages.min(Semaphore::MAX_PERMITS)));
-        WebState { gate, settings: Arc::new(settings), streams }
+        let body = Arc::new(AtomicUsize::new(settings.body));
+        WebState { gate, settings: Arc::new(settings), streams, body }
+    }
+
+    /// Another bound for API requests that come from now on, in bytes.
+    pub fn bound_bodies(&self, bytes: usize) {
+        self.body.store(bytes, Ordering::Relaxed);
     }
 
     fn is_https(&self) -> bool {
@@ -93,6 +106,7 @@ pub fn routes(state: WebState) -> Router {
         .route("/notices", get(notices::show))
         .route("/audit", get(audit::show))
         .route("/servers", get(servers::show))
+        .route("/config", get(config::show))
         .route("/limits", get(limits::show))
         .route("/sign-in", get(sign_in::help))
         .route("/sign-in/{secret}", get(sign_in::ask).post(sign_in::redeem))

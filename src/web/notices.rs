@@ -1,5 +1,5 @@
 //! What stands above every page while it is so: the gateway is paused, calls of which nobody knows whether they
-//! left, a start after an unclean stop (semantics.md 37). Read with the reader's own rights at every page; the
+//! left, a start after an unclean stop (semantics.md 37), a configuration that is not in force. Read with the reader's own rights at every page; the
 //! live update fetches the same piece alone. Used by `page`.
 
 use super::WebState;
@@ -7,6 +7,7 @@ use super::moment::Moment;
 use super::page::{self, Frame};
 use super::session::SignedIn;
 use super::shown::Shown;
+use crate::config::Reading;
 use crate::domain::pause::{Pause, Stopped};
 use crate::domain::people::Role;
 use crate::gate;
@@ -29,6 +30,10 @@ pub struct Notices {
     pub unclean: Option<Moment>,
     /// For operators: the disk is nearly full.
     pub no_room: bool,
+    /// For operators: the configuration file as it is now is not in force.
+    pub refused: Option<NotInForce>,
+    /// For operators: changes of the configuration that wait for a restart.
+    pub needs_restart: usize,
     /// The reader is an operator.
     pub operator: bool,
 }
@@ -41,6 +46,23 @@ pub struct Paused {
     pub by: String,
     /// Why.
     pub reason: Shown,
+}
+
+/// A configuration file that changed nothing.
+pub struct NotInForce {
+    /// How many mistakes it has.
+    pub mistakes: usize,
+    /// Since when.
+    pub since: Moment,
+    /// When the one that is in force was read.
+    pub loaded: Option<Moment>,
+}
+
+impl NotInForce {
+    fn of(reading: &Reading, now: Timestamp) -> Option<NotInForce> {
+        let refused = reading.refused.as_ref()?;
+        Some(NotInForce { mistakes: refused.mistakes.len(), since: Moment::new(refused.since, now), loaded: reading.loaded_at.map(|at| Moment::new(at, now)) })
+    }
 }
 
 impl Paused {
@@ -58,6 +80,7 @@ impl Notices {
         let now = state.gate.clock().now();
         let role = by.reviewer.person().role;
         let operator = role == Role::Operator;
+        let config = if operator { state.settings.standing.now() } else { Reading::default() };
         let unknown = gate::Query { states: vec!["unconfirmed".to_owned()], limit: 1, ..gate::Query::default() };
         Notices {
             paused: switch(state).await.stopped.map(|stopped| Paused::new(&stopped, now)),
@@ -65,6 +88,8 @@ impl Notices {
             unknown: role != Role::Auditor && by.reviewer.calls(unknown).await.is_ok_and(|page| !page.calls.is_empty()),
             unclean: state.gate.unclean_start().filter(|_| operator).map(|at| Moment::new(at, now)),
             no_room: operator && state.gate.space().is_low(),
+            refused: NotInForce::of(&config, now),
+            needs_restart: config.needs_restart.len(),
             operator,
         }
     }
@@ -91,6 +116,6 @@ pub struct Wanted {
 /// does not repeat it.
 pub async fn show(by: SignedIn, State(state): State<WebState>, wanted: Result<Query<Wanted>, QueryRejection>) -> Response {
     let Ok(Query(wanted)) = wanted else { return page::wrong_query(&state, &by).await };
-    let here = ["pause", "unknown"].into_iter().find(|known| *known == wanted.here).unwrap_or_default();
+    let here = ["pause", "unknown", "config"].into_iter().find(|known| *known == wanted.here).unwrap_or_default();
     page::html(&state, StatusCode::OK, &NoticesTemplate { frame: Frame::new(&state, Some(&by), here).await })
 }

@@ -31,8 +31,8 @@ struct Tool {
     tone: &'static str,
     rule: String,
     depends: bool,
-    unusable: Option<&'static str>,
     limits: Vec<String>,
+    unusable: Option<&'static str>,
 }
 
 #[derive(Template)]
@@ -71,8 +71,8 @@ fn server(view: ServerView) -> Server {
                 tone,
                 rule: preview.rule,
                 depends: preview.depends,
-                unusable: tool.unusable.map(|why| why.0),
                 limits: preview.limits.iter().map(limits::in_words).collect(),
+                unusable: tool.unusable.map(|why| why.0),
             }
         });
         lines.collect()

@@ -6,6 +6,7 @@ mod check;
 mod data;
 mod demo;
 mod pause;
+mod policy;
 mod socket;
 mod store;
 mod usage;

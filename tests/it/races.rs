@@ -376,7 +376,7 @@ async fn every_pair(from: From) {
     for pair in pairs(from) {
         let right = both_orders(from, pair).await;
         for late in [0, 1] {
-            let Some(end) = held_back(from, pair, late).await else { continue };
+            let Some(end) = Box::pin(held_back(from, pair, late)).await else { continue };
             assert!(right.contains(&end), "{from:?} {pair:?}, {:?} held back: {end}\nright would be {right:#?}", pair[late]);
         }
         for end in &right {

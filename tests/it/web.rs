@@ -53,6 +53,7 @@ async fn nobody_sees_a_page_without_a_session_and_a_disabled_person_is_out_at_on
         "/live".into(),
         "/pause".into(),
         "/notices".into(),
+        "/config".into(),
     ] {
         assert_eq!(desk.request(Method::GET, &path).send().await.unwrap().status(), StatusCode::UNAUTHORIZED, "{path}");
     }
@@ -246,6 +247,7 @@ async fn a_call_that_needs_two_people_waits_for_the_second() {
 }
 
 mod api;
+mod config;
 mod limits;
 mod live;
 mod switch;

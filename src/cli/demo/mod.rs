@@ -69,7 +69,7 @@ impl Demo {
     pub(super) async fn run(self) -> Result<ExitCode, Fault> {
         observe::log_to_stderr(Some(std::env::var("PARAPH_LOG").as_deref().unwrap_or("error")), LogFormat::Text);
         let folder = Folder::make(&SystemClock).map_err(|error| Fault::new(1, format!("no folder for the demo: {error}")))?;
-        let running = Box::pin(serve::start(self.config(folder.path())?, own_program()?)).await?;
+        let running = Box::pin(serve::start(self.config(folder.path())?, own_program()?, None)).await?;
         let done = tokio::select! {
             done = Box::pin(self.show(&running, &folder)) => done,
             _ = interrupted() => Err(Fault::new(1, "interrupted before every outcome was seen")),

@@ -239,11 +239,11 @@ fn a_global_counter_has_one_window_and_size_for_all_servers() {
         format!("[servers.{name}]\ncommand = [\"x\"]\n[[servers.{name}.rules]]\nname = \"r\"\ntools = [\"t\"]\naction = \"allow\"\nlimits = [{limits}]\n")
     };
     let limit = |max: u32, scope: &str| format!("{{ counter = \"c\", window = \"day\", max = {max}, scope = \"{scope}\" }}");
-    let found = mistakes(&(server("a", &limit(5, "global")) + &server("b", &limit(6, "global"))));
+    let found = mistakes(&format!("{}{}", server("a", &limit(5, "global")), server("b", &limit(6, "global"))));
     assert_eq!((found.len(), found[0].line, found[0].key.as_str()), (1, 14, "servers.b.rules[0].limits[0].counter"));
     assert!(found[0].problem.contains("limit \"r/c\" of server a counts with the same global counter \"c\""), "{}", found[0]);
     for (first, second) in [(limit(5, "global"), limit(5, "global")), (limit(5, "server"), limit(6, "server")), (limit(5, "global"), limit(6, "grant"))] {
-        assert!(parse(&(server("a", &first) + &server("b", &second))).is_ok(), "{first} {second}");
+        assert!(parse(&format!("{}{}", server("a", &first), server("b", &second))).is_ok(), "{first} {second}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The eleven PolicyLayer operators over one argument. A missing argument makes a condition false. An argument
 //! of the wrong type makes it false in allow rules and true in every other rule: whoever sends `"5"` where a rule
-//! was written for `5` must not slip past a deny, nor into an allow. Called by `rule`.
+//! was written for `5` must not slip past a deny, nor into an allow. Called by `rule` and `document`.
 
 use super::SpecMistake;
 use super::number::compare;
@@ -69,6 +69,8 @@ impl Operator {
 pub(super) struct Condition {
     path: ArgumentPath,
     test: Test,
+    written: String,
+    op: Operator,
 }
 
 #[derive(Debug, Clone)]
@@ -81,17 +83,23 @@ enum Test {
     Exists(bool),
 }
 
-/// What one test says: yes, no, or that the argument is of a type the test is not made for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
+/// What a condition finds in a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finding {
+    /// It is so.
     Yes,
+    /// It is not so.
     No,
+    /// There is no such argument.
+    Missing,
+    /// The argument is of a type that the operator is not made for.
     WrongType,
 }
 
-impl From<bool> for Answer {
-    fn from(yes: bool) -> Answer {
-        if yes { Answer::Yes } else { Answer::No }
+impl From<bool> for Finding {
+    fn from(yes: bool) -> Finding {
+        if yes { Finding::Yes } else { Finding::No }
     }
 }
 
@@ -110,21 +118,30 @@ impl Condition {
         let test = Test::compile(spec.op, spec.value)
             .map_err(|(problem, mend)| mistakes.push(SpecMistake::new(format!("{at}.value"), format!("{}: {problem}", spec.op.name()), mend)))
             .ok();
-        Some(Condition { path: path?, test: test? })
+        Some(Condition { path: path?, test: test?, written: spec.path, op: spec.op })
+    }
+
+    /// The path as it was written, and the operator.
+    pub(super) fn words(&self) -> (&str, Operator) {
+        (&self.written, self.op)
     }
 
     /// Whether the condition holds; `wrong_type` is what an argument of the wrong type makes of it.
     pub(super) fn holds(&self, arguments: &Value, wrong_type: bool) -> bool {
-        let answer = match (self.path.find(arguments), &self.test) {
-            (Found::WrongType, _) => Answer::WrongType,
-            (Found::Missing, Test::Exists(wanted)) => Answer::from(!wanted),
-            (Found::Missing, _) => Answer::No,
+        match self.find(arguments) {
+            Finding::Yes => true,
+            Finding::No | Finding::Missing => false,
+            Finding::WrongType => wrong_type,
+        }
+    }
+
+    /// What it finds in the arguments.
+    pub(super) fn find(&self, arguments: &Value) -> Finding {
+        match (self.path.find(arguments), &self.test) {
+            (Found::WrongType, _) => Finding::WrongType,
+            (Found::Missing, Test::Exists(wanted)) => Finding::from(!wanted),
+            (Found::Missing, _) => Finding::Missing,
             (Found::Here(value), test) => test.ask(value),
-        };
-        match answer {
-            Answer::Yes => true,
-            Answer::No => false,
-            Answer::WrongType => wrong_type,
         }
     }
 }
@@ -178,9 +195,9 @@ fn contradict(tests: &[&Test], wrong_type: bool) -> bool {
     }
     !candidates.iter().any(|value| {
         tests.iter().all(|test| match test.ask(value) {
-            Answer::Yes => true,
-            Answer::No => false,
-            Answer::WrongType => wrong_type,
+            Finding::Yes => true,
+            Finding::No | Finding::Missing => false,
+            Finding::WrongType => wrong_type,
         })
     })
 }
@@ -227,26 +244,26 @@ impl Test {
         }
     }
 
-    fn ask(&self, actual: &Value) -> Answer {
+    fn ask(&self, actual: &Value) -> Finding {
         match (self, actual) {
-            (Test::Equal { value, wanted }, _) if same_type(value, actual) => Answer::from(equal(value, actual) == *wanted),
+            (Test::Equal { value, wanted }, _) if same_type(value, actual) => Finding::from(equal(value, actual) == *wanted),
             (Test::Among { values, wanted }, _) if values.iter().any(|value| same_type(value, actual)) => {
-                Answer::from(values.iter().any(|value| equal(value, actual)) == *wanted)
+                Finding::from(values.iter().any(|value| equal(value, actual)) == *wanted)
             }
-            (Test::Order { bound, accepts }, Value::Number(actual)) => Answer::from(accepts(compare(actual, bound))),
-            (Test::Regex(regex), Value::String(text)) => Answer::from(regex.is_match(text)),
-            (Test::Contains(Value::String(part)), Value::String(text)) => Answer::from(text.contains(part)),
+            (Test::Order { bound, accepts }, Value::Number(actual)) => Finding::from(accepts(compare(actual, bound))),
+            (Test::Regex(regex), Value::String(text)) => Finding::from(regex.is_match(text)),
+            (Test::Contains(Value::String(part)), Value::String(text)) => Finding::from(text.contains(part)),
             (Test::Contains(value), Value::Array(items)) => {
                 if items.iter().any(|item| equal(item, value)) {
-                    Answer::Yes
+                    Finding::Yes
                 } else if items.iter().all(|item| same_type(item, value)) {
-                    Answer::No
+                    Finding::No
                 } else {
-                    Answer::WrongType
+                    Finding::WrongType
                 }
             }
-            (Test::Exists(wanted), _) => Answer::from(*wanted),
-            (Test::Equal { .. } | Test::Among { .. } | Test::Order { .. } | Test::Regex(_) | Test::Contains(_), _) => Answer::WrongType,
+            (Test::Exists(wanted), _) => Finding::from(*wanted),
+            (Test::Equal { .. } | Test::Among { .. } | Test::Order { .. } | Test::Regex(_) | Test::Contains(_), _) => Finding::WrongType,
         }
     }
 }

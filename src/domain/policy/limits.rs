@@ -7,6 +7,7 @@ use super::path::{ArgumentPath, Found};
 use super::spec::{LimitSpec, ScopeSpec, SpecMistake};
 use crate::domain::json::canonical;
 use crate::domain::limit::{Charge, CounterKey, LARGEST_MAX, LONGEST_WINDOW, Label, ONE};
+use crate::domain::quantity;
 use serde_json::{Number, Value};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -19,6 +20,14 @@ const REASON_CHARS: usize = 500;
 const LABEL_CHARS: usize = 100;
 /// The shortest window.
 const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
+/// The words for a window, with their seconds.
+pub const WINDOWS: [(&str, u64); 4] = [("second", 1), ("minute", 60), ("hour", 3600), ("day", 24 * 3600)];
+
+/// A window in words or as a time.
+pub fn window_of(text: &str) -> Option<Duration> {
+    let word = WINDOWS.iter().find(|(word, _)| *word == text).map(|(_, seconds)| Duration::from_secs(*seconds));
+    word.or_else(|| quantity::time(text))
+}
 
 /// One limit, checked and compiled.
 #[derive(Debug, Clone)]
@@ -110,6 +119,17 @@ impl Limit {
             Some(path) => Some(path?),
         };
         Some(Limit { at: at.to_owned(), name, counter: spec.counter, window: spec.window, max: spec.max, scope: scope?, amount, reason: spec.on_deny })
+    }
+
+    /// Tells others what is said of this counter elsewhere; `at` is where.
+    pub(super) fn declare(&self, at: String, counters: &mut Counters) {
+        let global = matches!(self.scope, Scope::Global);
+        counters.0.entry((global, self.counter.clone())).or_insert((at, self.window, self.max));
+    }
+
+    /// What answers and the audit call it.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// What the call takes.

@@ -1,9 +1,12 @@
 //! What a policy says of a call. A policy is the ordered rules of one server plus its default; the first rule
 //! whose tools, agents and conditions match decides. Anything that cannot be judged is denied.
+//! Beside the rules there may be a `policy.json`, which is asked first.
 //! Built by `config` from what an operator wrote, asked by `gate/admit` and again before sending.
 
 mod advice;
 mod condition;
+mod document;
+mod explain;
 mod glob;
 mod limits;
 mod names;
@@ -13,12 +16,15 @@ mod rule;
 mod spec;
 mod when;
 
-pub use condition::Operator;
-pub use limits::LimitView;
+pub use condition::{Finding, Operator};
+pub use document::{Document, DocumentMistake, Imported, LARGEST_DOCUMENT, NotImported};
+pub use explain::{Explanation, Step, Tried};
+pub use limits::{LimitView, WINDOWS, window_of};
 pub use spec::{ConditionSpec, LimitSpec, PolicySpec, RuleSpec, ScopeSpec, SpecMistake};
 
 use crate::domain::digest::Digest;
 use crate::domain::limit::Charge;
+use document::Said;
 use jiff::Timestamp;
 use limits::{Counters, Limit};
 use names::Names;
@@ -143,12 +149,23 @@ pub struct Policy {
     reads: Names,
     rules: Arc<[Rule]>,
     limits: Arc<[Limit]>,
+    document: Option<Document>,
+    hide_denied: bool,
 }
 
 impl Default for Policy {
     fn default() -> Policy {
         let digest = PolicySpec::default().digest();
-        Policy { server: String::new(), digest, default: Action::Deny, reads: Names::none(), rules: Arc::new([]), limits: Arc::new([]) }
+        Policy {
+            server: String::new(),
+            digest,
+            default: Action::Deny,
+            reads: Names::none(),
+            rules: Arc::new([]),
+            limits: Arc::new([]),
+            document: None,
+            hide_denied: false,
+        }
     }
 }
 
@@ -161,6 +178,9 @@ impl Policy {
         let mut mistakes = Vec::new();
         let digest = spec.digest();
         let mut counters = Counters::default();
+        if let Some(document) = &spec.document {
+            document.declare(&mut counters);
+        }
         let limits = limits::compile(spec.limits, "/limits/", "limits", &mut counters, &mut mistakes);
         let reads = Names::compile(&spec.reads, "reads", &mut mistakes);
         let mut seen = HashSet::new();
@@ -179,13 +199,31 @@ impl Policy {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        Ok(Policy { server: spec.server, digest, default: spec.default, reads, rules: rules.into(), limits: limits.into() })
+        Ok(Policy {
+            server: spec.server,
+            digest,
+            default: spec.default,
+            reads,
+            rules: rules.into(),
+            limits: limits.into(),
+            document: spec.document,
+            hide_denied: spec.hide_denied,
+        })
     }
 
-    /// The verdict on one call: the first rule that matches decides, else the default. What passes or waits takes
-    /// from the limits of its rule and of the server; a call that cannot be counted is denied.
+    /// The verdict on one call. A `policy.json` is asked first; then the first rule that matches decides, else the
+    /// default, which is "allow" behind a `policy.json`. What passes or waits takes from the limits of the document,
+    /// of the server and of its rule; a call that cannot be counted is denied.
     pub fn judge(&self, asked: &Asked<'_>) -> Judgement {
+        let said = self.document.as_ref().map(|document| document.judge(asked));
+        if let Some(Said::No(judgement)) = said {
+            return judgement;
+        }
         let (judgement, limits) = self.by_rules(asked);
+        let judgement = match said {
+            Some(said) => said.beside(judgement),
+            None => judgement,
+        };
         match judgement.action {
             Action::Deny | Action::Hide => judgement,
             Action::Allow | Action::RequireApproval => self.counted(judgement, limits, asked),
@@ -215,7 +253,8 @@ impl Policy {
 
     fn counted(&self, judgement: Judgement, limits: &[Limit], asked: &Asked<'_>) -> Judgement {
         let mut charges: Vec<Charge> = Vec::new();
-        for limit in self.limits.iter().chain(limits) {
+        let documents = self.document.iter().flat_map(|document| document.limits_of(asked.tool));
+        for limit in documents.chain(self.limits.iter()).chain(limits) {
             match limit.charge(&self.server, asked) {
                 // Two limits that share a counter count a call once, as the one says that counts more.
                 Ok(charge) => match charges.iter_mut().find(|other| other.key == charge.key) {
@@ -242,13 +281,33 @@ impl Policy {
         &self.digest
     }
 
-    /// Every limit, in the order of the rules.
+    /// Every limit: of the document, of the server, then in the order of the rules.
     pub fn limits(&self) -> Vec<LimitView> {
-        self.limits.iter().chain(self.enforced().flat_map(Rule::limits)).map(Limit::view).collect()
+        let documents = self.document.iter().flat_map(Document::limits);
+        documents.chain(self.limits.iter().chain(self.enforced().flat_map(Rule::limits)).map(Limit::view)).collect()
     }
 
     /// What the tool's calls get, as far as it can be said without agent and arguments.
     pub fn preview(&self, tool: &str) -> Preview {
+        let rules = self.preview_of_rules(tool);
+        let Some(document) = self.document.as_ref().map(|document| document.preview(tool)) else { return rules };
+        let depends = document.depends || rules.depends;
+        let of_document = self.document.iter().flat_map(|document| document.limits_of(tool)).map(Limit::view);
+        match (document.action, rules.action) {
+            (Action::Deny | Action::Hide, _) => document,
+            (_, Action::Deny | Action::Hide) if rules.rule != DEFAULT_RULE => Preview { depends, ..rules },
+            (Action::RequireApproval, Action::RequireApproval) | (Action::Allow, _) if rules.rule != DEFAULT_RULE => {
+                let limits = of_document.chain(rules.limits).collect();
+                Preview { depends, limits, ..rules }
+            }
+            (Action::Allow | Action::RequireApproval, _) => {
+                let limits = of_document.chain(self.limits.iter().map(Limit::view)).collect();
+                Preview { depends, limits, ..document }
+            }
+        }
+    }
+
+    fn preview_of_rules(&self, tool: &str) -> Preview {
         let mut depends = false;
         for rule in self.enforced().filter(|rule| rule.names_tool(tool)) {
             if rule.is_for_every_agent() && !rule.has_conditions() {
@@ -266,9 +325,13 @@ impl Policy {
         }
     }
 
-    /// What every rule that holds calls says, in order, and the default when it holds: who must be there to decide.
+    /// What everything that holds calls says, the document first, then the rules in order, and the default when it
+    /// holds: who must be there to decide.
     pub fn holding(&self) -> Vec<Judgement> {
-        self.enforced().map(Rule::judgement).chain([self.by_default()]).filter(|said| said.action == Action::RequireApproval).collect()
+        // Behind a document the default is not asked.
+        let default = self.document.is_none().then(|| self.by_default());
+        let rules = self.enforced().map(Rule::judgement).chain(default).filter(|said| said.action == Action::RequireApproval);
+        self.document.iter().flat_map(Document::holding).chain(rules).collect()
     }
 
     /// Whether an operator declared that the tool changes nothing.
@@ -277,8 +340,29 @@ impl Policy {
     }
 
     /// Whether `tools/list` leaves the tool out for this agent. A tool that some arguments let through is listed
-    /// even when a later rule hides it from all others.
+    /// even when a later rule hides it from all others. With `hide_denied` one that no arguments let through is not.
     pub fn hides(&self, agent: &str, tool: &str) -> bool {
+        let by_document = self.document.as_ref().is_some_and(|document| document.hidden_by(tool).is_some());
+        by_document || self.hidden_by_rules(agent, tool) || (self.hide_denied && !self.could_pass(agent, tool))
+    }
+
+    /// Whether some arguments let a call of this agent through or to a person, as far as rules can say it without
+    /// trying values.
+    fn could_pass(&self, agent: &str, tool: &str) -> bool {
+        if self.document.as_ref().is_some_and(|document| document.preview(tool).action == Action::Deny) {
+            return false;
+        }
+        for rule in self.enforced().filter(|rule| rule.names_tool(tool) && rule.names_agent(agent)) {
+            match rule.action() {
+                Action::Allow | Action::RequireApproval => return true,
+                Action::Deny if rule.has_conditions() => {}
+                Action::Deny | Action::Hide => return false,
+            }
+        }
+        self.document.is_some() || !matches!(self.default, Action::Deny | Action::Hide)
+    }
+
+    fn hidden_by_rules(&self, agent: &str, tool: &str) -> bool {
         for rule in self.enforced().filter(|rule| rule.names_tool(tool) && rule.names_agent(agent)) {
             match rule.action() {
                 Action::Hide => return true,
@@ -286,7 +370,7 @@ impl Policy {
                 Action::Allow | Action::Deny | Action::RequireApproval => return false,
             }
         }
-        self.default == Action::Hide
+        self.document.is_none() && self.default == Action::Hide
     }
 }
 

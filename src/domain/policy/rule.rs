@@ -2,6 +2,8 @@
 //! the rule's action is a mistake, because an operator who wrote it believes that it protects something.
 //! Called by `Policy`.
 
+mod explain;
+
 use super::condition::{Condition, contradictions};
 use super::limits::{self, Counters, Limit};
 use super::names::Names;

@@ -1,7 +1,7 @@
-//! A policy as an operator wrote it, before it is checked: plain data, so that every notation (`config.toml`
-//! now, other formats later) ends in the same check. Made by `config`, consumed by `Policy::build`.
+//! A policy as an operator wrote it, before it is checked: plain data, so that every notation (`config.toml`,
+//! `policy.json`) ends in the same check. Made by `config`, consumed by `Policy::build`.
 
-use super::{Action, Operator};
+use super::{Action, Document, Operator};
 use crate::domain::digest::Digest;
 use crate::domain::json::canonical;
 use serde::Serialize;
@@ -21,6 +21,12 @@ pub struct PolicySpec {
     pub rules: Vec<RuleSpec>,
     /// For every call of the server.
     pub limits: Vec<LimitSpec>,
+    /// A `policy.json` that is asked first, checked already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document: Option<Document>,
+    /// Whether `tools/list` leaves out what no arguments let through.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub hide_denied: bool,
 }
 
 /// One rule, unchecked.

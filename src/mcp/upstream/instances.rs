@@ -6,15 +6,17 @@ use super::board::Board;
 use super::http::HttpLink;
 use super::peer::{Link, Parts};
 use super::process::ProcessLink;
+use super::times::Times;
 use super::tools::Seen;
 use super::{ClientHello, Peer, Reply, UpstreamError, wire};
 use crate::config::{Bounds, Server, Transport};
 use crate::gate::upstream::{InputSchema, ServerState, ServerStatus, ToolInfo};
 use crate::gate::{Clock as _, SystemClock};
+use arc_swap::ArcSwap;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Semaphore, broadcast};
@@ -39,6 +41,10 @@ const MAX_PAGES: usize = 50;
 const ENVELOPE: usize = 64 << 10;
 /// Events a slow listener may lag behind.
 const EVENTS: usize = 256;
+/// What is under way to a server that was taken out of the configuration may take this long to finish.
+const LEAVING: Duration = Duration::from_secs(25);
+/// How often it is asked whether it has.
+const LEAVING_STEP: Duration = Duration::from_millis(50);
 
 /// All servers and their instances.
 pub struct Upstreams {
@@ -46,8 +52,10 @@ pub struct Upstreams {
 }
 
 struct Inner {
-    servers: BTreeMap<String, Entry>,
-    message_bound: usize,
+    /// Replaced as a whole by a reload.
+    servers: ArcSwap<BTreeMap<String, Arc<Entry>>>,
+    message_bound: AtomicUsize,
+    in_flight: usize,
     guard_program: PathBuf,
     /// Tells this process's instances from those of an earlier one.
     run: u64,
@@ -61,7 +69,8 @@ struct Entry {
     in_flight: Arc<Semaphore>,
     seen: Arc<Seen>,
     /// When a call last asked in vain for the list of tools; held while one asks.
-    asked: AskedInVain,
+    asked: Arc<AskedInVain>,
+    times: Arc<Times>,
 }
 
 /// When somebody last asked in vain.
@@ -138,14 +147,13 @@ impl Upstreams {
     /// `guard_program guard -- …`.
     /// Call it within a tokio runtime.
     pub fn new(servers: BTreeMap<String, Server>, bounds: &Bounds, guard_program: PathBuf) -> Upstreams {
-        let in_flight = || Arc::new(Semaphore::new(bounds.in_flight_per_server));
-        let entry = |name: &str, config| Entry { config, in_flight: in_flight(), seen: Arc::new(Seen::of(name)), asked: AskedInVain::default() };
         let mut bits = [0u8; 8];
         SystemClock.random(&mut bits);
         let run = u64::from_be_bytes(bits);
         let inner = Arc::new(Inner {
-            servers: servers.into_iter().map(|(name, config)| (name.clone(), entry(&name, config))).collect(),
-            message_bound: bounds.result.saturating_add(ENVELOPE),
+            servers: ArcSwap::from_pointee(entries(servers, &BTreeMap::new(), bounds.in_flight_per_server)),
+            message_bound: AtomicUsize::new(bounds.result.saturating_add(ENVELOPE)),
+            in_flight: bounds.in_flight_per_server,
             guard_program,
             run,
             begun: AtomicU64::new(0),
@@ -208,18 +216,18 @@ impl Upstreams {
             let Some(next) = next else { break };
             params = Some(wire::raw(format!("{{\"cursor\":{}}}", next.get())));
         }
-        self.inner.servers.get(server).and_then(|entry| entry.seen.tools()).ok_or_else(|| failed("Its list could not be read.".to_owned()))
+        self.inner.entry(server).and_then(|entry| entry.seen.tools()).ok_or_else(|| failed("Its list could not be read.".to_owned()))
     }
 
     /// What is known of a tool's schema; with an agent, a server that was never listed is asked in its instance.
     pub(super) async fn input_schema(&self, server: &str, tool: &str, ask_for: Option<&str>) -> InputSchema {
-        let Some(entry) = self.inner.servers.get(server) else { return InputSchema::NotListed };
+        let Some(entry) = self.inner.entry(server) else { return InputSchema::NotListed };
         if let Some(agent) = ask_for.filter(|_| !entry.seen.is_listed()) {
             // One asks, the others wait for that.
             let mut asked = entry.asked.lock().await;
             let lately = asked.is_some_and(|at| at.elapsed() < ASK_AGAIN);
             if !entry.seen.is_listed() && !lately {
-                let listed = tokio::time::timeout(entry.config.start_timeout, self.list_tools(server, agent)).await;
+                let listed = tokio::time::timeout(entry.times.start(), self.list_tools(server, agent)).await;
                 *asked = (!matches!(listed, Ok(Ok(_)))).then(Instant::now);
             }
         }
@@ -229,10 +237,36 @@ impl Upstreams {
         }
     }
 
-    /// Asks every server once for its tools, so that `/servers` and a failing start are seen before the first
+    /// Puts these servers in the place of the present ones. One that stays keeps its instances, also when its
+    /// transport is another one now: that is for `reload` to keep out. Instances of one that is gone take nothing new
+    /// and end when nothing is under way any more, after 25 s at the latest. The names of those that came.
+    pub fn replace(&self, servers: BTreeMap<String, Server>, bounds: &Bounds) -> Vec<String> {
+        let inner = &self.inner;
+        inner.message_bound.store(bounds.result.saturating_add(ENVELOPE), Ordering::Relaxed);
+        let before = inner.servers.load_full();
+        inner.servers.store(Arc::new(entries(servers, &before, inner.in_flight)));
+        let after = inner.servers.load_full();
+        let gone: Vec<_> = {
+            // After the swap: a slot that was made meanwhile is of a server that is still there.
+            let mut slots = inner.lock();
+            let keys: Vec<_> = slots.keys().filter(|(server, _)| !after.contains_key(server)).cloned().collect();
+            keys.iter().filter_map(|key| slots.remove(key)).collect()
+        };
+        if !gone.is_empty() {
+            tokio::spawn(close_unused(gone));
+        }
+        after.keys().filter(|name| !before.contains_key(*name)).cloned().collect()
+    }
+
+    /// The names of all servers.
+    pub fn names(&self) -> Vec<String> {
+        self.inner.servers.load().keys().cloned().collect()
+    }
+
+    /// Asks these servers once for their tools, so that `/servers` and a failing start are seen before the first
     /// agent comes, and ends what was started for that.
-    pub async fn survey(&self) {
-        for name in self.inner.servers.keys() {
+    pub async fn survey(&self, names: &[String]) {
+        for name in names {
             match self.refresh_tools(name).await {
                 Ok(tools) => tracing::info!(server = name, tools = tools.len(), "the server lists its tools"),
                 Err(error) => tracing::warn!(server = name, cause = %error, "the server does not list its tools; /servers shows its last lines"),
@@ -248,7 +282,7 @@ impl Upstreams {
             let running = |slot: &Slot| slot.lock().peer.as_ref().is_some_and(|peer| !peer.is_closed());
             slots.iter().filter(|((server, _), slot)| server == name && running(slot)).count()
         };
-        let status = |(name, entry): (&String, &Entry)| ServerStatus {
+        let status = |(name, entry): (&String, &Arc<Entry>)| ServerStatus {
             name: name.clone(),
             transport: match entry.config.transport {
                 Transport::Process { .. } => "stdio",
@@ -261,7 +295,7 @@ impl Upstreams {
             },
             tools: entry.seen.tools(),
         };
-        self.inner.servers.iter().map(status).collect()
+        self.inner.servers.load().iter().map(status).collect()
     }
 
     /// The name of the instance that runs for an agent now.
@@ -294,14 +328,19 @@ impl Inner {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn entry(&self, server: &str) -> Option<Arc<Entry>> {
+        self.servers.load().get(server).cloned()
+    }
+
     fn slot(&self, server: &str, agent: &str) -> Result<Arc<Slot>, UpstreamError> {
         if self.ended.is_cancelled() {
             return Err(ended());
         }
-        if !self.servers.contains_key(server) {
-            return Err(UpstreamError { sentence: "There is no server of this name in the config.".to_owned(), stderr: Vec::new() });
-        }
         let mut slots = self.lock();
+        // Under the lock: a reload that takes the server away then finds the slot.
+        if !self.servers.load().contains_key(server) {
+            return Err(gone());
+        }
         let full = slots.len() >= MAX_INSTANCES;
         match slots.entry((server.to_owned(), agent.to_owned())) {
             std::collections::hash_map::Entry::Occupied(slot) => Ok(Arc::clone(slot.get())),
@@ -314,7 +353,7 @@ impl Inner {
     }
 
     async fn start(&self, server: &str, slot: &Slot, hello: Option<ClientHello>) -> Result<Arc<Peer>, UpstreamError> {
-        let Some(entry) = self.servers.get(server) else { return Err(ended()) };
+        let Some(entry) = self.entry(server) else { return Err(gone()) };
         let client = {
             let mut state = slot.lock();
             if hello.is_some() {
@@ -323,7 +362,7 @@ impl Inner {
             state.client.clone()
         };
         let begun = Instant::now();
-        let made = self.make(server, entry, slot, client.as_ref()).await;
+        let made = self.make(server, &entry, slot, client.as_ref()).await;
         let made = match made {
             Ok(peer) if self.ended.is_cancelled() => {
                 peer.close().await;
@@ -332,45 +371,85 @@ impl Inner {
             other => other,
         };
         entry.seen.reached(made.as_ref().err().cloned());
-        let mut state = slot.lock();
-        match made {
-            Ok(peer) => {
-                let peer = Arc::new(peer);
-                state.started = begun;
-                state.last = None;
-                state.name = format!("{:016x}-{}", self.run, self.begun.fetch_add(1, Ordering::Relaxed));
-                state.peer = Some(Arc::clone(&peer));
-                Ok(peer)
+        let peer = {
+            let mut state = slot.lock();
+            match made {
+                Ok(peer) => {
+                    let peer = Arc::new(peer);
+                    state.started = begun;
+                    state.last = None;
+                    state.name = format!("{:016x}-{}", self.run, self.begun.fetch_add(1, Ordering::Relaxed));
+                    state.peer = Some(Arc::clone(&peer));
+                    peer
+                }
+                Err(error) => {
+                    tracing::warn!(server, why = error.sentence, "the server could not be started");
+                    state.last = Some(error.clone());
+                    state.pause();
+                    return Err(error);
+                }
             }
-            Err(error) => {
-                tracing::warn!(server, why = error.sentence, "the server could not be started");
-                state.last = Some(error.clone());
-                state.pause();
-                Err(error)
-            }
+        };
+        // Only now: a reload that takes the server away later finds the instance in its slot.
+        if self.entry(server).is_some() {
+            return Ok(peer);
         }
+        slot.lock().peer = None;
+        peer.close().await;
+        Err(gone())
     }
 
     async fn make(&self, server: &str, entry: &Entry, slot: &Slot, client: Option<&ClientHello>) -> Result<Peer, UpstreamError> {
         let board = Arc::new(Board::new(slot.events.clone()));
         let failed = |sentence| UpstreamError { sentence, stderr: Vec::new() };
+        let message_bound = self.message_bound.load(Ordering::Relaxed);
         let link = match &entry.config.transport {
             Transport::Process { .. } => Link::Process(
-                ProcessLink::start(server, &entry.config.transport, &self.guard_program, Arc::clone(&board), self.message_bound).await.map_err(failed)?,
+                ProcessLink::start(server, &entry.config.transport, &self.guard_program, Arc::clone(&board), message_bound).await.map_err(failed)?,
             ),
-            Transport::Http { url, headers } => Link::Http(Arc::new(HttpLink::new(server, url, headers, self.message_bound).map_err(failed)?)),
+            Transport::Http { url, headers } => Link::Http(Arc::new(HttpLink::new(server, url, headers, message_bound).map_err(failed)?)),
         };
         let parts = Parts {
             server: server.to_owned(),
             board,
             link,
             slots: Arc::clone(&entry.in_flight),
-            timeout: entry.config.timeout,
-            start_timeout: entry.config.start_timeout,
+            times: Arc::clone(&entry.times),
             seen: Arc::clone(&entry.seen),
         };
         Peer::start(parts, client).await
     }
+}
+
+/// What is known of a server stays when it stays.
+fn entries(servers: BTreeMap<String, Server>, before: &BTreeMap<String, Arc<Entry>>, in_flight: usize) -> BTreeMap<String, Arc<Entry>> {
+    let entry = |(name, config): (String, Server)| {
+        let entry = match before.get(&name) {
+            Some(known) => {
+                known.times.set(&config);
+                Entry {
+                    config,
+                    in_flight: Arc::clone(&known.in_flight),
+                    seen: Arc::clone(&known.seen),
+                    asked: Arc::clone(&known.asked),
+                    times: Arc::clone(&known.times),
+                }
+            }
+            None => Entry {
+                in_flight: Arc::new(Semaphore::new(in_flight)),
+                seen: Arc::new(Seen::of(&name)),
+                asked: Arc::default(),
+                times: Arc::new(Times::of(&config)),
+                config,
+            },
+        };
+        (name, Arc::new(entry))
+    };
+    servers.into_iter().map(entry).collect()
+}
+
+fn gone() -> UpstreamError {
+    UpstreamError { sentence: "There is no server of this name in the config.".to_owned(), stderr: Vec::new() }
 }
 
 fn ended() -> UpstreamError {
@@ -383,6 +462,16 @@ async fn close_all(slots: Vec<Arc<Slot>>) {
     for one in closing {
         let _ = one.await;
     }
+}
+
+/// Ends instances that nobody can reach any more, each when nothing is under way in it.
+async fn close_unused(slots: Vec<Arc<Slot>>) {
+    let deadline = Instant::now() + LEAVING;
+    let busy = |slot: &Arc<Slot>| slot.lock().peer.as_ref().is_some_and(|peer| peer.in_flight() > 0);
+    while Instant::now() < deadline && slots.iter().any(busy) {
+        tokio::time::sleep(LEAVING_STEP).await;
+    }
+    close_all(slots).await;
 }
 
 /// Once a minute, as long as anybody holds the instances.

@@ -13,6 +13,7 @@ mod process;
 mod schemas;
 mod send;
 mod sse;
+mod times;
 mod tools;
 pub(in crate::mcp) mod wire;
 

@@ -10,13 +10,13 @@ use super::board::{Answer, Board, Pending};
 use super::http::{HttpLink, Lost, Session};
 use super::leave::Leave;
 use super::process::ProcessLink;
+use super::times::Times;
 use super::tools::Seen;
 use super::{ClientHello, UpstreamError, wire};
 use crate::gate::upstream::Relay;
 use serde_json::value::RawValue;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use tokio::sync::{Semaphore, broadcast};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -52,8 +52,7 @@ pub struct Peer {
     board: Arc<Board>,
     link: Link,
     slots: Arc<Semaphore>,
-    timeout: Duration,
-    start_timeout: Duration,
+    times: Arc<Times>,
     /// The params of `initialize`, for a session that has to be made anew.
     initialize: Box<RawValue>,
     has_client: bool,
@@ -70,8 +69,7 @@ pub(super) struct Parts {
     pub board: Arc<Board>,
     pub link: Link,
     pub slots: Arc<Semaphore>,
-    pub timeout: Duration,
-    pub start_timeout: Duration,
+    pub times: Arc<Times>,
     pub seen: Arc<Seen>,
 }
 
@@ -89,8 +87,7 @@ impl Peer {
             board: parts.board,
             link: parts.link,
             slots: parts.slots,
-            timeout: parts.timeout,
-            start_timeout: parts.start_timeout,
+            times: parts.times,
             initialize: handshake::params(client),
             has_client: client.is_some(),
             hello: Mutex::new(Box::default()),
@@ -152,7 +149,7 @@ impl Peer {
         {
             // It leaves once, so the session is tried before. A call that a person approved is tried every time.
             let session = self.session();
-            let state = if relay.is_some() { link.state_lately(self.timeout).await } else { link.state(self.timeout).await };
+            let state = if relay.is_some() { link.state_lately(self.times.answer()).await } else { link.state(self.times.answer()).await };
             match state {
                 Session::Alive => {}
                 Session::Lost => self.renew(session).await.map_err(RequestFailure::NeverLeft)?,
@@ -165,7 +162,7 @@ impl Peer {
                 }
             }
         }
-        let deadline = Instant::now() + self.timeout;
+        let deadline = Instant::now() + self.times.answer();
         let mut renewed = false;
         loop {
             let session = self.session();
@@ -218,7 +215,7 @@ impl Peer {
                 biased;
                 end = &mut exchange => return end,
                 // A person may be answering the server's question at the client: that is not the server's time.
-                () = tokio::time::sleep_until(deadline) => match self.board.more_time(id, self.timeout) {
+                () = tokio::time::sleep_until(deadline) => match self.board.more_time(id, self.times.answer()) {
                     Some(later) => deadline = later,
                     None => break,
                 },
@@ -229,7 +226,7 @@ impl Peer {
             }
         }
         if leave.stay() {
-            let seconds = self.timeout.as_secs_f32();
+            let seconds = self.times.answer().as_secs_f32();
             return Ok(Err(RequestFailure::NeverLeft(format!("Server {} took nothing in for {seconds} s; nothing was sent.", self.server))));
         }
         if !told {
@@ -238,7 +235,7 @@ impl Peer {
         Ok(Err(RequestFailure::Unknown(format!(
             "Server {} did not answer within {} s; whether it did what was asked is not known.",
             self.server,
-            self.timeout.as_secs_f32()
+            self.times.answer().as_secs_f32()
         ))))
     }
 
@@ -303,7 +300,7 @@ impl Peer {
 
     async fn say(&self, text: String) -> Result<(), RequestFailure> {
         match &self.link {
-            Link::Process(link) => tokio::time::timeout(self.timeout, link.say(text, None))
+            Link::Process(link) => tokio::time::timeout(self.times.answer(), link.say(text, None))
                 .await
                 .unwrap_or_else(|_| Err(RequestFailure::NeverLeft(format!("Server {} does not read its input.", self.server)))),
             Link::Http(link) => link.post(text).await,
@@ -342,6 +339,11 @@ impl Peer {
     /// Whether requests are under way or somebody listens to events.
     pub(super) fn in_use(&self) -> bool {
         self.board.in_flight() > 0 || self.board.listeners() > 0
+    }
+
+    /// Requests under way.
+    pub(super) fn in_flight(&self) -> usize {
+        self.board.in_flight()
     }
 
     /// The last lines of its standard error (stdio only); hostile text.

@@ -8,6 +8,7 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value};
+use std::sync::atomic::Ordering;
 
 /// Why a body was not taken.
 pub enum Malformed {
@@ -39,7 +40,7 @@ impl Malformed {
 
 /// The members of a request's object, which may have these and no others.
 pub async fn members(request: Request, state: &WebState, known: &[&str]) -> Result<Map<String, Value>, Malformed> {
-    let body = axum::body::to_bytes(request.into_body(), state.settings.body).await.map_err(|_| Malformed::TooLarge)?;
+    let body = axum::body::to_bytes(request.into_body(), state.body.load(Ordering::Relaxed)).await.map_err(|_| Malformed::TooLarge)?;
     let value = strict(&body).map_err(|refused| Malformed::NotJson(refused.to_string()))?;
     let Value::Object(members) = value else { return Err(Malformed::wrong("The body is a JSON object.")) };
     if members.keys().any(|key| !known.contains(&key.as_str())) {

@@ -5,6 +5,7 @@ mod audit;
 mod body;
 mod caller;
 mod calls;
+mod config;
 mod decision;
 mod events;
 mod lift;
@@ -37,6 +38,7 @@ pub fn routes() -> Router<WebState> {
         .route("/api/v1/limits", get(limits::list))
         .route("/api/v1/pause", get(pause::show).post(pause::pause))
         .route("/api/v1/resume", post(pause::resume))
+        .route("/api/v1/config", get(config::show))
         .route("/api/v1/audit", get(audit::export))
         .route("/api/v1/events", get(events::stream))
 }

@@ -3,6 +3,7 @@
 
 use crate::fakes::ManualClock;
 use async_trait::async_trait;
+use paraph::config::Standing;
 use paraph::domain::call::{CallId, Verdict};
 use paraph::domain::door::Door;
 use paraph::domain::json::strict;
@@ -75,6 +76,8 @@ pub struct Desk {
     pub http: reqwest::Client,
     pub store: Arc<InMemory>,
     pub upstream: Arc<Obliging>,
+    /// How the configuration stands.
+    pub standing: Standing,
     agent: Agent,
 }
 
@@ -142,7 +145,8 @@ impl Desk {
         let url = format!("http://127.0.0.1:{port}");
         let public_url = if public_url.is_empty() { url.clone() } else { public_url.to_owned() };
         let door = Door::new(port, &public_url, &[]);
-        let web = WebSettings { public_url, door, live_pages, body: 1 << 20, insecure_http: false, version: "0.1.0" };
+        let standing = Standing::default();
+        let web = WebSettings { public_url, door, live_pages, body: 1 << 20, insecure_http: false, version: "0.1.0", standing: standing.clone() };
         let app = routes(WebState::new(gate.clone(), web));
         tokio::spawn(async move { axum::serve(listener, app).await });
         gate.add_person("olga@example.org", Some("Olga Olsen".into()), Vec::new(), Role::Operator).await.unwrap();
@@ -153,7 +157,7 @@ impl Desk {
         let token = gate.add_agent(new).await.unwrap();
         let agent = gate.agent_by_token(&token).await.unwrap().unwrap();
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
-        Desk { gate, url, http, store, upstream, agent }
+        Desk { gate, url, http, store, upstream, standing, agent }
     }
 
     /// The agent asks; it waits as long as the seat is kept.

@@ -177,6 +177,11 @@ impl Gateway {
         self.child.wait().await.expect("the gateway's end");
     }
 
+    /// Asks it to read its configuration again (SIGHUP).
+    pub fn hang_up(&self) {
+        kill_process(self.pid(), Signal::HUP).expect("a signal to the gateway");
+    }
+
     /// Asks it to end (SIGTERM).
     pub fn signal(&self) {
         kill_process(self.pid(), Signal::TERM).expect("a signal to the gateway");

@@ -17,7 +17,7 @@ const ACCEPTED: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-
 impl Peer {
     pub(super) async fn shake_hands(&self) -> Result<(), String> {
         let name = &self.server;
-        let deadline = Instant::now() + self.start_timeout;
+        let deadline = Instant::now() + self.times.start();
         let mut pending = self.board.register(None).map_err(|failure| failure.to_string())?;
         let text = wire::request(pending.id, "initialize", Some(&self.initialize), false);
         let leave = Arc::new(Leave::default());
@@ -26,7 +26,7 @@ impl Peer {
             Err(_) => {
                 return Err(format!(
                     "Server {name} did not answer initialize within {} s. Is it an MCP server on this transport? start_timeout can be raised.",
-                    self.start_timeout.as_secs_f32()
+                    self.times.start().as_secs_f32()
                 ));
             }
             Ok(Err(Lost(_))) => return Err(format!("Server {name} answered initialize with HTTP 404: check its url.")),

@@ -1,5 +1,5 @@
 //! Times and sizes as people write them: `"50s"`, `"10m"`, `"4MiB"`. One number and one unit, so that there is
-//! one way to write each. Called by the reader, and by `cli` for its options.
+//! one way to write each. Called by the readers of `config.toml` and of a `policy.json`, and by `cli` for its options.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ pub fn time(text: &str) -> Option<Duration> {
 }
 
 /// A size in bytes such as `"64KiB"`, `"4MiB"`.
-pub(super) fn size(text: &str) -> Option<u64> {
+pub fn size(text: &str) -> Option<u64> {
     scaled(text, &SIZES)
 }
 
 /// A time as it would be written, in the largest unit that leaves nothing over.
-pub(super) fn write_time(time: Duration) -> String {
+pub fn write_time(time: Duration) -> String {
     let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let fitting = TIMES.iter().rev().find(|(_, unit)| millis > 0 && millis.is_multiple_of(*unit));
     fitting.map_or_else(|| "0s".to_owned(), |(name, unit)| format!("{}{name}", millis / unit))
