@@ -33,8 +33,6 @@ const MAX_INSTANCES: usize = 1_000;
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// A pause up to this long is waited for; a longer one is told.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// A list that was asked for in vain is not asked for again by a call before this is over.
-const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// Pages of one `tools/list`.
 const MAX_PAGES: usize = 50;
 /// Room for the envelope around a result of the permitted size.
@@ -68,13 +66,8 @@ struct Entry {
     config: Server,
     in_flight: Arc<Semaphore>,
     seen: Arc<Seen>,
-    /// When a call last asked in vain for the list of tools; held while one asks.
-    asked: Arc<AskedInVain>,
     times: Arc<Times>,
 }
-
-/// When somebody last asked in vain.
-type AskedInVain = tokio::sync::Mutex<Option<Instant>>;
 
 /// The place of one instance; it outlives restarts.
 struct Slot {
@@ -223,18 +216,9 @@ impl Upstreams {
     pub(super) async fn input_schema(&self, server: &str, tool: &str, ask_for: Option<&str>) -> InputSchema {
         let Some(entry) = self.inner.entry(server) else { return InputSchema::NotListed };
         if let Some(agent) = ask_for.filter(|_| !entry.seen.is_listed()) {
-            // One asks, the others wait for that.
-            let mut asked = entry.asked.lock().await;
-            let lately = asked.is_some_and(|at| at.elapsed() < ASK_AGAIN);
-            if !entry.seen.is_listed() && !lately {
-                let listed = tokio::time::timeout(entry.times.start(), self.list_tools(server, agent)).await;
-                *asked = (!matches!(listed, Ok(Ok(_)))).then(Instant::now);
-            }
+            entry.seen.ask_once(entry.times.start(), self.list_tools(server, agent)).await;
         }
-        match entry.seen.schema(tool) {
-            Some(kept) => kept.ready().await,
-            None => InputSchema::NotListed,
-        }
+        entry.seen.input_schema(tool).await
     }
 
     /// Puts these servers in the place of the present ones. One that stays keeps its instances, also when its
@@ -427,21 +411,9 @@ fn entries(servers: BTreeMap<String, Server>, before: &BTreeMap<String, Arc<Entr
         let entry = match before.get(&name) {
             Some(known) => {
                 known.times.set(&config);
-                Entry {
-                    config,
-                    in_flight: Arc::clone(&known.in_flight),
-                    seen: Arc::clone(&known.seen),
-                    asked: Arc::clone(&known.asked),
-                    times: Arc::clone(&known.times),
-                }
+                Entry { config, in_flight: Arc::clone(&known.in_flight), seen: Arc::clone(&known.seen), times: Arc::clone(&known.times) }
             }
-            None => Entry {
-                in_flight: Arc::new(Semaphore::new(in_flight)),
-                seen: Arc::new(Seen::of(&name)),
-                asked: Arc::default(),
-                times: Arc::new(Times::of(&config)),
-                config,
-            },
+            None => Entry { in_flight: Arc::new(Semaphore::new(in_flight)), seen: Arc::new(Seen::of(&name)), times: Arc::new(Times::of(&config)), config },
         };
         (name, Arc::new(entry))
     };

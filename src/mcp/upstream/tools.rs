@@ -3,15 +3,19 @@
 //! arguments against the schemas.
 
 use super::UpstreamError;
-use super::schemas::{Kept, Schemas};
+use super::schemas::Schemas;
 use super::wire::Members;
 use crate::domain::schema::Unusable;
-use crate::gate::upstream::ToolInfo;
+use crate::gate::upstream::{InputSchema, ToolInfo};
 use serde_json::value::RawValue;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Tools remembered of one server.
 const MAX_TOOLS: usize = 2_000;
+/// A list that was asked for in vain is not asked for again by a call before this is over.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// Characters remembered of one description.
 const MAX_DESCRIPTION: usize = 4_000;
 
@@ -20,6 +24,8 @@ const MAX_DESCRIPTION: usize = 4_000;
 pub(super) struct Seen {
     memory: Mutex<Memory>,
     schemas: Arc<Schemas>,
+    /// When a call last asked in vain for the list; held while one asks.
+    asked_in_vain: tokio::sync::Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -56,7 +62,7 @@ struct Listed {
 impl Seen {
     /// Nothing was seen yet of this server.
     pub(super) fn of(server: &str) -> Seen {
-        Seen { memory: Mutex::default(), schemas: Arc::new(Schemas::of(server)) }
+        Seen { memory: Mutex::default(), schemas: Arc::new(Schemas::of(server)), ..Seen::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Memory> {
@@ -106,9 +112,22 @@ impl Seen {
         self.lock().tools.is_some()
     }
 
-    /// The schema of a listed tool.
-    pub(super) fn schema(&self, tool: &str) -> Option<Arc<Kept>> {
-        self.schemas.of_tool(tool)
+    /// Has the list asked for before a call is judged: one asks, the others wait for that, and what was asked for in
+    /// vain is not asked for again by every call.
+    pub(super) async fn ask_once<T, E>(&self, within: Duration, list: impl Future<Output = Result<T, E>>) {
+        let mut in_vain = self.asked_in_vain.lock().await;
+        if !self.is_listed() && in_vain.is_none_or(|at| at.elapsed() >= ASK_AGAIN) {
+            let listed = tokio::time::timeout(within, list).await;
+            *in_vain = (!matches!(listed, Ok(Ok(_)))).then(Instant::now);
+        }
+    }
+
+    /// What is known of a tool's schema.
+    pub(super) async fn input_schema(&self, tool: &str) -> InputSchema {
+        match self.schemas.of_tool(tool) {
+            Some(kept) => kept.ready().await,
+            None => InputSchema::NotListed,
+        }
     }
 
     /// The last start or request failed, or (for `None`) worked.
