@@ -127,7 +127,7 @@ fn every_kind_of_mistake_in_a_server_is_found_at_its_key() {
         ("[servers.demo]\ncommand = [\"x\"]\n[servers.demo.messages.t]\nto = \"/to\"\ntext = \"/t\"\ncc = \"/c\"", "servers.demo.messages.t.cc", 6),
         (
             "[servers.a]\ncommand = [\"x\"]\nlimits = [{ counter = \"c\", window = \"day\", max = 9, scope = \"global\" }]\n[servers.b]\ncommand = [\"x\"]\nlimits = [{ counter = \"c\", window = \"second\", max = 9, scope = \"global\" }]",
-            "servers.b.limits",
+            "servers.b.limits[0].counter",
             6,
         ),
     ] {
