@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch as watch_channel;
 use tokio::task::JoinSet;
 
@@ -89,6 +89,20 @@ pub struct Running {
     /// What the outbox delivers with; it ends when nobody can change it any more.
     _mail: watch_channel::Sender<Mail>,
     tasks: JoinSet<&'static str>,
+}
+
+/// SIGTERM and SIGINT, from now on; until somebody asks for them, their default ends the process.
+pub struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    /// Take them before the first word that says the gateway is there: whoever reads it may send one at once.
+    pub fn take() -> Result<Signals, StartError> {
+        let taken = |kind| signal(kind).map_err(|cause| StartError::File { what: "signals".into(), cause });
+        Ok(Signals { term: taken(SignalKind::terminate())?, int: taken(SignalKind::interrupt())? })
+    }
 }
 
 /// Store and gate without listeners.
@@ -213,12 +227,8 @@ impl Offline {
 
 impl Running {
     /// Serves until SIGTERM, SIGINT, or until a part of it dies.
-    pub async fn until_signal(mut self) -> ExitCode {
-        let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-        let (Ok(mut term), Ok(mut int)) = signals else {
-            tracing::error!("signals cannot be received");
-            return self.stop().await;
-        };
+    pub async fn until_signal(mut self, signals: Signals) -> ExitCode {
+        let Signals { mut term, mut int } = signals;
         let (mut poisoned, broken) = (self.store.poisoned(), self.gate.broken());
         let died = tokio::select! {
             _ = term.recv() => None,

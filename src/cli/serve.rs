@@ -57,12 +57,13 @@ impl Serve {
             Format::Json => LogFormat::Json,
         };
         observe::log_to_stderr(std::env::var("PARAPH_LOG").ok().as_deref(), format);
+        let signals = serve::Signals::take()?;
         let running = Box::pin(serve::start(config, own_program()?, Some(origin))).await?;
         terminal::say(&format!("listening on http://{}", running.address));
         if running.gate.people().await.is_ok_and(|people| people.is_empty()) {
             terminal::note("nobody can sign in yet: paraph reviewer add YOU@EXAMPLE.ORG --role operator");
         }
-        Ok(Box::pin(running.until_signal()).await)
+        Ok(Box::pin(running.until_signal(signals)).await)
     }
 }
 

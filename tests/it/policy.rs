@@ -3,6 +3,7 @@
 
 mod cases;
 mod docs;
+mod elsewhere;
 mod listing;
 mod seeds;
 

@@ -5,14 +5,11 @@
 use super::SpecMistake;
 use super::number::compare;
 use super::path::{ArgumentPath, Found};
+use super::pattern::Pattern;
 use super::spec::ConditionSpec;
-use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 use std::cmp::Ordering;
 use std::mem::discriminant;
-
-/// Bytes a compiled expression may take; the expression is the operator's, the bound is against a slip.
-const REGEX_BYTES: usize = 1 << 20;
 
 /// The operators of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -78,7 +75,7 @@ enum Test {
     Equal { value: Value, wanted: bool },
     Among { values: Vec<Value>, wanted: bool },
     Order { bound: serde_json::Number, accepts: fn(Ordering) -> bool },
-    Regex(Regex),
+    Regex(Pattern),
     Contains(Value),
     Exists(bool),
 }
@@ -215,7 +212,7 @@ impl Test {
             Operator::Gt => Test::order(value, Ordering::is_gt),
             Operator::Gte => Test::order(value, Ordering::is_ge),
             Operator::Regex => match value {
-                Value::String(pattern) => match RegexBuilder::new(&pattern).size_limit(REGEX_BYTES).build() {
+                Value::String(pattern) => match Pattern::compile(&pattern) {
                     Ok(regex) => Ok(Test::Regex(regex)),
                     Err(regex::Error::CompiledTooBig(_)) => {
                         Err(("the expression is larger than 1 MiB when compiled".into(), "Use smaller repetitions, or several rules."))
@@ -251,7 +248,8 @@ impl Test {
                 Finding::from(values.iter().any(|value| equal(value, actual)) == *wanted)
             }
             (Test::Order { bound, accepts }, Value::Number(actual)) => Finding::from(accepts(compare(actual, bound))),
-            (Test::Regex(regex), Value::String(text)) => Finding::from(regex.is_match(text)),
+            // A text too long to be looked at counts against the caller, as a wrong type does.
+            (Test::Regex(regex), Value::String(text)) => regex.looks_at(text).map_or(Finding::WrongType, Finding::from),
             (Test::Contains(Value::String(part)), Value::String(text)) => Finding::from(text.contains(part)),
             (Test::Contains(value), Value::Array(items)) => {
                 if items.iter().any(|item| equal(item, value)) {

@@ -12,6 +12,7 @@ mod limits;
 mod names;
 mod number;
 pub(in crate::domain) mod path;
+mod pattern;
 mod rule;
 mod spec;
 mod when;

@@ -21,7 +21,7 @@ use std::time::Duration;
 const MINUTE: Duration = Duration::from_secs(60);
 const OPERATORS: usize = 19;
 
-fn rows(section: &str) -> Vec<Value> {
+pub fn rows(section: &str) -> Vec<Value> {
     let cases: Value = serde_json::from_str(&std::fs::read_to_string(kept("policylayer.json")).unwrap()).unwrap();
     cases[section].as_array().unwrap_or_else(|| panic!("no {section}")).clone()
 }

@@ -2,17 +2,15 @@
 //! brackets and has panicked on odd texts, so it works on a thread of its own with a large stack; what it read is
 //! then checked name by name. Called by `When::compile`.
 
-use super::tree::{Each, EachKind, Function, Literal, Node, Operation, Order, Part, Pattern, Style, Variable};
+use super::tree::{Each, EachKind, Function, Literal, Node, Operation, Order, Part, Style, Variable};
 use super::{LEVELS, SOURCE_BYTES, clock};
+use crate::domain::policy::pattern::Pattern;
 use crate::domain::spelling::closest;
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators};
 use cel::{Env, ParseErrors};
-use regex::RegexBuilder;
 
 /// Bytes of stack for the parser: several times what the worst text of [`SOURCE_BYTES`] takes in a debug build.
 const STACK: usize = 64 << 20;
-/// Bytes a compiled pattern may take, and how many times as long a text counts then.
-const PATTERNS: [(usize, usize); 4] = [(8 << 10, 8), (32 << 10, 32), (128 << 10, 128), (1 << 20, 1024)];
 /// Characters of an operator's text that a mistake repeats.
 const ECHO: usize = 60;
 
@@ -198,12 +196,8 @@ impl Reader<'_> {
             return Err(self.wrong(pattern, "the pattern of matches is not written out", "Write the pattern as a text; it cannot come from a call."));
         };
         let mend = "There is no look-around and no back-reference; brackets must be closed. A backslash is doubled, or the text begins with r.";
-        let compiled = PATTERNS.into_iter().find_map(|(bytes, weight)| {
-            let regex = RegexBuilder::new(text.inner()).size_limit(bytes).build().ok()?;
-            Some(Pattern { regex, weight })
-        });
         let problem = "the pattern of matches is not a regular expression, or larger than 1 MiB when compiled";
-        let compiled = compiled.ok_or_else(|| self.wrong(pattern, problem, mend))?;
+        let compiled = Pattern::compile(text.inner()).map_err(|_| self.wrong(pattern, problem, mend))?;
         Ok(Node::Matches(Box::new(self.node(of)?), Box::new(compiled)))
     }
 

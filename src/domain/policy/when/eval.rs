@@ -5,8 +5,9 @@
 use super::super::Asked;
 use super::convert::{to_double, to_int, to_text, to_uint};
 use super::datum::Datum;
-use super::tree::{Each, EachKind, Function, Node, Operation, Order, Pattern, Variable};
+use super::tree::{Each, EachKind, Function, Node, Operation, Order, Variable};
 use super::{Budget, Fault, clock};
+use crate::domain::policy::pattern::Pattern;
 use jiff::{SignedDuration, Timestamp};
 use std::rc::Rc;
 
@@ -173,8 +174,8 @@ impl<'a, 'b> Evaluation<'a, 'b> {
 
     fn matches(&self, of: &Datum<'a>, pattern: &Pattern) -> Value<'a> {
         let text = of.text().ok_or(KINDS)?;
-        self.budget.take(text.len().saturating_mul(pattern.weight))?;
-        Ok(Datum::Bool(pattern.regex.is_match(text)))
+        self.budget.take(pattern.cost(text))?;
+        Ok(Datum::Bool(pattern.is_match(text)))
     }
 
     fn sum(&self, operation: Operation, left: &Datum<'a>, right: &Datum<'a>) -> Value<'a> {

@@ -1,9 +1,9 @@
 //! The tree that a `when` becomes: every name resolved, every pattern and time zone compiled, so that evaluating
 //! cannot meet anything unknown. Plain data that threads may share. Made by `compile`, walked by `eval`.
 
+use crate::domain::policy::pattern::Pattern;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use regex::Regex;
 
 /// One part of an expression.
 #[derive(Debug, Clone)]
@@ -34,14 +34,6 @@ pub(super) enum Node {
     Call(Function, Vec<Node>),
     Part(Part, Box<Node>, Option<TimeZone>),
     Each(Box<Each>),
-}
-
-/// A compiled pattern and what it costs.
-#[derive(Debug, Clone)]
-pub(super) struct Pattern {
-    pub(super) regex: Regex,
-    /// How many times as long as it is a text counts: a large pattern looks at each letter in many ways at once.
-    pub(super) weight: usize,
 }
 
 /// A value that stands in the expression.
