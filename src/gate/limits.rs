@@ -63,7 +63,7 @@ pub struct Usage {
     /// What was sent, in millionths.
     pub sent: u64,
     /// When one more would fit.
-    pub room_at: Timestamp,
+    pub room_at: Option<Timestamp>,
 }
 
 impl Gate {
@@ -265,6 +265,31 @@ impl Usage {
         let (asked, sent) = (counter.asked.used(now, counter.window), counter.sent.used(now, counter.window));
         let one = ONE.min(counter.max);
         let room_at = counter.asked.room_at(now, counter.window, counter.max, one).max(counter.sent.room_at(now, counter.window, counter.max, one));
-        Usage { counter, asked, sent, room_at }
+        // Whoever shows it has looked at the clock before: "now" would look like a moment that is still to come.
+        Usage { counter, asked, sent, room_at: (room_at > now).then_some(room_at) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::limit::Label;
+
+    #[test]
+    fn a_counter_with_room_names_no_moment_for_it() {
+        let label = Label { server: None, counter: "c".into(), scope: "global".into(), value: String::new() };
+        let charge = Charge {
+            key: CounterKey::of(&label),
+            label,
+            name: "c".into(),
+            window: Duration::from_secs(60),
+            max: 2 * ONE,
+            amount: ONE,
+            reason: None,
+        };
+        let (now, take) = (Timestamp::UNIX_EPOCH, Take { charge: charge.clone(), asked: true, sent: true, most_keys: 1 });
+        let once = Counter::of(&charge).take(&take, now).unwrap();
+        assert_eq!(Usage::of(once.clone(), now).room_at, None);
+        assert!(Usage::of(once.take(&take, now).unwrap(), now).room_at > Some(now));
     }
 }

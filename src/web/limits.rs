@@ -152,7 +152,7 @@ fn key(usage: &Usage, limit: &LimitView, now: Timestamp) -> Key {
         value: (!label.value.is_empty()).then(|| Shown::beginning(label.value.strip_prefix("text ").unwrap_or(&label.value))),
         asked: bar(usage.asked),
         sent: bar(usage.sent),
-        room: (usage.room_at > now).then(|| Moment::new(usage.room_at, now)),
+        room: usage.room_at.map(|at| Moment::new(at, now)),
     }
 }
 

@@ -31,25 +31,24 @@ pub async fn list(caller: Caller, State(state): State<WebState>, wanted: Result<
     let Some(Query(wanted)) = wanted.ok().filter(|wanted| (1..=COUNTERS.1).contains(&limit(wanted))) else {
         return problem::problem(&state, StatusCode::UNPROCESSABLE_ENTITY, "The query may have limit (1 to 200) and cursor, once each.");
     };
-    let now = state.gate.clock().now();
     let limits: Vec<Value> = caller.reviewer.limits().into_iter().map(|(server, limit)| {
         json!({ "server": server, "name": limit.name, "counter": limit.counter, "window_ms": u64::try_from(limit.window.as_millis()).unwrap_or(u64::MAX), "max": limit.max, "scope": limit.scope, "argument": limit.argument })
     }).collect();
     match caller.reviewer.usage(None, wanted.cursor.as_deref(), limit(&wanted)).await {
         Ok(used) => {
-            let counters: Vec<Value> = used.counters.iter().map(|usage| counter(usage, now)).collect();
+            let counters: Vec<Value> = used.counters.iter().map(counter).collect();
             Json(json!({ "limits": limits, "counters": counters, "next": used.next })).into_response()
         }
         Err(failure) => problem::failure(&failure),
     }
 }
 
-fn counter(usage: &Usage, now: jiff::Timestamp) -> Value {
+fn counter(usage: &Usage) -> Value {
     let (counter, label) = (&usage.counter, &usage.counter.label);
     json!({
         "server": label.server, "counter": label.counter, "scope": label.scope, "value": label.value.strip_prefix("text ").unwrap_or(&label.value),
         "window_ms": u64::try_from(counter.window.as_millis()).unwrap_or(u64::MAX), "max": amount(counter.max),
-        "asked": amount(usage.asked), "sent": amount(usage.sent), "next_place_at": (usage.room_at > now).then_some(usage.room_at),
+        "asked": amount(usage.asked), "sent": amount(usage.sent), "next_place_at": usage.room_at,
     })
 }
 
