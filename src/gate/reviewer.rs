@@ -164,6 +164,7 @@ impl Listed {
             "presence": self.presence.word(),
             "on_approval": if self.presence == Presence::Cancelled { "permit" } else { "send" },
             "held_at": call.held_at, "expires_at": expires_at, "release_at": release_at, "send_by": send_by, "settled_at": settled, "waits_for": call.waits_for,
+            "why": why(&call.state),
             "decisions": call.decisions.iter().map(|d| json!({ "by": d.by, "verdict": d.verdict, "reason": d.reason, "via": d.via, "at": d.at, "void": d.void })).collect::<Vec<_>>(),
             "outcome": outcome(&call.state),
             "last_sent": call.last_sent, "revises": call.revises, "erased_at": call.erased_at,
@@ -178,6 +179,21 @@ fn asked(call: &Call) -> Value {
     }
     let arguments = call.asked_arguments.as_ref().and_then(|text| serde_json::from_str::<Value>(text).ok());
     json!({ "arguments": arguments, "digest": call.asked_digest })
+}
+
+/// Why a call was taken back, or why nobody knows what became of it.
+fn why(state: &State) -> Option<&str> {
+    match state {
+        State::Withdrawn { why, .. } | State::Unconfirmed { why, .. } => Some(why),
+        State::Held { .. }
+        | State::Approved { .. }
+        | State::Sending { .. }
+        | State::Answered { .. }
+        | State::Rejected { .. }
+        | State::ChangesRequested { .. }
+        | State::Expired { .. }
+        | State::Lapsed { .. } => None,
+    }
 }
 
 /// `expires_at`, `release_at`, `send_by`.

@@ -19,6 +19,9 @@ pub(super) fn text(call: &Value) -> String {
         let sends = call["on_approval"] != "permit";
         lines.push(format!("  approve  {}", if sends { "sends it" } else { "lets the agent send it, if it asks again" }));
     }
+    for (label, key) in [("limit", "waits_for"), ("why", "why")] {
+        lines.extend(optional(call, key).map(|text| format!("  {label:<8} {text}")));
+    }
     if let Some(message) = call["message"].as_object() {
         let to = message.get("to").and_then(Value::as_str).unwrap_or("-");
         lines.push(String::new());
