@@ -16,7 +16,7 @@ use crate::domain::message::{self, Message};
 use crate::domain::people::Agent;
 use crate::domain::policy::{Action, Asked, Judgement, Shadow};
 use crate::domain::recipient::RecipientKey;
-use crate::store::{Change, CommitError};
+use crate::store::{Change, CommitError, Kind, Row};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -62,6 +62,7 @@ impl Gate {
     pub async fn admit(&self, ask: Ask) -> Result<Admission, Failure> {
         let digest = Digest::of_call(&ask.server, &ask.tool, &ask.value);
         let key = AskKey::of(&ask.agent.name, &digest);
+        let mut ready = false;
         for _ in 0..super::REWRITES {
             let settings = self.settings();
             let under = settings.as_ref();
@@ -86,7 +87,9 @@ impl Gate {
                 match self.check_arguments(&ask.server, &ask.tool, &ask.value, ask_for).await {
                     Checked::Fit => {}
                     Checked::Unknown(why) => unchecked = Some(why),
-                    Checked::Refused(why) => judgement = Judgement { shadows: judgement.shadows, ..refusal(INPUT_SCHEMA, &why) },
+                    Checked::Refused(why) => {
+                        judgement = Judgement { shadows: judgement.shadows, ..refusal(INPUT_SCHEMA, &format!("{why}; mend the arguments and call again")) }
+                    }
                 }
             }
             let message = message_in(&ask.server, &ask.tool, &ask.value, under);
@@ -101,6 +104,13 @@ impl Gate {
             match judgement.action {
                 Action::Allow if !reads && self.inner.store.space().is_low() => return self.no_room(&ask, &digest, under).await,
                 Action::RequireApproval if self.inner.store.space().is_low() => return self.no_room(&ask, &digest, under).await,
+                // Before it is counted and on record: what takes a while, such as a server's start, is waited for here, and
+                // then everything is judged again.
+                Action::Allow if !std::mem::replace(&mut ready, true) && self.inner.upstream.ready(&ask.server, &ask.agent.name, false).await => {
+                    if !self.is_still_granted(&ask).await? {
+                        return self.deny(&ask, &digest, refusal("agent-revoked", "This agent was revoked."), under).await;
+                    }
+                }
                 Action::Allow => match Pass::permit(self.clone(), (ask.clone(), digest.clone()), judgement, (reads, seen), under).await? {
                     Passing::Passes(pass) => return Ok(Admission::Allowed(pass)),
                     Passing::Limited(full) => return self.limited(&ask, &digest, full, under).await.map(Admission::Refused),
@@ -119,6 +129,12 @@ impl Gate {
             }
         }
         Err(self.failed(&CommitError::Conflict))
+    }
+
+    /// Whether the agent may still use the server.
+    async fn is_still_granted(&self, ask: &Ask) -> Result<bool, Failure> {
+        let row = self.inner.store.row(Kind::Agent, &ask.agent.name).await.map_err(|e| self.failed(&e))?;
+        Ok(matches!(row, Some(Row::Agent(agent)) if agent.revoked_at.is_none() && agent.may_use(&ask.server)))
     }
 
     /// Whether `tools/list` leaves the tool out for this agent.

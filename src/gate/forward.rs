@@ -77,10 +77,13 @@ impl Pass {
     /// Sends the call and waits for its end.
     pub async fn send(self, relay: Option<Relay>, cancel: CancellationToken) -> Sent {
         let Pass { gate, ask, digest, taken, _under_way } = self;
+        let taken_back = cancel.is_cancelled();
         let (server, tool, agent) = (ask.server.clone(), ask.tool.clone(), ask.agent.name.clone());
         let ticket =
             Ticket::new(Outgoing { server: ask.server, agent: ask.agent.name, tool: ask.tool, arguments: ask.arguments, meta: ask.meta, relay, cancel });
-        let sent = gate.inner.upstream.send(ticket).await;
+        // Taken back while the server was being started.
+        let sent =
+            if taken_back { Sent::NeverLeft("The agent took its request back before it left.".to_owned()) } else { gate.inner.upstream.send(ticket).await };
         let data = json!({ "server": server, "tool": tool, "digest": digest, "end": end_of(&sent), "body": body_of(&sent).map(|body| Digest::of_bytes(body.get().as_bytes())) });
         let ended = Fact { kind: "call.ended", call: None, actor: format!("agent:{agent}"), data };
         match &sent {

@@ -174,6 +174,19 @@ impl Gate {
         self.full_since_restore(charges, now).map_or(now, |full| full.until)
     }
 
+    /// The counter with the window and size that the config gives it now; those of its last take may be older.
+    fn as_configured(&self, counter: Counter) -> Counter {
+        let settings = self.settings();
+        let named = |(name, limit): &(&String, LimitView)| {
+            limit.counter == counter.label.counter && counter.label.server.as_ref().is_none_or(|server| server == *name) && limit.scope == counter.label.scope
+        };
+        let mut limits = settings.servers.iter().flat_map(|(name, server)| server.policy.limits().into_iter().map(move |limit| (name, limit)));
+        match limits.find(named) {
+            Some((_, limit)) => Counter { window: limit.window, max: limit.max.saturating_mul(ONE), ..counter },
+            None => counter,
+        }
+    }
+
     /// Takes away counters that have nothing to count any more, and sets those right that a wrong clock wrote.
     pub(super) async fn forget_counters(&self) -> Result<(), Failure> {
         let mut after: Option<String> = None;
@@ -185,6 +198,7 @@ impl Gate {
             for row in &rows {
                 let Row::Counter(counter) = row else { continue };
                 let key = counter.key.as_str().to_owned();
+                let counter = &self.as_configured(counter.clone());
                 let change = if counter.is_idle(now) {
                     // Whoever took from it meanwhile keeps it.
                     let seen = vec![Seen { kind: Kind::Counter, key: key.clone(), revision: counter.revision }];
@@ -247,7 +261,7 @@ impl Reviewer {
                 used.kept_back += 1;
                 continue;
             }
-            used.counters.push(Usage::of(counter, now));
+            used.counters.push(Usage::of(gate.as_configured(counter), now));
         }
         Ok(used)
     }
@@ -278,15 +292,7 @@ mod tests {
     #[test]
     fn a_counter_with_room_names_no_moment_for_it() {
         let label = Label { server: None, counter: "c".into(), scope: "global".into(), value: String::new() };
-        let charge = Charge {
-            key: CounterKey::of(&label),
-            label,
-            name: "c".into(),
-            window: Duration::from_secs(60),
-            max: 2 * ONE,
-            amount: ONE,
-            reason: None,
-        };
+        let charge = Charge { key: CounterKey::of(&label), label, name: "c".into(), window: Duration::from_secs(60), max: 2 * ONE, amount: ONE, reason: None };
         let (now, take) = (Timestamp::UNIX_EPOCH, Take { charge: charge.clone(), asked: true, sent: true, most_keys: 1 });
         let once = Counter::of(&charge).take(&take, now).unwrap();
         assert_eq!(Usage::of(once.clone(), now).room_at, None);

@@ -105,6 +105,14 @@ impl Gate {
             // Not sent yet: it stays approved and leaves after the next start.
             () = self.inner.lives.draining.cancelled() => return Ok(()),
         };
+        if !matches!(call.state, State::Approved { .. }) || call.is_permit() {
+            return Ok(());
+        }
+        // Before anything is counted or on record: until then a pause, an undo and a revocation are in time.
+        tokio::select! {
+            _waited = self.inner.upstream.ready(&call.server, &call.agent, true) => {}
+            () = self.inner.lives.draining.cancelled() => return Ok(()),
+        }
         // Read again: it may have waited at the door for long.
         let Some(call) = self.inner.store.call(id).await.map_err(|e| self.failed(&e))? else { return Ok(()) };
         if call.is_permit() {

@@ -61,6 +61,13 @@ pub enum Sent {
 /// What the gate asks of the edge towards servers.
 #[async_trait]
 pub trait Upstream: Send + Sync + 'static {
+    /// Waits until a call to this server for this agent could leave at once: the instance runs, its session answers.
+    /// Nothing of a call leaves, and what fails here is told by the send. The session of an approved call is tried in any
+    /// case. Whether it took a while, so that what was decided before has to be looked at again.
+    async fn ready(&self, _server: &str, _agent: &str, _approved: bool) -> bool {
+        false
+    }
+
     /// Sends the call once, waits for its end at most the server's timeout, never sends it again.
     async fn send(&self, ticket: Ticket) -> Sent;
 

@@ -104,8 +104,8 @@ impl Caller {
     /// Whether the operator lets this method pass; never one that a lenient server could take for `tools/call`, which
     /// is judged, or for `tools/list`, which is filtered.
     fn extra(&self, method: &str) -> bool {
-        let plain: String = message::folded(method).chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
-        let ours = ["tools/call", "tools/list"].iter().any(|method| plain.contains(method));
+        let plain: String = message::folded(method).chars().filter(|letter| letter.is_alphanumeric()).collect();
+        let ours = ["toolscall", "toolslist"].iter().any(|method| plain.contains(method));
         !ours && self.now.servers.get(&self.server).is_some_and(|globs| globs.is_match(method))
     }
 

@@ -8,7 +8,8 @@ use notify_debouncer_full::notify::event::{AccessKind, AccessMode};
 use notify_debouncer_full::notify::{EventKind, RecommendedWatcher, RecursiveMode};
 use notify_debouncer_full::{DebounceEventResult, Debouncer, RecommendedCache, new_debouncer};
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -24,6 +25,9 @@ const LOOKS: usize = 25;
 const LOOK: Duration = Duration::from_secs(10);
 /// The same where the system tells nothing.
 const POLL: Duration = Duration::from_secs(1);
+
+/// Bytes of a file that are looked at; nothing that is read here may be larger.
+const LARGEST: u64 = 8 << 20;
 
 /// What stands in the files; `None` for one that cannot be read.
 pub(super) type Contents = Vec<Option<Digest>>;
@@ -123,7 +127,20 @@ pub(super) fn steady(files: &[PathBuf]) -> Contents {
 
 /// Reads the files.
 pub(super) fn contents(files: &[PathBuf]) -> Contents {
-    files.iter().map(|file| std::fs::read(file).ok().map(|bytes| Digest::of_bytes(&bytes))).collect()
+    files.iter().map(|file| content(file).ok()).collect()
+}
+
+/// What is no file, or too large for one, is told apart by that alone: a pipe in its place would never end.
+fn content(path: &Path) -> std::io::Result<Digest> {
+    let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() > LARGEST {
+        return Ok(Digest::of_bytes(format!("{:?} of {} bytes", metadata.file_type(), metadata.len()).as_bytes()));
+    }
+    let mut bytes = Vec::new();
+    file.take(LARGEST).read_to_end(&mut bytes)?;
+    Ok(Digest::of_bytes(&bytes))
 }
 
 #[cfg(test)]

@@ -99,6 +99,10 @@ pub struct CountingUpstream {
     pub lists_when_asked: Mutex<Option<Schemas>>,
     /// For whom the gate asked.
     pub asked_for: Mutex<Vec<String>>,
+    /// While it is false, a call has to wait until the server has started.
+    pub started: tokio::sync::watch::Sender<bool>,
+    /// How many calls wait for that.
+    pub starting: tokio::sync::watch::Sender<usize>,
 }
 
 impl Default for CountingUpstream {
@@ -110,6 +114,8 @@ impl Default for CountingUpstream {
             schemas: Mutex::default(),
             lists_when_asked: Mutex::default(),
             asked_for: Mutex::default(),
+            started: tokio::sync::watch::Sender::new(true),
+            starting: tokio::sync::watch::Sender::new(0),
         }
     }
 }
@@ -129,6 +135,15 @@ pub const RESULT: &str = r#"{"content":[{"type":"text","text":"Sent."}],  "vendo
 
 #[async_trait]
 impl Upstream for CountingUpstream {
+    async fn ready(&self, _server: &str, _agent: &str, _approved: bool) -> bool {
+        let mut started = self.started.subscribe();
+        if *started.borrow() {
+            return false;
+        }
+        self.starting.send_modify(|waiting| *waiting += 1);
+        started.wait_for(|started| *started).await.is_ok()
+    }
+
     async fn send(&self, ticket: Ticket) -> Sent {
         let outgoing = ticket.spend();
         let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();

@@ -9,6 +9,7 @@ mod pausing;
 mod queueing;
 mod recipients;
 mod sending;
+mod starting;
 mod unconfirmed;
 
 use crate::fakes::{CountingUpstream, ManualClock, Mood, RESULT};

@@ -86,7 +86,12 @@ pub(super) fn read<T: for<'d> Deserialize<'d>>(path: &Path, shape: &str) -> Resu
     }
     let bytes = std::fs::read(path).map_err(|error| Fault::file(path, &error))?;
     let value = json::strict(&bytes).map_err(|why| Fault::usage(format!("{}: {why}", path.display())))?;
-    serde_json::from_value(value).map_err(|error| Fault::usage(format!("{}: {error}. Write {shape}", path.display())))
+    serde_json::from_value(value).map_err(|error| {
+        // Its words for a wrong shape are the program's, not the file's.
+        let said = error.to_string();
+        let why = if said.starts_with("invalid") { "is not of this form".to_owned() } else { said };
+        Fault::usage(format!("{}: {why}. Write {shape}", path.display()))
+    })
 }
 
 /// The verdict in the word that files and answers use.

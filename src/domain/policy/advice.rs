@@ -5,7 +5,7 @@
 use super::glob::Glob;
 use super::names::Names;
 use super::rule::Rule;
-use super::{Action, Policy, SpecMistake};
+use super::{Action, Document, Policy, SpecMistake};
 use crate::domain::reveal::{Run, reveal_line};
 use crate::domain::spelling::closest;
 use std::collections::HashMap;
@@ -18,6 +18,7 @@ const PAIRS: usize = 200_000;
 const OVERLAPS: usize = 20;
 /// Patterns for which a close name is looked for.
 const GUESSES: usize = 100;
+const TYPED: &str = "Names are compared exactly; type it again if this is not meant.";
 /// Names of rules that one warning repeats.
 const NAMED: usize = 3;
 
@@ -30,6 +31,9 @@ impl Policy {
         }
         for (names, at) in self.lists() {
             odd_letters(names, &at, &mut advice);
+        }
+        for (pointer, name) in self.document.iter().flat_map(Document::names) {
+            advice.extend(odd(&name).map(|problem| SpecMistake::new("policy", format!("{pointer:?}: the name {problem}"), TYPED)));
         }
         never_reached(&self.rules, &mut advice);
         let globs = Globs::of(&self.rules);
@@ -80,15 +84,17 @@ fn rule_alone(rule: &Rule, index: usize, advice: &mut Vec<SpecMistake>) {
 
 fn odd_letters(names: &Names, at: &str, advice: &mut Vec<SpecMistake>) {
     for (index, pattern) in names.patterns().iter().enumerate() {
-        let marked = reveal_line(pattern).into_iter().find_map(|run| match run {
-            Run::Marked { label, meaning, .. } => Some(format!("has {label} ({meaning})")),
-            Run::Plain(_) => None,
-        });
-        let blank = (pattern.trim() != pattern).then(|| "has a blank at an end".to_owned());
-        if let Some(problem) = marked.or(blank) {
-            advice.push(SpecMistake::new(format!("{at}[{index}]"), problem, "Names are compared exactly; type it again if this is not meant."));
-        }
+        advice.extend(odd(pattern).map(|problem| SpecMistake::new(format!("{at}[{index}]"), problem, TYPED)));
     }
+}
+
+/// What is hard to see in a name.
+fn odd(name: &str) -> Option<String> {
+    let marked = reveal_line(name).into_iter().find_map(|run| match run {
+        Run::Marked { label, meaning, .. } => Some(format!("has {label} ({meaning})")),
+        Run::Plain(_) => None,
+    });
+    marked.or_else(|| (name.trim() != name).then(|| "has a blank at an end".to_owned()))
 }
 
 /// What the rules before take whatever the arguments are, for one list of agents.

@@ -95,6 +95,14 @@ impl Serialize for Document {
 }
 
 impl Document {
+    /// Every name of a tool in it, and where it stands.
+    pub(super) fn names(&self) -> Vec<(String, String)> {
+        let hidden = self.compiled.hide.iter().enumerate().map(|(index, name)| (format!("/hide/{index}"), name.clone()));
+        let mut tools: Vec<_> = self.compiled.tools.iter().map(|(name, tool)| (tool.pointer.clone(), name.clone())).collect();
+        tools.sort();
+        hidden.chain(tools).collect()
+    }
+
     /// Reads and checks a text; every mistake is in the answer, in the order of the text.
     pub fn read(text: &str) -> Result<Document, Vec<DocumentMistake>> {
         let whole = |at: usize, problem: &str, mend: &str| Err(vec![placed(text, at, String::new(), problem.to_owned(), mend.to_owned())]);

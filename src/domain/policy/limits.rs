@@ -214,9 +214,24 @@ impl Scope {
 /// argument has one of its own, so that leaving it out is no way around.
 fn argument(found: Found<'_>) -> String {
     match found {
-        Found::Here(Value::String(text)) => format!("text {}", text.trim().to_lowercase()),
-        Found::Here(value) => canonical(value),
+        Found::Here(Value::String(text)) => format!("text {}", folded(text)),
+        Found::Here(value) => canonical(&spelled_alike(value)),
         Found::Missing | Found::WrongType => "missing".to_owned(),
+    }
+}
+
+/// Over the capital letter, so that letters with two small forms meet.
+fn folded(text: &str) -> String {
+    text.trim().chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+}
+
+/// The value with every text in it folded; arguments nest 64 levels at most.
+fn spelled_alike(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(folded(text)),
+        Value::Array(items) => items.iter().map(spelled_alike).collect(),
+        Value::Object(members) => members.iter().map(|(key, value)| (key.clone(), spelled_alike(value))).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
 }
 
@@ -230,7 +245,7 @@ fn millionths(number: &Number) -> Option<u64> {
     let scaled = double * 1e6;
     // 0.29 * 1e6 is a hair above 290,000: such a rest is the double's, not the sender's.
     let near = scaled.round();
-    Some(if (scaled - near).abs() < 1e-3 { near as u64 } else { scaled.ceil() as u64 })
+    Some(if (scaled - near).abs() < 1e-3 && near >= 1.0 { near as u64 } else { scaled.ceil() as u64 })
 }
 
 /// Compiles a list of limits; `prefix` is what stands before the counter in a limit's name.
@@ -276,6 +291,7 @@ mod tests {
         assert_eq!(amount(&json!(5)), Ok(5 * ONE));
         assert_eq!(amount(&json!(0.29)), Ok(290_000));
         assert_eq!(amount(&json!(0.000_000_4)), Ok(1), "rounded up");
+        assert_eq!(amount(&json!(9e-10)), Ok(1), "however little it is");
         assert_eq!(amount(&json!(0)), Ok(0));
         assert_eq!(amount(&json!(-0.0)), Ok(0));
         assert_eq!(amount(&json!(100)), Ok(100 * ONE));
@@ -319,6 +335,8 @@ mod tests {
         };
         let to = |to: Value| key(ScopeSpec::Arg("/to".into()), &json!({ "to": to }));
         assert_eq!(to(json!(" @Bob ")), to(json!("@bob")));
+        assert_eq!(to(json!(["@Carl", " @ΑΣ"])), to(json!(["@carl ", "@ας"])));
+        assert_eq!(to(json!({"handle": "@Dan"})), to(json!({"handle": " @DAN"})));
         assert_ne!(to(json!("1")), to(json!(1)));
         assert_ne!(to(json!("missing")), key(ScopeSpec::Arg("/to".into()), &json!({})));
         let all = [ScopeSpec::Grant, ScopeSpec::Session, ScopeSpec::Tool, ScopeSpec::Server, ScopeSpec::Global].map(|scope| key(scope, &json!({})));

@@ -2,6 +2,7 @@
 //! concerns. Ids and progress tokens towards the server are our own; the agent's are put back here.
 //! Called by the reading side of both links; the waiting side is `peer`.
 
+use super::tools::Seen;
 use super::wire::{self, Members};
 use super::{Reply, RequestFailure};
 use crate::gate::upstream::Relay;
@@ -22,6 +23,8 @@ pub(super) type Answer = Result<Reply, RequestFailure>;
 pub(super) struct Board {
     table: Mutex<Table>,
     events: broadcast::Sender<Arc<Box<RawValue>>>,
+    /// What the server listed; told when the server says that it changed.
+    listed: Option<Arc<Seen>>,
 }
 
 #[derive(Default)]
@@ -66,8 +69,13 @@ pub(super) enum Heard {
 }
 
 impl Board {
+    /// A board that passes on that the server's list is another one now.
+    pub(super) fn of(events: broadcast::Sender<Arc<Box<RawValue>>>, listed: Arc<Seen>) -> Board {
+        Board { listed: Some(listed), ..Board::new(events) }
+    }
+
     pub(super) fn new(events: broadcast::Sender<Arc<Box<RawValue>>>) -> Board {
-        Board { table: Mutex::default(), events }
+        Board { table: Mutex::default(), events, listed: None }
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -168,7 +176,12 @@ impl Board {
             (Some("notifications/progress"), None) => self.progress(text, message.params).await,
             (Some("notifications/cancelled"), None) => self.withdrawn(text, message.params).await,
             // Its own words, because it has none of the server's to give: a list in it would pass unfiltered.
-            (Some(method @ "notifications/tools/list_changed"), None) => self.notified(&wire::notification(method, None), call).await,
+            (Some(method @ "notifications/tools/list_changed"), None) => {
+                if let Some(listed) = &self.listed {
+                    listed.changed();
+                }
+                self.notified(&wire::notification(method, None), call).await
+            }
             (Some(_), None) => self.notified(text, call).await,
             (None, Some(id)) => {
                 let answer = match (message.error, message.result) {

@@ -79,6 +79,8 @@ struct State {
     revision: Option<&'static str>,
     /// When the server last answered in the session.
     heard: Option<Instant>,
+    /// When the session was last tried before a call.
+    tested: Option<Instant>,
 }
 
 impl HttpLink {
@@ -131,6 +133,18 @@ impl HttpLink {
             return false;
         }
         matches!(self.ping().await, Some(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND))
+    }
+
+    /// The session was tried just now, for a call that is about to leave.
+    pub(super) fn tested(&self) {
+        let mut state = self.lock();
+        state.heard = Some(Instant::now());
+        state.tested = state.heard;
+    }
+
+    /// Whether it was tried so lately that the call need not do it again.
+    pub(super) fn was_tested(&self) -> bool {
+        self.lock().tested.is_some_and(|tested| tested.elapsed() < FRESH)
     }
 
     /// What [`HttpLink::state`] says, but alive when the server answered in the session just now: a round trip for each

@@ -141,15 +141,33 @@ impl Peer {
         answer
     }
 
+    /// Tries the session before a call is counted and put on record as being sent, so that nothing is waited for
+    /// between that and the first byte.
+    pub(super) async fn ready(&self, approved: bool) {
+        if let Link::Http(link) = &self.link {
+            let session = self.session();
+            let state = if approved { link.state(self.times.answer()).await } else { link.state_lately(self.times.answer()).await };
+            match state {
+                Session::Alive => link.tested(),
+                Session::Lost => {
+                    if self.renew(session).await.is_ok() {
+                        link.tested();
+                    }
+                }
+                Session::Silent(_) => {}
+            }
+        }
+    }
+
     async fn with_renewal(&self, method: &str, params: Option<&RawValue>, relay: Option<Relay>, cancel: &CancellationToken) -> Answer {
         let token = relay.as_ref().is_some_and(|relay| relay.progress_token.is_some());
         let repeats = may_repeat(method);
         if let Link::Http(link) = &self.link
             && !repeats
         {
-            // It leaves once, so the session is tried before. A call that a person approved is tried every time.
+            // It leaves once, so the session is tried before, unless `ready` just did.
             let session = self.session();
-            let state = if relay.is_some() { link.state_lately(self.times.answer()).await } else { link.state(self.times.answer()).await };
+            let state = if relay.is_some() || link.was_tested() { link.state_lately(self.times.answer()).await } else { link.state(self.times.answer()).await };
             match state {
                 Session::Alive => {}
                 Session::Lost => self.renew(session).await.map_err(RequestFailure::NeverLeft)?,

@@ -5,11 +5,25 @@ use super::{Reply, RequestFailure, Upstreams, wire};
 use crate::gate::upstream::{InputSchema, Outgoing, Sent, ServerStatus, Ticket, Upstream};
 use async_trait::async_trait;
 use serde_json::value::RawValue;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A wait from which on the world may have moved.
+const NOTICED: Duration = Duration::from_millis(20);
 
 #[async_trait]
 impl Upstream for Upstreams {
     async fn send(&self, ticket: Ticket) -> Sent {
         self.spend(ticket.spend()).await
+    }
+
+    async fn ready(&self, server: &str, agent: &str, approved: bool) -> bool {
+        let begun = Instant::now();
+        // A failure is the send's to tell: it tries again and says why.
+        if let Ok(peer) = self.peer(server, agent, None).await {
+            peer.ready(approved).await;
+        }
+        begun.elapsed() >= NOTICED
     }
 
     async fn servers(&self) -> Vec<ServerStatus> {

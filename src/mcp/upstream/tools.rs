@@ -31,6 +31,8 @@ pub(super) struct Seen {
 #[derive(Default)]
 struct Memory {
     tools: Option<Vec<Tool>>,
+    /// The server said since that its list is another one now.
+    stale: bool,
     /// A list being read page by page: the cursor of its next page, and the tools so far.
     paging: Option<(String, Vec<Tool>)>,
     down: Option<UpstreamError>,
@@ -94,6 +96,7 @@ impl Seen {
             None => {
                 self.schemas.replace(tools.iter_mut().map(|tool| (tool.name.clone(), tool.schema.take())));
                 memory.tools = Some(tools);
+                memory.stale = false;
                 drop(memory);
                 Schemas::compile_behind(&self.schemas);
             }
@@ -107,9 +110,17 @@ impl Seen {
         Some(tools.into_iter().map(info).collect())
     }
 
-    /// Whether there is a complete list.
+    /// Whether there is a complete list that still counts.
     pub(super) fn is_listed(&self) -> bool {
-        self.lock().tools.is_some()
+        let memory = self.lock();
+        memory.tools.is_some() && !memory.stale
+    }
+
+    /// The server said that its list is another one now: what was listed is shown on, and nothing is held against it.
+    pub(super) fn changed(&self) {
+        let mut memory = self.lock();
+        memory.stale = true;
+        memory.paging = None;
     }
 
     /// Has the list asked for before a call is judged: one asks, the others wait for that, and what was asked for in
@@ -124,7 +135,7 @@ impl Seen {
 
     /// What is known of a tool's schema.
     pub(super) async fn input_schema(&self, tool: &str) -> InputSchema {
-        match self.schemas.of_tool(tool) {
+        match self.schemas.of_tool(tool).filter(|_| self.is_listed()) {
             Some(kept) => kept.ready().await,
             None => InputSchema::NotListed,
         }

@@ -69,7 +69,10 @@ fn read(members: &Map<String, Value>) -> Result<Decide, Malformed> {
 /// The strictly read value is written again: every number in it is one that every reader writes alike.
 fn edits(members: &Map<String, Value>, verdict: Verdict) -> Result<Option<String>, Malformed> {
     match members.get("arguments") {
-        None | Some(Value::Null) => Ok(None),
+        None => Ok(None),
+        Some(Value::Null) if verdict != Verdict::Approve => Ok(None),
+        // Whoever meant to send something else must not have the original sent.
+        Some(Value::Null) => Err(Malformed::wrong("arguments is null; leave it out to approve the call as it is.")),
         Some(_) if verdict != Verdict::Approve => Err(Malformed::wrong("arguments go only with approve.")),
         Some(arguments) => Ok(Some(arguments.to_string())),
     }

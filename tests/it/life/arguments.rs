@@ -32,11 +32,12 @@ async fn what_does_not_fit_is_refused_with_its_place_and_nobody_is_asked() {
         ("write_note", r#"{"to":["@bob"],"text":"x"}"#, "/to must be of type string"),
     ] {
         let notice = refused(&desk, tool, arguments).await;
+        let reason = &format!("{reason}; mend the arguments and call again");
         let not = if tool == "send_dm" { "NOT SENT" } else { "NOT DONE" };
         assert_eq!(notice.text, format!("{not}. Rule inputSchema refuses this: \u{201c}{reason}\u{201d}. Do not try another tool or wording."));
         assert_eq!(
             (notice.meta["state"].as_str(), notice.meta["rule"].as_str(), notice.meta["reason"].as_str()),
-            (Some("denied"), Some("inputSchema"), Some(reason))
+            (Some("denied"), Some("inputSchema"), Some(reason.as_str()))
         );
         for value in ["4711", "@eve", "@bob"] {
             assert!(!notice.text.contains(value) && !notice.meta.to_string().contains(value), "{notice:?}");
@@ -100,7 +101,7 @@ async fn a_new_list_replaces_what_was_known_before() {
     assert_eq!(refused(&desk, "write_note", r#"{"to":"@bob","text":"x","cc":1}"#).await.meta["rule"], "inputSchema");
     desk.upstream.lists("write_note", r#"{"required":["cc"]}"#);
     assert!(matches!(desk.admit("write_note", r#"{"to":"@bob","text":"x","cc":1}"#).await, Admission::Allowed(_)));
-    assert_eq!(refused(&desk, "write_note", DM).await.meta["reason"], "the arguments as a whole must have a member \"cc\"");
+    assert_eq!(refused(&desk, "write_note", DM).await.meta["reason"], "the arguments as a whole must have a member \"cc\"; mend the arguments and call again");
 }
 
 #[tokio::test]

@@ -35,7 +35,8 @@ pub(super) fn to_double<'a>(value: &Datum<'a>) -> Result<Datum<'a>, Fault> {
         Datum::Int(int) => Some(*int as f64),
         Datum::Uint(uint) => Some(*uint as f64),
         Datum::Double(double) => Some(*double),
-        other => other.text().and_then(|text| text.parse().ok()),
+        // "NaN" would be less, equal and greater at once to no number, and slip past every comparison.
+        other => other.text().and_then(|text| text.parse().ok()).filter(|double: &f64| double.is_finite()),
     };
     double.map(Datum::Double).ok_or(UNREADABLE)
 }

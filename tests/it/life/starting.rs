@@ -1,0 +1,98 @@
+//! While a server is being started nothing of a call has left: what is decided in that time counts, and a limit counts
+//! when the call leaves and not when it began to wait (semantics.md 19, 21, 25).
+
+use super::limited::limited_by;
+use super::{DM, Desk, HOUR, approve, read_and_decide};
+use paraph::domain::people::Role;
+use paraph::domain::policy::{LimitSpec, ScopeSpec};
+use paraph::gate::Admission;
+use paraph::store::in_memory::InMemory;
+use std::sync::Arc;
+use std::time::Duration;
+
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// Both kinds of call may pass twice a minute; the server is not there yet.
+async fn stopped() -> Desk {
+    let rate = LimitSpec { counter: "rate".into(), window: WINDOW, max: 2, scope: ScopeSpec::Grant, increment_from: None, on_deny: None };
+    let desk = Desk::over(Arc::new(InMemory::default()), limited_by(vec![rate])).await;
+    desk.upstream.started.send_replace(false);
+    desk
+}
+
+async fn waiting(desk: &Desk, calls: usize) {
+    let mut starting = desk.upstream.starting.subscribe();
+    let reached = starting.wait_for(|waiting| *waiting >= calls);
+    drop(tokio::time::timeout(HOUR / 60, reached).await.expect("the calls wait for the server"));
+}
+
+#[tokio::test]
+async fn a_pause_an_undo_and_a_revocation_are_in_time_while_the_server_is_being_started() {
+    for what in ["pause", "undo", "revoke"] {
+        let desk = stopped().await;
+        let ann = desk.reviewer("ann@example.org", Role::Operator, &[]).await;
+        let id = desk.seat("send_dm", DM).await.call().clone();
+        read_and_decide(&ann, &id, approve).await.unwrap();
+        waiting(&desk, 1).await;
+        let (gate, ask) = (desk.gate.clone(), desk.ask_of("write_note", "{}"));
+        let allowed = tokio::spawn(async move { gate.admit(ask).await.unwrap() });
+        waiting(&desk, 2).await;
+        match what {
+            "pause" => drop(desk.gate.pause("look first", "operator").await.unwrap()),
+            "undo" => drop(ann.undo(&id).await.unwrap()),
+            _ => drop(desk.gate.revoke_agent("bot").await.unwrap()),
+        }
+        desk.upstream.started.send_replace(true);
+        let admission = allowed.await.unwrap();
+        if let Admission::Allowed(pass) = admission {
+            assert_eq!(what, "undo", "an undo concerns the other call alone");
+            pass.send(None, Default::default()).await;
+        } else {
+            assert!(matches!(admission, Admission::Refused(notice) if notice.meta["state"] == "denied"), "{what}");
+        }
+        // Time goes on: what would leave later leaves now.
+        desk.later(WINDOW * 2).await;
+        let word = desk.call(&id).await.state.word();
+        assert_eq!(word, if what == "revoke" { "withdrawn" } else { "held" }, "{what}");
+        assert_eq!(desk.upstream.count(DM), 0, "{what}");
+        assert_eq!(desk.upstream.count("{}"), usize::from(what == "undo"), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn calls_of_several_windows_that_wait_for_a_server_do_not_leave_together() {
+    let desk = stopped().await;
+    let mut waiters = Vec::new();
+    for window in 0..3 {
+        for _ in 0..2 {
+            let (gate, ask) = (desk.gate.clone(), desk.ask_of("write_note", "{}"));
+            waiters.push(tokio::spawn(async move { gate.admit(ask).await.unwrap() }));
+        }
+        waiting(&desk, 2 * (window + 1)).await;
+        desk.clock.advance(WINDOW * 2);
+    }
+    desk.upstream.started.send_replace(true);
+    let mut passed = 0;
+    for waiter in waiters {
+        match waiter.await.unwrap() {
+            Admission::Allowed(pass) => {
+                pass.send(None, Default::default()).await;
+                passed += 1;
+            }
+            Admission::Refused(notice) => assert_eq!(notice.meta["state"], "limited"),
+            Admission::Unknown | Admission::Waiting(_) => panic!("neither sent nor limited"),
+        }
+    }
+    assert_eq!((passed, desk.upstream.count("{}")), (2, 2));
+}
+
+#[tokio::test]
+async fn a_request_that_was_taken_back_before_it_left_is_not_sent() {
+    let desk = stopped().await;
+    desk.upstream.started.send_replace(true);
+    let Admission::Allowed(pass) = desk.admit("write_note", "{}").await else { panic!("not allowed") };
+    let cancel = tokio_util::sync::CancellationToken::new();
+    cancel.cancel();
+    pass.send(None, cancel).await;
+    assert_eq!(desk.upstream.count("{}"), 0);
+}
