@@ -12,7 +12,7 @@ use crate::domain::digest::Digest;
 use crate::domain::json;
 use crate::domain::limit::{Charge, Counter, CounterKey, GiveBack, Ledger, ONE, Take, slack};
 use crate::domain::people::Role;
-use crate::domain::policy::{Asked, LimitView};
+use crate::domain::policy::{Action, Asked, LimitView};
 use crate::store::{Change, CommitError, Kind, Row, Seen};
 use jiff::Timestamp;
 use serde_json::json;
@@ -219,6 +219,15 @@ impl Gate {
 }
 
 impl Reviewer {
+    /// The rule that would take the held call back if it were approved now: the rules may have changed since.
+    pub fn refused_now(&self, call: &Call) -> Option<String> {
+        let (State::Held { .. }, Ok(arguments)) = (&call.state, json::strict(call.arguments.as_bytes())) else { return None };
+        let (settings, now) = (self.gate().settings(), self.gate().inner.clock.now());
+        let asked = Asked { agent: &call.agent, tool: &call.tool, arguments: &arguments, session: call.session.as_deref(), now };
+        let judged = settings.server(&call.server)?.policy.judge(&asked);
+        matches!(judged.action, Action::Deny | Action::Hide).then_some(judged.rule)
+    }
+
     /// When the call would leave if it were approved now, as far as limits go; `None` when none keeps it.
     pub async fn leaves_at(&self, call: &Call) -> Result<Option<Limited>, Failure> {
         let gate = self.gate();

@@ -193,6 +193,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_file_differs_from_one_and_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = ["pipe", "file", "huge", "folder"].map(|name| folder.path().join(name));
+        assert!(std::process::Command::new("mkfifo").arg(&files[0]).status().unwrap().success());
+        std::fs::write(&files[1], "").unwrap();
+        std::fs::File::create(&files[2]).unwrap().set_len(LARGEST + 1).unwrap();
+        std::fs::create_dir(&files[3]).unwrap();
+        let found = contents(&files);
+        let distinct: std::collections::BTreeSet<_> = found.iter().collect();
+        assert_eq!((distinct.len(), found[0].is_some()), (4, true), "{found:?}");
+    }
+
+    #[test]
     fn a_folder_that_cannot_be_watched_is_looked_at_every_second_until_it_can() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("later/c.toml");

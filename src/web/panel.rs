@@ -39,6 +39,8 @@ pub struct Panel {
     pub open: bool,
     /// Why there is no form although a person is asked.
     pub barred: Option<String>,
+    /// The rule that refuses it by now.
+    pub refused_now: Option<String>,
     /// The reader has approved already and others are needed.
     pub approved_by_reader: bool,
     /// Approvals there are.
@@ -135,6 +137,7 @@ impl Panel {
             soon: soon(call, paused, now),
             undoable: matches!(call.state, State::Approved { .. }) && entitled.is_ok(),
             resolvable: unknown.is_some() && entitled.is_ok(),
+            refused_now: by.reviewer.refused_now(call),
             barred: entitled.err().filter(|_| asked).map(|error| error.to_string()),
             before,
             unknown,

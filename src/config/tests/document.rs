@@ -85,6 +85,16 @@ fn a_default_beside_a_policy_is_a_warning_and_two_meanings_of_a_counter_a_mistak
 }
 
 #[test]
+fn a_name_that_nobody_can_see_rightly_is_a_warning_with_its_pointer() {
+    let policy = "{\"version\": \"1\", \"hide\": [\"delete \"], \"tools\": {\"send_dm\u{200b}\": {}, \"read\": {}}}";
+    let loaded = Folder::new(SERVER, &[("policies/demo.json", policy.as_bytes())]).load().unwrap();
+    let found: Vec<_> = loaded.warnings.iter().map(|warning| (warning.key.as_str(), warning.problem.as_str())).collect();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found[0], ("servers.demo.policy", "\"/hide/0\": the name has a blank at an end"));
+    assert!(found[1].1.starts_with("\"/tools/send_dm\\u{200b}\": the name has U+200B"), "{found:?}");
+}
+
+#[test]
 fn every_file_that_was_read_is_known() {
     let config = format!("{SERVER}env = {{ A = {{ file = \"secret\" }} }}\n[servers.other]\ncommand = [\"x\"]\npolicy = \"policies/demo.json\"\n");
     let folder = Folder::new(&config, &[("policies/demo.json", br#"{"version": "1"}"#), ("secret", b"hunter2\n")]);

@@ -160,6 +160,18 @@ mod tests {
         seen.tools().map(|tools| tools.into_iter().map(|tool| tool.name).collect())
     }
 
+    #[tokio::test]
+    async fn after_the_server_said_that_its_list_changed_nothing_is_held_against_the_old_one() {
+        let (seen, list) = (Seen::default(), raw(r#"{"tools":[{"name":"a","inputSchema":{"type":"object"}}]}"#.to_owned()));
+        seen.listed(None, &list);
+        assert!(seen.is_listed() && matches!(seen.input_schema("a").await, InputSchema::Known(_)));
+        seen.changed();
+        assert!(!seen.is_listed() && matches!(seen.input_schema("a").await, InputSchema::NotListed));
+        assert_eq!(names(&seen), Some(vec!["a".to_owned()]), "the page shows on what was listed");
+        seen.listed(None, &list);
+        assert!(matches!(seen.input_schema("a").await, InputSchema::Known(_)));
+    }
+
     #[test]
     fn a_list_counts_when_its_last_page_came() {
         let seen = Seen::default();

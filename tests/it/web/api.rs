@@ -112,6 +112,7 @@ async fn decisions_answer_in_the_order_of_the_contract() {
         (with("verdict", json!("maybe")), 422),
         (with("version", json!("1")), 422),
         (with("arguments", json!({})), 422),
+        (json!({"verdict": "approve", "digest": digest, "version": 1, "arguments": null}), 422),
         (json!({"verdict": "request_changes", "digest": digest, "version": 1}), 422),
         (json!({"verdict": "approve", "digest": digest, "version": 1, "arguments": {"to": "@eve"}}), 422),
     ] {

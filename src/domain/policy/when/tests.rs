@@ -78,7 +78,7 @@ fn an_expression_looks_at_arguments_tool_agent_server_and_time() {
 
 #[test]
 fn what_is_neither_true_nor_false_says_why_without_any_value() {
-    let arguments = json!({"text": "secret", "n": 5, "list": [1], "none": null, "max": i64::MAX, "nested": {"a": "x"}, "zero": 0});
+    let arguments = json!({"text": "secret", "n": 5, "list": [1], "none": null, "max": i64::MAX, "nested": {"a": "x"}, "zero": 0, "nan": "NaN", "inf": "-inf"});
     for source in [
         "args.other",
         "args.other == 1",
@@ -105,6 +105,8 @@ fn what_is_neither_true_nor_false_says_why_without_any_value() {
         "!args.n",
         "args.n ? true : false",
         "int(args.text) == 1",
+        "double(args.nan) > 100.0",
+        "double(args.inf) > 100.0",
         "timestamp(args.text) < now",
         "duration(args.text) == duration('1s')",
         "args.n.matches('5')",
