@@ -2,6 +2,7 @@
 
 use super::desk::Desk;
 use paraph::config::Mistake;
+use paraph::domain::policy::Policy;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -60,4 +61,17 @@ async fn the_api_tells_operators_what_is_in_force_and_what_is_not() {
     let view = |line: Value, key: &str, problem: &str| json!([{"file": "config.toml", "line": line, "key": key, "problem": problem, "mend": "Mend it."}]);
     let all = json!({"loaded_at": now, "digests": digests, "refused_since": now, "mistakes": view(json!(null), "", "is gone"), "needs_restart": view(json!(3), "servers.demo.command", "waits")});
     assert_eq!(ask("olga@example.org").await, (StatusCode::OK, all));
+}
+
+#[tokio::test]
+async fn a_held_call_that_the_rules_refuse_by_now_says_so_before_the_click() {
+    let desk = Desk::open().await;
+    let (id, ann) = (desk.hold("hi").await, desk.sign_in("ann@example.org").await);
+    let page = || async { ann.get(&format!("/calls/{id}")).await.1 };
+    assert!(!page().await.contains("refuses this now"));
+    let mut settings = desk.gate.settings().as_ref().clone();
+    settings.servers.get_mut("demo").unwrap().policy = Policy::default();
+    desk.gate.reload(settings).await.unwrap();
+    let page = page().await;
+    assert!(page.contains("<b>default</b> refuses this now") && page.contains("the call is taken back"), "{page}");
 }
