@@ -10,7 +10,7 @@ use super::reviewer::Reviewer;
 use crate::domain::call::{AskKey, Call, Edit};
 use crate::domain::digest::Digest;
 use crate::domain::json::strict;
-use crate::domain::policy::{Action, Asked, Judgement};
+use crate::domain::policy::{Action, Judgement};
 use crate::domain::recipient::RecipientKey;
 use crate::store::Seen;
 
@@ -38,13 +38,7 @@ impl Reviewer {
             return Ok(None);
         }
         let Some(server) = settings.servers.get(&call.server) else { return unfit("the server is not in the config any more".to_owned()) };
-        let judged = server.policy.judge(&Asked {
-            agent: &call.agent,
-            tool: &call.tool,
-            arguments: &value,
-            session: call.session.as_deref(),
-            now: gate.inner.clock.now(),
-        });
+        let judged = server.judge_call(call, &value, gate.inner.clock.now());
         match judged.action {
             Action::Allow | Action::RequireApproval => {}
             Action::Deny | Action::Hide => return unfit(refuses(&judged.rule, judged.reason.as_deref())),

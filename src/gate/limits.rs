@@ -12,10 +12,11 @@ use crate::domain::digest::Digest;
 use crate::domain::json;
 use crate::domain::limit::{Charge, Counter, CounterKey, GiveBack, Ledger, ONE, Take, slack};
 use crate::domain::people::Role;
-use crate::domain::policy::{Action, Asked, LimitView};
+use crate::domain::policy::{Action, LimitView};
 use crate::store::{Change, CommitError, Kind, Row, Seen};
 use jiff::Timestamp;
 use serde_json::json;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// The longest an agent is told to wait: a date beyond it says nothing.
@@ -64,6 +65,19 @@ pub struct Usage {
     pub sent: u64,
     /// When one more would fit.
     pub room_at: Option<Timestamp>,
+}
+
+/// What fits into which window by the config, by the group of a counter's keys: all limits on one counter agree.
+struct Sizes(HashMap<String, (Duration, u64)>);
+
+impl Sizes {
+    /// The counter with its present window and size; those of its last take may be older.
+    fn now_of(&self, counter: Counter) -> Counter {
+        match self.0.get(counter.key.group()) {
+            Some((window, max)) => Counter { window: *window, max: *max, ..counter },
+            None => counter,
+        }
+    }
 }
 
 impl Gate {
@@ -174,31 +188,28 @@ impl Gate {
         self.full_since_restore(charges, now).map_or(now, |full| full.until)
     }
 
-    /// The counter with the window and size that the config gives it now; those of its last take may be older.
-    fn as_configured(&self, counter: Counter) -> Counter {
+    /// The windows and sizes that the config gives its counters now.
+    fn sizes(&self) -> Sizes {
         let settings = self.settings();
-        let named = |(name, limit): &(&String, LimitView)| {
-            limit.counter == counter.label.counter && counter.label.server.as_ref().is_none_or(|server| server == *name) && limit.scope == counter.label.scope
+        let limits = settings.servers.iter().flat_map(|(name, server)| server.policy.limits().into_iter().map(move |limit| (name, limit)));
+        let named = |(name, limit): (&String, LimitView)| {
+            let server = (limit.scope != "global").then(|| name.clone());
+            (CounterKey::group_named(server.as_deref(), &limit.counter), (limit.window, limit.max.saturating_mul(ONE)))
         };
-        let mut limits = settings.servers.iter().flat_map(|(name, server)| server.policy.limits().into_iter().map(move |limit| (name, limit)));
-        match limits.find(named) {
-            Some((_, limit)) => Counter { window: limit.window, max: limit.max.saturating_mul(ONE), ..counter },
-            None => counter,
-        }
+        Sizes(limits.map(named).collect())
     }
 
     /// Takes away counters that have nothing to count any more, and sets those right that a wrong clock wrote.
     pub(super) async fn forget_counters(&self) -> Result<(), Failure> {
-        let mut after: Option<String> = None;
+        let (mut after, sizes): (Option<String>, _) = (None, self.sizes());
         loop {
             let rows = self.inner.store.rows(Kind::Counter, after.as_deref(), TOGETHER).await.map_err(|e| self.failed(&e))?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = Some(last.key().to_owned());
             let now = self.inner.clock.now();
-            for row in &rows {
+            for row in rows {
                 let Row::Counter(counter) = row else { continue };
-                let key = counter.key.as_str().to_owned();
-                let counter = &self.as_configured(counter.clone());
+                let (key, counter) = (counter.key.as_str().to_owned(), sizes.now_of(counter));
                 let change = if counter.is_idle(now) {
                     // Whoever took from it meanwhile keeps it.
                     let seen = vec![Seen { kind: Kind::Counter, key: key.clone(), revision: counter.revision }];
@@ -223,8 +234,7 @@ impl Reviewer {
     pub fn refused_now(&self, call: &Call) -> Option<String> {
         let (State::Held { .. }, Ok(arguments)) = (&call.state, json::strict(call.arguments.as_bytes())) else { return None };
         let (settings, now) = (self.gate().settings(), self.gate().inner.clock.now());
-        let asked = Asked { agent: &call.agent, tool: &call.tool, arguments: &arguments, session: call.session.as_deref(), now };
-        let judged = settings.server(&call.server)?.policy.judge(&asked);
+        let judged = settings.server(&call.server)?.judge_call(call, &arguments, now);
         matches!(judged.action, Action::Deny | Action::Hide).then_some(judged.rule)
     }
 
@@ -235,8 +245,7 @@ impl Reviewer {
         let settings = gate.settings();
         let Some(server) = settings.servers.get(&call.server) else { return Ok(None) };
         let now = gate.inner.clock.now();
-        let asked = Asked { agent: &call.agent, tool: &call.tool, arguments: &arguments, session: call.session.as_deref(), now };
-        let charges = server.policy.judge(&asked).charges;
+        let charges = server.judge_call(call, &arguments, now).charges;
         let from = now + call.terms.undo;
         let restored = gate.full_since_restore(&charges, from);
         let ledgers = gate.sent_ledgers(&charges).await?;
@@ -258,7 +267,7 @@ impl Reviewer {
         let group = of.map(|(server, counter)| CounterKey::group_named(server, counter));
         let begin = after.map(str::to_owned).or_else(|| group.clone());
         let rows = gate.inner.store.rows(Kind::Counter, begin.as_deref(), most).await.map_err(|e| gate.failed(&e))?;
-        let now = gate.inner.clock.now();
+        let (now, sizes) = (gate.inner.clock.now(), gate.sizes());
         let mut used = Used { next: rows.last().filter(|_| rows.len() == most).map(|row| row.key().to_owned()), ..Used::default() };
         for row in rows {
             let Row::Counter(counter) = row else { continue };
@@ -270,7 +279,7 @@ impl Reviewer {
                 used.kept_back += 1;
                 continue;
             }
-            used.counters.push(Usage::of(gate.as_configured(counter), now));
+            used.counters.push(Usage::of(sizes.now_of(counter), now));
         }
         Ok(used)
     }

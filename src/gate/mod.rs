@@ -56,10 +56,11 @@ use crate::domain::call::{Call, CallId, Presence};
 use crate::domain::digest::Digest;
 use crate::domain::limit::GiveBack;
 use crate::domain::message::MessagePointers;
-use crate::domain::policy::Policy;
+use crate::domain::policy::{Asked, Judgement, Policy};
 use crate::store::{Change, CommitError, Row, Store};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -120,6 +121,11 @@ pub struct ServerSettings {
 }
 
 impl ServerSettings {
+    /// What the policy says by now of a call that is held already, or of one like it with these arguments.
+    fn judge_call(&self, call: &Call, arguments: &Value, now: Timestamp) -> Judgement {
+        self.policy.judge(&Asked { agent: &call.agent, tool: &call.tool, arguments, session: call.session.as_deref(), now })
+    }
+
     /// What the audit calls its policy.
     pub fn digest(&self) -> &Digest {
         self.policy.digest()

@@ -13,7 +13,7 @@ use crate::domain::call::{Call, CallId, Event, Outcome, OutcomeKind, Refusal, St
 use crate::domain::digest::Digest;
 use crate::domain::json;
 use crate::domain::limit::{Charge, GiveBack, Take};
-use crate::domain::policy::{Action, Asked};
+use crate::domain::policy::Action;
 use crate::store::{Change, CommitError, Kind, Row, Seen};
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
@@ -192,8 +192,7 @@ impl Gate {
         let Some(server) = under.server(&call.server) else {
             return Ok(Err(GONE.into()));
         };
-        let now = self.inner.clock.now();
-        let judged = server.policy.judge(&Asked { agent: &call.agent, tool: &call.tool, arguments: &arguments, session: call.session.as_deref(), now });
+        let judged = server.judge_call(call, &arguments, self.inner.clock.now());
         Ok(match judged.action {
             Action::Deny | Action::Hide => Err(format!("rule {} refuses it now", judged.rule)),
             Action::Allow | Action::RequireApproval => Ok((Seen { kind: Kind::Agent, key: agent.name, revision: agent.revision }, judged.charges)),

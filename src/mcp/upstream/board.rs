@@ -24,7 +24,7 @@ pub(super) struct Board {
     table: Mutex<Table>,
     events: broadcast::Sender<Arc<Box<RawValue>>>,
     /// What the server listed; told when the server says that it changed.
-    listed: Option<Arc<Seen>>,
+    listed: Arc<Seen>,
 }
 
 #[derive(Default)]
@@ -69,13 +69,9 @@ pub(super) enum Heard {
 }
 
 impl Board {
-    /// A board that passes on that the server's list is another one now.
-    pub(super) fn of(events: broadcast::Sender<Arc<Box<RawValue>>>, listed: Arc<Seen>) -> Board {
-        Board { listed: Some(listed), ..Board::new(events) }
-    }
-
-    pub(super) fn new(events: broadcast::Sender<Arc<Box<RawValue>>>) -> Board {
-        Board { table: Mutex::default(), events, listed: None }
+    /// A board that passes on events, and tells `listed` when the server's list is another one now.
+    pub(super) fn new(events: broadcast::Sender<Arc<Box<RawValue>>>, listed: Arc<Seen>) -> Board {
+        Board { table: Mutex::default(), events, listed }
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -177,9 +173,7 @@ impl Board {
             (Some("notifications/cancelled"), None) => self.withdrawn(text, message.params).await,
             // Its own words, because it has none of the server's to give: a list in it would pass unfiltered.
             (Some(method @ "notifications/tools/list_changed"), None) => {
-                if let Some(listed) = &self.listed {
-                    listed.changed();
-                }
+                self.listed.changed();
                 self.notified(&wire::notification(method, None), call).await
             }
             (Some(_), None) => self.notified(text, call).await,

@@ -384,7 +384,7 @@ impl Inner {
     }
 
     async fn make(&self, server: &str, entry: &Entry, slot: &Slot, client: Option<&ClientHello>) -> Result<Peer, UpstreamError> {
-        let board = Arc::new(Board::of(slot.events.clone(), Arc::clone(&entry.seen)));
+        let board = Arc::new(Board::new(slot.events.clone(), Arc::clone(&entry.seen)));
         let failed = |sentence| UpstreamError { sentence, stderr: Vec::new() };
         let message_bound = self.message_bound.load(Ordering::Relaxed);
         let link = match &entry.config.transport {
