@@ -137,6 +137,8 @@ impl Metrics {
         self.servers.clear();
         for server in &health.servers {
             let up = match server.state {
+                // It was asked, answered, and nobody needs an instance now.
+                ServerState::Idle if server.tools.is_some() => 1,
                 ServerState::Idle => continue,
                 ServerState::Up { .. } => 1,
                 ServerState::Down { .. } => 0,

@@ -9,8 +9,8 @@ use crate::store::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::sync::Arc;
-use std::time::Instant;
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 
 /// The store and where it is counted.
 pub(super) struct Counted {
