@@ -22,6 +22,7 @@ mod kin;
 pub mod letters;
 pub mod limits;
 mod notice;
+pub mod passkeys;
 pub mod pause;
 pub mod people;
 mod promises;

@@ -91,7 +91,7 @@ impl Gate {
         Ok(self.person_of(&credential).await?.map(|person| Reviewer::new(self.clone(), person, via)))
     }
 
-    async fn person_of(&self, credential: &Credential) -> Result<Option<Person>, Failure> {
+    pub(super) async fn person_of(&self, credential: &Credential) -> Result<Option<Person>, Failure> {
         match self.active_person(&credential.email).await {
             Ok(person) => Ok(Some(person)),
             Err(PeopleError::Failure(failure)) => Err(failure),
