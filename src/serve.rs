@@ -88,6 +88,7 @@ pub async fn start(config: Config, guard_program: PathBuf, origin: Option<Origin
 
     let upstreams = Arc::new(Upstreams::new(config.servers.clone(), &config.bounds, guard_program));
     let gate = Gate::open(Arc::new(store.clone()) as Arc<dyn Store>, upstreams.clone(), clock, settings_of(&config));
+    gate.know_devices_by(&session_key.0);
     let lost = gate.recover().await?;
     gate.resume_work().await?;
     if lost > 0 {
