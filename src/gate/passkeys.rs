@@ -5,7 +5,7 @@
 
 mod sealed;
 
-use super::signin::Session;
+use super::signin::{Arrival, Opened, Proof, Session};
 use super::{Failure, Gate, Reviewer};
 use crate::domain::audit::Fact;
 use crate::domain::people::{CredentialKind, Passkey, Person, SignInMethod};
@@ -139,8 +139,8 @@ impl Passkeys {
         Ok(self.ceremony("sign-in", &options, &state))
     }
 
-    /// Opens a session for whose passkey answered; `replaces` is what ends with it, such as an older session of this browser.
-    pub async fn finish_sign_in(&self, sealed: &str, answer: &str, label: Option<String>, replaces: Vec<(Kind, String)>) -> Result<Session, PasskeyError> {
+    /// Opens a session for whose passkey answered.
+    pub async fn finish_sign_in(&self, sealed: &str, answer: &str, arrival: &Arrival) -> Result<Session, PasskeyError> {
         let state: DiscoverableAuthentication = self.opened("sign-in", sealed)?;
         let answer: PublicKeyCredential = read(answer)?;
         let id = URL_SAFE_NO_PAD.encode(answer.get_credential_id());
@@ -148,7 +148,7 @@ impl Passkeys {
         let key = kept(&passkey).ok_or(PasskeyError::Refused)?;
         let used = self.webauthn.finish_discoverable_authentication_v2(&answer, state, &key).map_err(|_| PasskeyError::Refused)?;
         self.used(passkey, key, &used, sealed).await?;
-        self.gate.open_session(&person, SignInMethod::Passkey, label, replaces).await?.ok_or(PasskeyError::Refused)
+        self.let_in(&person, SignInMethod::Passkey, arrival, Proof::default()).await
     }
 
     /// Begins the second half of a sign-in that a link or a password began; `None` when `pending` is none, or is over.
@@ -162,15 +162,8 @@ impl Passkeys {
     }
 
     /// Ends it.
-    pub async fn finish_second(
-        &self,
-        pending: &str,
-        sealed: &str,
-        answer: &str,
-        label: Option<String>,
-        mut replaces: Vec<(Kind, String)>,
-    ) -> Result<Session, PasskeyError> {
-        let Some(waiting) = self.gate.credential(pending, CredentialKind::Pending).await? else { return Err(PasskeyError::Refused) };
+    pub async fn finish_second(&self, pending: &str, sealed: &str, answer: &str, arrival: &Arrival) -> Result<Session, PasskeyError> {
+        let Some(waiting) = self.gate.credential(pending, CredentialKind::HalfWay).await? else { return Err(PasskeyError::Refused) };
         let Some(person) = self.gate.person_of(&waiting).await? else { return Err(PasskeyError::Refused) };
         let state: PasskeyAuthentication = self.opened(&format!("second {}", person.email), sealed)?;
         let answer: PublicKeyCredential = read(answer)?;
@@ -180,8 +173,15 @@ impl Passkeys {
         let (passkey, _) = found.ok_or(PasskeyError::Refused)?;
         let key = kept(&passkey).ok_or(PasskeyError::Refused)?;
         self.used(passkey, key, &used, sealed).await?;
-        replaces.push((Kind::Credential, waiting.secret.to_string()));
-        self.gate.open_session(&person, SignInMethod::SecondFactor, label, replaces).await?.ok_or(PasskeyError::Refused)
+        let proof = Proof { spent: vec![(Kind::Credential, waiting.secret.to_string())], seen: Vec::new() };
+        self.let_in(&person, SignInMethod::SecondFactor, arrival, proof).await
+    }
+
+    async fn let_in(&self, person: &Person, method: SignInMethod, arrival: &Arrival, proof: Proof) -> Result<Session, PasskeyError> {
+        match self.gate.open_session(person, method, arrival, proof).await? {
+            Some(Opened::In(session)) => Ok(session),
+            Some(Opened::HalfWay(_)) | None => Err(PasskeyError::Refused),
+        }
     }
 
     /// The counter of the device and the time are kept; a counter that did not grow is a copy and was refused before.
@@ -263,7 +263,7 @@ impl Gate {
 
     /// Whose sign-in waits for its second half.
     async fn pending_person(&self, pending: &str) -> Result<Option<Person>, Failure> {
-        let Some(waiting) = self.credential(pending, CredentialKind::Pending).await? else { return Ok(None) };
+        let Some(waiting) = self.credential(pending, CredentialKind::HalfWay).await? else { return Ok(None) };
         self.person_of(&waiting).await
     }
 }

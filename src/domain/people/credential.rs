@@ -114,8 +114,8 @@ pub enum CredentialKind {
     Link,
     /// Browser session cookie.
     Session,
-    /// A sign-in that a link or a password began and a passkey has to end.
-    Pending,
+    /// A sign-in by link or password that a passkey has to finish ([`Person::second_factor`](super::Person)).
+    HalfWay,
     /// API token.
     ApiToken,
     /// An agent's bearer token; `email` holds the agent's name.
