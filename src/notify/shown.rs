@@ -34,6 +34,16 @@ pub(super) fn one_line(text: &str) -> Shown {
     show(reveal_line(text))
 }
 
+/// A sentence of ours with a person's name in it, on one line: addresses of our own people stay as they are.
+pub(super) fn of_ours(text: &str) -> Shown {
+    let pieces = reveal_line(text).into_iter().map(|run| match run {
+        Run::Plain(text) => Piece { text, marked: false },
+        Run::Marked { label, .. } => Piece { text: label, marked: true },
+    });
+    let pieces: Vec<Piece> = pieces.collect();
+    Shown { named: pieces.iter().any(|piece| piece.marked), broken_links: false, pieces }
+}
+
 fn show(runs: Vec<Run>) -> Shown {
     let mut shown = Shown::default();
     for run in runs {

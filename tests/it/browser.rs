@@ -6,6 +6,8 @@ mod configuration;
 mod limits;
 mod outcomes;
 
+pub use accessibility::look;
+
 use crate::world::{Agent, Browser, Desk, Gateway, World, text_of, until};
 use serde_json::{Value, json};
 use thirtyfour::prelude::*;
