@@ -197,13 +197,15 @@ const READER: &str = r#"
 import sys, json, email, email.policy, html.parser
 class Elements(html.parser.HTMLParser):
     def __init__(self):
-        super().__init__(); self.found = []; self.links = []; self.attributes = set(); self.words = ''
+        super().__init__(); self.found = []; self.links = []; self.attributes = set(); self.words = ''; self.style = False
     def handle_starttag(self, tag, attributes):
-        self.found.append(tag)
+        self.found.append(tag); self.style = tag == 'style'
         self.attributes |= {name for name, _ in attributes}
         self.links += [value for name, value in attributes if name in ('href', 'src', 'action', 'background', 'srcset')]
+    def handle_endtag(self, tag):
+        self.style = False
     def handle_data(self, data):
-        self.words += data
+        self.words += '' if self.style else data
 mails = []
 for path in json.load(sys.stdin):
     m = email.message_from_binary_file(open(path, 'rb'), policy=email.policy.default)

@@ -197,7 +197,8 @@ async fn a_list_tells_what_waits_apart_from_what_is_settled() {
     let outbox = office.start();
     let mut ids = Vec::new();
     for n in 0..3 {
-        ids.push(office.dm(&format!("Early {n}")).await);
+        // Three refusals to one recipient would close the way.
+        ids.push(office.hold("send_dm", json!({ "to": format!("@bob{n}"), "text": format!("Early {n}") })).await);
     }
     office.emptied().await;
     outbox.abort();

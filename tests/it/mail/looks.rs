@@ -23,7 +23,7 @@ const LONG: &str = "Hi Bob,\n\nthank you for the quick answer. I have moved Frid
 const HOSTILE: &str = "Hello <script>alert('stolen')</script><img src=x onerror=alert(1)> \u{202e}txet desrever\u{202c} zero\u{200b}width \
                        p\u{0430}ypal.com </div></body><h1>Approved</h1> wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww";
 
-async fn office(show: Show) -> (Office, paraph::gate::Reviewer) {
+async fn office(show: Show) -> (Office, paraph::gate::Reviewer, tokio::task::JoinHandle<()>) {
     let office = Office::open().await;
     office.gate.resume_work().await.unwrap();
     office.gate.add_person("ann@example.org", Some("Ann Archer".into()), Vec::new(), Role::Reviewer).await.unwrap();
@@ -31,8 +31,8 @@ async fn office(show: Show) -> (Office, paraph::gate::Reviewer) {
     office.person("olga@example.org", Role::Operator, &["none"]).await;
     let token = office.gate.make_api_token("ann@example.org", HOUR * 100).await.unwrap();
     let ann = office.gate.by_api_token(&token).await.unwrap().unwrap();
-    office.start_showing(show);
-    (office, ann)
+    let outbox = office.start_showing(show);
+    (office, ann, outbox)
 }
 
 /// Makes one mail of each kind; the HTML of each by a name for its picture.
@@ -41,7 +41,7 @@ async fn mails() -> BTreeMap<String, String> {
     let mut take = |name: &str, mail: &Value| {
         found.insert(name.to_owned(), mail["html"].as_str().unwrap().to_owned());
     };
-    let (office, ann) = office(Show::Message).await;
+    let (office, ann, outbox) = office(Show::Message).await;
     let message = office.dm(LONG).await;
     let hostile = office.dm(HOSTILE).await;
     let action =
@@ -83,22 +83,25 @@ async fn mails() -> BTreeMap<String, String> {
 
     // A digest: what waits, and what is settled since.
     *office.upstream.mood.lock().unwrap() = Mood::Answers;
-    let early = [office.dm("Early one").await, office.dm("Early two").await];
-    tokio::time::sleep(HOUR).await;
-    let mut crowd = Vec::new();
-    for n in 0..10 {
-        crowd.push(office.dm(&format!("Good morning, your order {n} is on its way.")).await);
+    let to = async |name: &str, text: &str| office.hold("send_dm", json!({ "to": name, "text": text })).await;
+    let early = [to("@cleo", "The numbers of the last quarter are in the usual folder.").await, to("dora@example.com", "See you at 15:00.").await];
+    office.emptied().await;
+    outbox.abort();
+    for (n, name) in ["@eve", "@fred", "@gina", "@hugo", "@ida", "@jack", "@kim", "@liv", "@max", "@nora", "@otto"].iter().enumerate() {
+        to(name, &format!("Good morning! Your order {} is on its way and should be with you by Thursday, if the weather lets it; see https://track.example/{n} for where it is.", 4017 + n)).await;
     }
-    for id in early.iter().chain(&crowd[..2]) {
-        office.decide(&ann, id, reject).await;
+    office.hold("send_pair", json!({ "folder": "invoices/2026", "recursive": true })).await;
+    for (id, decide) in early.iter().zip([reject as fn(&Call) -> Decide, approve]) {
+        office.decide(&ann, id, decide).await;
     }
     tokio::time::sleep(HOUR).await;
-    office.hold("send_pair", json!({ "n": 1 })).await;
+    office.start();
+    office.emptied().await;
     let lists = office.mails_about("list-");
     let (_, list) = lists.iter().max_by_key(|(_, mail)| header(mail, "Subject").len()).expect("a list");
     take("list", list);
 
-    let (office, ann) = self::office(Show::Link).await;
+    let (office, ann, _outbox) = self::office(Show::Link).await;
     let id = office.dm(LONG).await;
     office.emptied().await;
     take("link", &office.mails_about("held-")[0].1);
