@@ -34,7 +34,7 @@ struct List {
 /// A mail that lists many calls.
 pub(in crate::notify) fn list(letters: &[(&DueLetter, &Call)], desk: &Desk) -> Result<Parts, askama::Error> {
     let mut sorted: Vec<_> = letters.to_vec();
-    sorted.sort_by_key(|(_, call)| (call.state.settled_at().or(call.deadline()), call.id.clone()));
+    sorted.sort_by_key(|(_, call)| (if let State::Held { expires_at } = &call.state { Some(*expires_at) } else { call.state.settled_at() }, call.held_at));
     let mut seen = HashSet::new();
     let mut list = List { title: String::new(), hold: Vec::new(), unconfirmed: Vec::new(), settled: Vec::new(), inbox: format!("{}/", desk.public_url) };
     for (due, call) in sorted {

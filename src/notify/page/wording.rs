@@ -31,6 +31,8 @@ pub(super) struct Wording {
     pub(super) whole: bool,
     /// Whether somebody has to decide.
     pub(super) waits: bool,
+    /// Whether somebody has to do anything.
+    pub(super) asks: bool,
 }
 
 impl Wording {
@@ -58,6 +60,11 @@ impl Wording {
         page.text.as_ref().filter(|_| self.whole)
     }
 
+    /// What it is known again by, where the text is left out.
+    pub(super) fn first_line<'a>(&self, page: &'a Page) -> Option<&'a Shown> {
+        page.first_line.as_ref().filter(|_| !self.whole)
+    }
+
     pub(super) fn arguments<'a>(&self, page: &'a Page) -> Option<&'a Shown> {
         page.arguments.as_ref().filter(|_| self.whole)
     }
@@ -67,11 +74,11 @@ impl Wording {
     }
 
     pub(super) fn broken_links(&self, page: &Page) -> bool {
-        page.shown(self.whole).chain(self.quoted()).any(|shown| shown.broken_links)
+        page.shown(self.whole).chain(self.first_line(page)).chain(self.quoted()).any(|shown| shown.broken_links)
     }
 
     pub(super) fn named(&self, page: &Page) -> bool {
-        page.shown(self.whole).chain(self.quoted()).any(|shown| shown.named)
+        page.shown(self.whole).chain(self.first_line(page)).chain(self.quoted()).any(|shown| shown.named)
     }
 }
 
@@ -84,7 +91,7 @@ fn waits(occasion: Occasion, call: &Call, what: &str) -> Wording {
     if reminder {
         lead.push(of_ours("Half of its time is over and nobody has opened it."));
     }
-    lead.push(of_ours(&format!("If nobody decides until {expires}, it is not {done}.")));
+    lead.push(of_ours(&format!("If nobody decides by {expires}, it is not {done}.")));
     Wording {
         subject_begins: if reminder { "Re: Held: " } else { "Held: " },
         chip: if reminder { "Reminder" } else { "Waiting" },
@@ -96,6 +103,7 @@ fn waits(occasion: Occasion, call: &Call, what: &str) -> Wording {
         button: "Read and decide",
         whole: true,
         waits: true,
+        asks: true,
     }
 }
 
@@ -115,6 +123,7 @@ fn unconfirmed(call: &Call, what: &str, why: &str) -> Wording {
         button: "Say what happened",
         whole: true,
         waits: false,
+        asks: true,
     }
 }
 
@@ -142,6 +151,7 @@ fn ended(call: &Call, what: &str, who: &str, show: Show) -> Wording {
         button: "Open the call",
         whole: false,
         waits: false,
+        asks: false,
     }
 }
 
@@ -191,12 +201,9 @@ fn end(call: &Call, who: &str) -> End {
             lead: vec![of_ours(&format!("It was taken back on {at}:")), one_line(&format!("{why}.")), of_ours(&format!("It was not {done}."))],
             ..plain("Taken back", "", "was taken back", String::new())
         },
-        State::Lapsed { .. } => plain(
-            "Lapsed",
-            "bad",
-            "was approved, and did not leave in time",
-            format!("It could not leave until {at}. It was not {done}, and the agent is told."),
-        ),
+        State::Lapsed { .. } => {
+            plain("Lapsed", "bad", "was approved, and did not leave in time", format!("It could not leave by {at}. It was not {done}, and the agent is told."))
+        }
         State::Held { .. } | State::Approved { .. } | State::Sending { .. } | State::Unconfirmed { .. } => plain("Decided", "", "was decided", String::new()),
     }
 }

@@ -53,7 +53,7 @@ async fn who_was_told_and_did_not_decide_hears_in_the_same_thread_how_it_ended()
         let ann = office.reviewer(ANN, Role::Reviewer).await;
         office.person(BEN, Role::Reviewer, &[]).await;
         office.start();
-        let id = office.dm("Hello").await;
+        let id = office.dm("Hello\nand more").await;
         office.emptied().await;
         assert_eq!(office.call(&id).await.told, [ANN, BEN]);
         office.decide(&ann, &id, decide).await;
@@ -64,7 +64,7 @@ async fn who_was_told_and_did_not_decide_hears_in_the_same_thread_how_it_ended()
         for part in [title, says, "Nothing is left to do for you.", "To:      @bob"] {
             assert!(text(end).contains(part), "{part} in {}", text(end));
         }
-        assert!(!text(end).contains("| Hello"), "the text stands on the page");
+        assert!(text(end).contains("\n| Hello\n") && !text(end).contains("and more"), "what it is known again by: {}", text(end));
         for thread in ["References", "In-Reply-To", "List-Id"] {
             assert_eq!(header(end, thread), header(held, thread));
         }
