@@ -2,6 +2,8 @@
 //! One step of a call's life per file, in this order: `admit` → `hold` → `review` → `release` → `deliver`, with
 //! `expire`, `cancel`, `resume`, `pause`, `resolve`, `refusals`, `erase`, `recover`, `reload` and `restore` beside;
 //! `people`, `signin`, `account` and `switch` say who somebody is and what they may turn. Made by `serve`, used by `mcp`, `web`, `notify`
+//! `expire`, `remind`, `cancel`, `resume`, `pause`, `resolve`, `refusals`, `erase`, `recover`, `reload` and `restore` beside;
+//! `people`, `signin` and `switch` say who somebody is and what they may turn. Made by `serve`, used by `mcp`, `web`, `notify`
 //! and `cli`.
 
 pub mod account;
@@ -33,6 +35,7 @@ mod recover;
 mod refusals;
 mod release;
 mod reload;
+mod remind;
 pub mod resolve;
 mod restore;
 mod resume;
@@ -164,6 +167,8 @@ struct Inner {
     /// When this process found that the last one had not stopped cleanly.
     unclean_start: OnceLock<Timestamp>,
     entrance: signin::Entrance,
+    /// What operators were told of.
+    troubles: letters::Troubles,
 }
 
 /// The tasks that live as long as the gate.
@@ -212,6 +217,7 @@ impl Gate {
                 lives: Lives { draining, broken, tasks, sends },
                 unclean_start: OnceLock::new(),
                 entrance,
+                troubles: letters::Troubles::default(),
             }),
         };
         gate.keep(writer);
@@ -349,7 +355,9 @@ impl Gate {
                 return Ok(Some(call));
             }
             let Some((written, fact)) = next(&call) else { return Ok(None) };
-            let change = Change { given_back: given_back.to_vec(), ..Change::of_call(self.inner.clock.now(), written.clone(), fact) };
+            let now = self.inner.clock.now();
+            let rows = self.letter_of_step(&call, &written, now);
+            let change = Change { given_back: given_back.to_vec(), rows, ..Change::of_call(now, written.clone(), fact) };
             match self.inner.store.commit(change).await {
                 Ok(_) => {
                     self.inner.promises.follow(&written);
