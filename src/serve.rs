@@ -25,7 +25,7 @@ use crate::observe::{self, Readiness};
 use crate::store::Store;
 use crate::store::on_sled::OpenError;
 use crate::web::WebState;
-use folder::{open_key, open_session_key, open_store};
+use folder::{open_key, open_mask_key, open_session_key, open_store};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -81,6 +81,7 @@ pub async fn start(config: Config, guard_program: PathBuf, origin: Option<Origin
     let store = open_store(&config.store, config.store.ballast).await?;
     let attestor = Arc::new(open_key(&data, clock.as_ref())?);
     let session_key = open_session_key(&data, clock.as_ref())?;
+    let mask_key = open_mask_key(&data, clock.as_ref())?;
     let listener = TcpListener::bind(&config.listen.address).await;
     let listener = listener.map_err(|cause| StartError::Listen { address: config.listen.address.clone(), cause })?;
     let address = listener.local_addr().map_err(|cause| StartError::Listen { address: config.listen.address.clone(), cause })?;
@@ -88,6 +89,7 @@ pub async fn start(config: Config, guard_program: PathBuf, origin: Option<Origin
 
     let upstreams = Arc::new(Upstreams::new(config.servers.clone(), &config.bounds, guard_program));
     let gate = Gate::open(Arc::new(store.clone()) as Arc<dyn Store>, upstreams.clone(), clock, settings_of(&config));
+    gate.mask_with(mask_key);
     let lost = gate.recover().await?;
     gate.resume_work().await?;
     if lost > 0 {

@@ -8,6 +8,7 @@ mod fixed;
 mod limits;
 mod listen;
 mod mail;
+mod mask;
 mod mistake;
 mod read;
 mod rules;
@@ -27,6 +28,7 @@ pub use source::Places;
 pub use standing::{Reading, Refused, Standing};
 
 use crate::domain::hold::HoldSettings;
+use crate::domain::mask::Names;
 use crate::domain::message::MessagePointers;
 use crate::domain::policy::Policy;
 use read::Section;
@@ -54,6 +56,8 @@ pub struct Config {
     pub bounds: Bounds,
     /// `[mail]`.
     pub mail: Mail,
+    /// `[mask]`.
+    pub mask: Names,
     /// `[servers.NAME]`.
     pub servers: BTreeMap<String, Server>,
 }
@@ -185,6 +189,7 @@ impl Config {
             hold: sections::hold(&mut file, &mut source),
             bounds: sections::bounds(&mut file, &mut source),
             mail: mail::mail(&mut file, &mut source),
+            mask: mask::mask(&mut file, &mut source),
             servers: servers::servers(&mut file, &mut source),
         };
         sections::audit(&mut file, &mut source);

@@ -110,6 +110,9 @@ impl<'k> Masker<'k> {
 
     /// Edited arguments with the real values behind their marks. `real` is what was masked with the same `shown`.
     pub fn unmask(&self, edited: &Value, real: &Value, shown: &[&str]) -> Result<Value, Misplaced> {
+        if !mentions_mark(edited) {
+            return Ok(edited.clone());
+        }
         let masked = self.mask(real, shown);
         restore(edited, Some((real, &masked.value)), &mut String::new())
     }
@@ -173,6 +176,14 @@ pub fn digits(value: &Value) -> Option<&str> {
 
 fn is_mark(value: &Value) -> bool {
     digits(value).is_some()
+}
+
+fn mentions_mark(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => members.iter().any(|(name, value)| name.starts_with(MARK) || mentions_mark(value)),
+        Value::Array(items) => items.iter().any(mentions_mark),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 fn mark_of(digits: &str) -> Value {

@@ -27,7 +27,7 @@ pub struct DueLetter {
 /// What a letter tells of.
 #[derive(Debug, Clone)]
 pub enum About {
-    /// A call that waits for a person.
+    /// A call that waits for a person, with its secrets masked.
     Call(Box<Call>),
     /// A way in, for its one reader; [`Gate::link_for`] makes it when the letter leaves.
     SignIn,
@@ -79,10 +79,9 @@ impl Gate {
             Occasion::Held => {
                 let Some(id) = &letter.call else { return Ok(None) };
                 let call = self.inner.store.call(id).await.map_err(|e| self.failed(&e))?;
-                Ok(call.filter(|call| matches!(call.state, State::Held { .. })).map(|call| {
-                    let readers = readers(people, &call);
-                    (About::Call(Box::new(call)), readers)
-                }))
+                let Some(call) = call.filter(|call| matches!(call.state, State::Held { .. })) else { return Ok(None) };
+                let readers = readers(people, &call);
+                Ok(Some((About::Call(Box::new(self.for_people(call).await?.0)), readers)))
             }
             Occasion::SignIn => {
                 // A link that comes too late surprises: whoever asked has asked again by then.

@@ -20,6 +20,7 @@ mod hold;
 mod kin;
 pub mod letters;
 pub mod limits;
+pub mod masking;
 mod notice;
 pub mod pause;
 pub mod people;
@@ -55,6 +56,7 @@ use crate::domain::audit::{Entry, Fact, Head};
 use crate::domain::call::{Call, CallId, Presence};
 use crate::domain::digest::Digest;
 use crate::domain::limit::GiveBack;
+use crate::domain::mask::{MaskKey, Names};
 use crate::domain::message::MessagePointers;
 use crate::domain::policy::{Asked, Judgement, Policy};
 use crate::store::{Change, CommitError, Row, Store};
@@ -87,6 +89,8 @@ pub struct Settings {
     pub limit_keys: usize,
     /// Bytes of the arguments of one call, also after a person edited them.
     pub arguments: usize,
+    /// Names of arguments that are masked, or never are, besides the known ones.
+    pub mask: Names,
 }
 
 impl Default for Settings {
@@ -100,6 +104,7 @@ impl Default for Settings {
             keep_text: Duration::from_secs(90 * 24 * 3600),
             limit_keys: 10_000,
             arguments: 1024 * 1024,
+            mask: Names::default(),
         }
     }
 }
@@ -150,6 +155,8 @@ struct Inner {
     deliveries: deliver::Deliveries,
     checks: arguments::Checks,
     behind: behind::Behind,
+    /// What the marks of masked values are made with.
+    mask_key: OnceLock<MaskKey>,
     lives: Lives,
     /// When this process found that the last one had not stopped cleanly.
     unclean_start: OnceLock<Timestamp>,
@@ -197,6 +204,7 @@ impl Gate {
                 deliveries: deliver::Deliveries::default(),
                 checks: arguments::Checks::default(),
                 behind,
+                mask_key: OnceLock::new(),
                 lives: Lives { draining, broken, tasks, sends },
                 unclean_start: OnceLock::new(),
             }),
