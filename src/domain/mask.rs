@@ -8,7 +8,7 @@ mod shapes;
 mod walk;
 
 pub use keys::{Names, is_pattern};
-pub use shapes::{Found, blot, in_message};
+pub use shapes::{Found, blot, in_message, looks_like};
 
 use super::digest::hex;
 use super::json::canonical;

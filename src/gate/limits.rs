@@ -10,7 +10,7 @@ use crate::domain::audit::Fact;
 use crate::domain::call::{Call, CallId, State};
 use crate::domain::digest::Digest;
 use crate::domain::json;
-use crate::domain::limit::{Charge, Counter, CounterKey, GiveBack, Ledger, ONE, Take, slack, Label};
+use crate::domain::limit::{Charge, Counter, CounterKey, GiveBack, Label, Ledger, ONE, Take, slack};
 use crate::domain::people::Role;
 use crate::domain::policy::{Action, LimitView};
 use crate::store::{Change, CommitError, Kind, Row, Seen};

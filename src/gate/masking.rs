@@ -160,7 +160,8 @@ fn masked(masker: &Masker<'_>, mut call: Call) -> (Call, Vec<Mask>) {
         call.arguments = found.value.to_string();
         if let Some(message) = &mut call.message {
             let over = |pointer: &str| {
-                let around = |mask: &&Mask| !mask.is_name && pointer.strip_prefix(mask.pointer.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+                let around =
+                    |mask: &&Mask| !mask.is_name && pointer.strip_prefix(mask.pointer.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
                 found.masks.iter().find(around).map(|mask| json!({ "$masked": format!("sha256:{}", mask.mark) }).to_string())
             };
             let (to, text) = (over(&message.to_pointer), over(&message.text_pointer));

@@ -4,6 +4,7 @@
 use super::json::lay_out;
 use super::shown::{Shown, lines, one_line};
 use crate::domain::call::{Call, State};
+use crate::domain::mask::looks_like;
 use crate::gate::people::LINK_FOR;
 use askama::Template;
 use jiff::Timestamp;
@@ -82,6 +83,8 @@ struct Held {
     to: Shown,
     text: Shown,
     arguments: Option<Shown>,
+    /// What in the text looks like a secret.
+    secrets: Vec<&'static str>,
     too_large: bool,
     first_line: Shown,
     agent: Shown,
@@ -132,6 +135,7 @@ impl Held {
             to: message.map(|message| one_line(if too_large { cut(&message.to, FIRST_LINE) } else { &message.to })).unwrap_or_default(),
             text: if too_large { Shown::default() } else { lines(text) },
             arguments: (!too_large && !says_it_all(call)).then(|| lines(&lay_out(&call.arguments))),
+            secrets: looks_like(text),
             too_large,
             first_line: one_line(cut(first, FIRST_LINE)),
             agent: one_line(&call.agent),

@@ -113,6 +113,17 @@ pub fn in_message(text: &str) -> Vec<Found> {
     gather(text, true)
 }
 
+/// What the secrets in a message's text look like, each kind once.
+pub fn looks_like(text: &str) -> Vec<&'static str> {
+    let mut kinds: Vec<&'static str> = Vec::new();
+    for found in in_message(text) {
+        if !kinds.contains(&found.what) {
+            kinds.push(found.what);
+        }
+    }
+    kinds
+}
+
 fn gather(text: &str, in_text: bool) -> Vec<Found> {
     let shapes = ALL.iter().filter(|shape| in_text || !shape.in_text);
     let of = |shape: &'static Shape| {
