@@ -122,7 +122,7 @@ mod tests {
         };
         assert_eq!(told(&[]), [(false, "ab#cd p#ypal ef".to_owned())]);
         let expected = [(false, "a"), (true, "b#c"), (false, "d p#ypal "), (true, "ef")];
-        assert_eq!(told(&[1..6, 15..17]), expected.map(|(within, text)| (within, text.to_owned())));
+        assert_eq!(told(&[1..6, 16..18]), expected.map(|(within, text)| (within, text.to_owned())));
     }
 
     #[test]

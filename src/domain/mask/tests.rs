@@ -1,4 +1,5 @@
-//! What of arguments people are shown, that an edit gives every value back where it was, and that no secret survives.
+//! What of arguments people are shown, that an edit gives every value back where it was, and that no planted secret
+//! survives, whatever the arguments look like.
 
 use super::*;
 use proptest::prelude::*;
