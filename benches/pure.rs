@@ -95,7 +95,8 @@ fn main() {
     for size in [10_000, 100_000, 1_000_000] {
         let line = "See you at the caf\u{e9} at 12:30, https://example.org/a?b=c, id sk_1. ";
         let text = json!({ "to": "@bob", "text": line.repeat(size / line.len()) });
-        let many = json!({ "api_key": "planted", "items": (0..size / 40).map(|at| json!({ "name": format!("n{at}"), "value": "at 12:30" })).collect::<Vec<_>>() });
+        let many =
+            json!({ "api_key": "planted", "items": (0..size / 40).map(|at| json!({ "name": format!("n{at}"), "value": "at 12:30" })).collect::<Vec<_>>() });
         table.measure(&mut criterion, PLAIN, size, || serde_json::from_str::<Value>(black_box(&text.to_string())));
         table.measure(&mut criterion, "mask, one text", size, || masker.mask(black_box(&text), &[]));
         table.measure(&mut criterion, "mask, many texts", size, || masker.mask(black_box(&many), &[]));
