@@ -5,7 +5,7 @@ use super::{Failure, Gate};
 use crate::domain::audit::Fact;
 use crate::domain::call::{Call, State};
 use crate::domain::letter::{Letter, Occasion};
-use crate::domain::people::{Person, Role};
+use crate::domain::people::{Person, Role, entitled};
 use crate::store::{Change, CommitError, Kind, Row};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -79,10 +79,9 @@ impl Gate {
             Occasion::Held => {
                 let Some(id) = &letter.call else { return Ok(None) };
                 let call = self.inner.store.call(id).await.map_err(|e| self.failed(&e))?;
-                Ok(call.filter(|call| matches!(call.state, State::Held { .. })).map(|call| {
-                    let readers = readers(people, &call);
-                    (About::Call(Box::new(call)), readers)
-                }))
+                let Some(call) = call.filter(|call| matches!(call.state, State::Held { .. })) else { return Ok(None) };
+                let readers = readers(people, &call, self.owner_of(&call.agent).await?.as_deref());
+                Ok(Some((About::Call(Box::new(call)), readers)))
             }
             Occasion::SignIn => {
                 // A link that comes too late surprises: whoever asked has asked again by then.
@@ -127,10 +126,11 @@ impl Gate {
     }
 }
 
-/// Who is told: everybody active who may decide; the operators when the rule's groups hold nobody
-/// (semantics.md 16).
-fn readers(people: &[Person], call: &Call) -> Vec<Person> {
-    let active = |person: &&Person| person.disabled_at.is_none() && person.role != Role::Auditor;
-    let asked: Vec<Person> = people.iter().filter(active).filter(|person| person.is_asked(&call.reviewers)).cloned().collect();
-    if asked.is_empty() { people.iter().filter(active).filter(|person| person.role == Role::Operator).cloned().collect() } else { asked }
+/// Who is told: the people the rule asks for; the operators too when these are fewer than it needs (semantics.md 16).
+fn readers(people: &[Person], call: &Call, owner: Option<&str>) -> Vec<Person> {
+    let asked: Vec<&Person> = entitled(people, &call.reviewers, call.approvals, owner).collect();
+    let enough = usize::try_from(call.approvals.max(1)).is_ok_and(|needed| asked.len() >= needed);
+    let operator = |person: &Person| !enough && person.disabled_at.is_none() && person.role == Role::Operator;
+    let told = |person: &&Person| operator(person) || asked.iter().any(|asked| asked.email == person.email);
+    people.iter().filter(told).cloned().collect()
 }

@@ -1,10 +1,11 @@
 //! The gate: the only writer of call states. Edges ask it, engines keep what it decides.
 //! One step of a call's life per file, in this order: `admit` → `hold` → `review` → `release` → `deliver`, with
 //! `expire`, `cancel`, `resume`, `pause`, `resolve`, `refusals`, `erase`, `recover`, `reload` and `restore` beside;
-//! `people`, `signin` and `switch` say who somebody is and what they may turn. Made by `serve`, used by `mcp`, `web`, `notify`
-//! and `cli`.
+//! `people`, `agents`, `signin` and `switch` say who somebody is and what they may turn, `registrar` who may change
+//! that. Made by `serve`, used by `mcp`, `web`, `notify` and `cli`.
 
 mod admit;
+pub mod agents;
 mod arguments;
 mod behind;
 mod cancel;
@@ -16,6 +17,7 @@ mod erase;
 mod expire;
 mod failure;
 mod forward;
+mod gaps;
 mod hold;
 mod kin;
 pub mod letters;
@@ -25,6 +27,7 @@ pub mod pause;
 pub mod people;
 mod promises;
 mod recover;
+pub mod registrar;
 mod refusals;
 mod release;
 mod reload;
@@ -37,6 +40,7 @@ mod room;
 mod signin;
 pub mod switch;
 pub mod upstream;
+mod uses;
 mod waiters;
 
 pub use crate::domain::hold::HoldSettings;
@@ -150,6 +154,7 @@ struct Inner {
     deliveries: deliver::Deliveries,
     checks: arguments::Checks,
     behind: behind::Behind,
+    uses: uses::Uses,
     lives: Lives,
     /// When this process found that the last one had not stopped cleanly.
     unclean_start: OnceLock<Timestamp>,
@@ -197,6 +202,7 @@ impl Gate {
                 deliveries: deliver::Deliveries::default(),
                 checks: arguments::Checks::default(),
                 behind,
+                uses: uses::Uses::default(),
                 lives: Lives { draining, broken, tasks, sends },
                 unclean_start: OnceLock::new(),
             }),

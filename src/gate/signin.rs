@@ -88,6 +88,9 @@ impl Gate {
 
     async fn by_credential(&self, secret: &str, kind: CredentialKind, via: Via) -> Result<Option<Reviewer>, Failure> {
         let Some(credential) = self.credential(secret, kind).await? else { return Ok(None) };
+        if kind == CredentialKind::ApiToken {
+            self.note_use(&credential);
+        }
         Ok(self.person_of(&credential).await?.map(|person| Reviewer::new(self.clone(), person, via)))
     }
 
