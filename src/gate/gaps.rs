@@ -12,8 +12,9 @@ impl Gate {
         let agents: Vec<Agent> = self.agents().await?.into_iter().filter(|agent| agent.is_active(now)).collect();
         let mut gaps = Vec::new();
         for (name, server) in &settings.servers {
-            let agents: Vec<Agent> = agents.iter().filter(|agent| agent.may_use(name)).cloned().collect();
-            gaps.extend(server.policy.holding().iter().filter_map(|verdict| Some((name.clone(), gap(&people, &agents, verdict)?))));
+            let granted = agents.iter().filter(|agent| agent.may_use(name));
+            let owned: Vec<(&str, &str)> = granted.filter_map(|agent| Some((agent.name.as_str(), agent.owner.as_deref()?))).collect();
+            gaps.extend(server.policy.holding().iter().filter_map(|verdict| Some((name.clone(), gap(&people, &owned, verdict)?))));
         }
         Ok(gaps)
     }

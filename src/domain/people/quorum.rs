@@ -2,7 +2,7 @@
 //! more than one approval is needed. Operators may decide everything, but a rule that asks for a group means its
 //! members; operators are told instead (semantics.md 16). Called by `gate` for mails and pages, and by `cli` for `check`.
 
-use super::{Agent, Person, Role};
+use super::{Person, Role};
 use crate::domain::policy::Judgement;
 
 /// A rule whose calls too few of the people it asks for may decide.
@@ -26,8 +26,9 @@ pub fn entitled<'a>(people: &'a [Person], groups: &'a [String], approvals: u32, 
     })
 }
 
-/// Whether the rule behind this verdict has too few people; `agents` are those whose calls it may hold.
-pub fn gap(people: &[Person], agents: &[Agent], verdict: &Judgement) -> Option<Gap> {
+/// Whether the rule behind this verdict has too few people; `owned` are the agents whose calls it may hold, with their
+/// owners.
+pub fn gap(people: &[Person], owned: &[(&str, &str)], verdict: &Judgement) -> Option<Gap> {
     let able = |owner| entitled(people, &verdict.reviewers, verdict.approvals, owner).count();
     let needed = usize::try_from(verdict.approvals).unwrap_or(usize::MAX).max(1);
     let found = |able, agent| Gap { rule: verdict.rule.clone(), needed: verdict.approvals.max(1), able, agent };
@@ -35,16 +36,14 @@ pub fn gap(people: &[Person], agents: &[Agent], verdict: &Judgement) -> Option<G
     if all < needed {
         return Some(found(all, None));
     }
-    let owned = agents.iter().filter_map(|agent| Some((agent, able(Some(agent.owner.as_deref()?)))));
-    owned.filter(|(_, able)| *able < needed).map(|(agent, able)| found(able, Some(agent.name.clone()))).next()
+    let owned = owned.iter().map(|(agent, owner)| (agent, able(Some(owner))));
+    owned.filter(|(_, able)| *able < needed).map(|(agent, able)| found(able, Some((*agent).to_owned()))).next()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::digest::Digest;
-    use crate::domain::policy::{Action, RuleSpec};
-    use crate::domain::policy::{Policy, PolicySpec};
+    use crate::domain::policy::{Action, Policy, PolicySpec, RuleSpec};
     use jiff::Timestamp;
 
     fn person(email: &str, role: Role, groups: &[&str]) -> Person {
@@ -68,19 +67,7 @@ mod tests {
     #[test]
     fn members_of_the_group_count_without_the_owner_where_two_are_needed() {
         let people = [person("ann@x", Role::Reviewer, &["desk"]), person("ben@x", Role::Reviewer, &["desk"]), person("olga@x", Role::Operator, &[])];
-        let agent = Agent {
-            name: "bot".into(),
-            revision: 1,
-            token: Digest::of_bytes(b""),
-            old_token: None,
-            servers: Vec::new(),
-            owner: Some("Ann@x".into()),
-            keep_open: None,
-            added_at: Timestamp::UNIX_EPOCH,
-            expires_at: None,
-            revoked_at: None,
-        };
-        let agents = [agent];
+        let agents = [("bot", "Ann@x")];
         assert_eq!(gap(&people, &agents, &verdict(1)), None);
         assert_eq!(gap(&people, &[], &verdict(2)), None);
         assert_eq!(gap(&people, &agents, &verdict(2)), Some(Gap { rule: "pay".into(), needed: 2, able: 1, agent: Some("bot".into()) }));
