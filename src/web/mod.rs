@@ -2,6 +2,8 @@
 //! API of contract.md 3. Every route stands here on one screen; one page or action per file beside it.
 //! It decides nothing: everything goes through a `Reviewer` of the gate. Made by `serve`.
 
+mod agent;
+mod agents;
 mod api;
 mod assets;
 mod audit;
@@ -22,9 +24,12 @@ mod lists;
 mod live;
 mod moment;
 mod notices;
+mod office;
 mod page;
 mod panel;
 mod pause;
+mod people;
+mod person;
 mod resolution;
 mod row;
 mod servers;
@@ -108,6 +113,17 @@ pub fn routes(state: WebState) -> Router {
         .route("/servers", get(servers::show))
         .route("/config", get(config::show))
         .route("/limits", get(limits::show))
+        .route("/people", get(people::show).post(people::add))
+        .route("/people/{id}", get(person::show).post(person::change))
+        .route("/people/{id}/disable", post(person::disable))
+        .route("/people/{id}/enable", post(person::enable))
+        .route("/people/{id}/link", post(person::link))
+        .route("/people/{id}/sign-out", post(person::sign_out))
+        .route("/people/{id}/tokens", post(person::revoke_token))
+        .route("/agents", get(agents::show).post(agents::add))
+        .route("/agents/{name}", get(agent::show).post(agent::change))
+        .route("/agents/{name}/rotate", post(agent::rotate))
+        .route("/agents/{name}/revoke", post(agent::revoke))
         .route("/sign-in", get(sign_in::help))
         .route("/sign-in/{secret}", get(sign_in::ask).post(sign_in::redeem))
         .route("/sign-out", post(sign_out::sign_out))
