@@ -30,7 +30,7 @@ pub struct AgentView {
     pub used_at: Option<Timestamp>,
     /// Until then the token before the last rotation counts too.
     #[serde(default)]
-    pub old_token_until: Option<Timestamp>,
+    pub old_until: Option<Timestamp>,
 }
 
 impl AgentView {
@@ -39,7 +39,7 @@ impl AgentView {
         AgentView {
             state: agent.state(now).to_owned(),
             keep_open_ms: agent.keep_open.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
-            old_token_until: agent.old_token.filter(|old| now < old.until).map(|old| old.until),
+            old_until: agent.old_token.filter(|old| now < old.until).map(|old| old.until),
             name: agent.name,
             servers: agent.servers,
             owner: agent.owner,

@@ -137,6 +137,11 @@ impl Gate {
 }
 
 impl Reviewer {
+    /// Who owns the agent of a call that this person was shown.
+    pub async fn owner_of(&self, agent: &str) -> Result<Option<String>, Failure> {
+        self.gate().owner_of(agent).await
+    }
+
     /// Every agent, for operators and auditors.
     pub async fn agents(&self) -> Result<Vec<ListedAgent>, RegistrarError> {
         if !self.may_oversee() {

@@ -415,7 +415,8 @@ impl Registrar {
 
 /// A plain address: one `@`, no blanks, no control characters (RFC 5321 allows 254 octets).
 pub(super) fn address(email: &str) -> Result<String, PeopleError> {
-    let email = email.trim().to_lowercase();
+    // Letters of ASCII only, also before: the Kelvin sign becomes a k.
+    let email = email.trim().to_ascii_lowercase();
     let plain = email.len() <= 254 && email.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '<' | '>' | '"' | ',' | ';' | '(' | ')' | '\\'));
     let parts: Vec<&str> = email.split('@').collect();
     if plain && parts.len() == 2 && parts.iter().all(|part| !part.is_empty()) {

@@ -5,6 +5,7 @@ mod accessibility;
 mod configuration;
 mod limits;
 mod outcomes;
+mod people;
 
 use crate::world::{Agent, Browser, Desk, Gateway, World, text_of, until};
 use serde_json::{Value, json};

@@ -81,7 +81,7 @@ fn view(listed: &ListedAgent, now: Timestamp) -> Value {
         "name": agent.name, "state": agent.state(now), "servers": agent.servers, "owner": agent.owner,
         "keep_open_ms": agent.keep_open.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
         "added_at": agent.added_at, "expires_at": agent.expires_at, "revoked_at": agent.revoked_at, "used_at": listed.used_at,
-        "old_token_until": agent.old_token.as_ref().filter(|old| now < old.until).map(|old| old.until),
+        "old_until": agent.old_token.as_ref().filter(|old| now < old.until).map(|old| old.until),
         "open_calls": listed.open,
     })
 }
