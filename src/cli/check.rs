@@ -137,7 +137,8 @@ fn warnings_about_people(loaded: &Loaded, known: &Known) -> Vec<Value> {
             known.agents.iter().filter(|agent| may_use(agent, server)).filter_map(|agent| Some((agent.name.as_str(), agent.owner.as_deref()?))).collect();
         for gap in settings.policy.holding().iter().filter_map(|rule| gap(&known.people, &owners, rule)) {
             let of = gap.agent.map_or_else(|| "its calls".to_owned(), |agent| format!("calls of agent {agent:?}, whose owner does not count"));
-            let problem = format!("rule {:?} needs {} approval(s), but {} active reviewer(s) may decide {of}; they go to operators", gap.rule, gap.needed, gap.able);
+            let problem =
+                format!("rule {:?} needs {} approval(s), but {} active reviewer(s) may decide {of}; they go to operators", gap.rule, gap.needed, gap.able);
             warnings.push(view(&loaded.places.warning(&format!("servers.{server}"), problem, "paraph reviewer add EMAIL --group GROUP")));
         }
     }

@@ -2,14 +2,14 @@
 //! that opened the store itself, so that both ways cannot differ. Secrets are made by `gate` and pass through
 //! here once. Called by `control::socket` and `control::line`.
 
+use super::view::{AgentView, TokenView};
 use crate::domain::audit::Entry;
 use crate::domain::export::{Attestor, Seal};
 use crate::domain::limit::{Counter, CounterKey};
 use crate::domain::pause::Stopped;
 use crate::domain::people::{Person, Role};
-use crate::gate::pause::PauseError;
-use super::view::{AgentView, TokenView};
 use crate::gate::agents::{AgentEdit, NewAgent};
+use crate::gate::pause::PauseError;
 use crate::gate::people::{PeopleError, PersonEdit};
 use crate::gate::registrar::RegistrarError;
 use crate::gate::{Failure, Gate};

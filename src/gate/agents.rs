@@ -3,7 +3,7 @@
 //! of a new owner. Called by `mcp` for every request, by `web` and by `control`.
 
 use super::people::{OpenCalls, PeopleError, address};
-use super::registrar::{Registrar, RegistrarError};
+use super::registrar::{Registrar, RegistrarError, again};
 use super::reviewer::Reviewer;
 use super::{Failure, Gate};
 use crate::domain::call::State;
@@ -184,40 +184,42 @@ impl Registrar {
 
     /// Gives another token, once. The one before it counts for an hour more; the one before that one no longer.
     pub async fn rotate_agent(&self, name: &str) -> Result<String, RegistrarError> {
-        for _ in 0..super::REWRITES {
-            let now = self.gate.inner.clock.now();
-            let agent = self.agent(name).await?;
-            if !agent.is_active(now) {
-                return Err(unknown(name));
-            }
-            let token = self.gate.secret("pa_");
-            let end = agent.expires_at.unwrap_or(Timestamp::MAX);
-            let until = (now + OLD_TOKEN_FOR).min(end);
-            let mut rows = vec![Row::Credential(Credential::new(&token, CredentialKind::AgentToken, name, now, end))];
-            if let Some(Row::Credential(old)) = self.row(Kind::Credential, agent.token.as_str()).await? {
-                rows.push(Row::Credential(Credential { revision: old.revision + 1, expires_at: until, ..old }));
-            }
-            let mut removed = Vec::new();
-            if let Some(oldest) = &agent.old_token
-                && self.row(Kind::Credential, oldest.token.as_str()).await?.is_some()
-            {
-                removed.push((Kind::Credential, oldest.token.to_string()));
-            }
-            let old_token = Some(OldToken { token: agent.token, until });
-            rows.push(Row::Agent(Agent { revision: agent.revision + 1, token: Digest::of_bytes(token.as_bytes()), old_token, ..agent }));
-            let fact = self.fact("agent.rotated", json!({ "agent": name, "old_until": until }));
-            match self.write(Change { rows, removed, ..Change::of_facts(now, vec![fact]) }).await {
-                // A use was written, or another call settled: nobody is asked to look again for that.
-                Err(RegistrarError::Changed) => {}
-                written => return written.map(|()| token),
-            }
+        again(None, || self.rotate_agent_once(name)).await
+    }
+
+    async fn rotate_agent_once(&self, name: &str) -> Result<String, RegistrarError> {
+        let now = self.gate.inner.clock.now();
+        let agent = self.agent(name).await?;
+        if !agent.is_active(now) {
+            return Err(unknown(name));
         }
-        Err(RegistrarError::Changed)
+        let token = self.gate.secret("pa_");
+        let end = agent.expires_at.unwrap_or(Timestamp::MAX);
+        let until = (now + OLD_TOKEN_FOR).min(end);
+        let mut rows = vec![Row::Credential(Credential::new(&token, CredentialKind::AgentToken, name, now, end))];
+        if let Some(Row::Credential(old)) = self.row(Kind::Credential, agent.token.as_str()).await? {
+            rows.push(Row::Credential(Credential { revision: old.revision + 1, expires_at: until, ..old }));
+        }
+        let mut removed = Vec::new();
+        if let Some(oldest) = &agent.old_token
+            && self.row(Kind::Credential, oldest.token.as_str()).await?.is_some()
+        {
+            removed.push((Kind::Credential, oldest.token.to_string()));
+        }
+        let old_token = Some(OldToken { token: agent.token, until });
+        rows.push(Row::Agent(Agent { revision: agent.revision + 1, token: Digest::of_bytes(token.as_bytes()), old_token, ..agent }));
+        let fact = self.fact("agent.rotated", json!({ "agent": name, "old_until": until }));
+        self.write(Change { rows, removed, ..Change::of_facts(now, vec![fact]) }).await?;
+        Ok(token)
     }
 
     /// Changes what an agent may do and whose it is. Calls of servers it may not use any more are withdrawn, and a new
     /// owner's approvals go back where a rule asks for two.
     pub async fn set_agent(&self, name: &str, edit: AgentEdit) -> Result<Agent, RegistrarError> {
+        again(edit.shown, || self.set_agent_once(name, edit.clone())).await
+    }
+
+    async fn set_agent_once(&self, name: &str, edit: AgentEdit) -> Result<Agent, RegistrarError> {
         let agent = self.agent(name).await?;
         if agent.revoked_at.is_some() {
             return Err(unknown(name));
@@ -249,22 +251,18 @@ impl Registrar {
 
     /// Ends an agent's tokens and withdraws its open calls; how many there were.
     pub async fn revoke_agent(&self, name: &str) -> Result<usize, RegistrarError> {
-        for _ in 0..super::REWRITES {
-            let agent = self.agent(name).await?;
-            if agent.revoked_at.is_some() {
-                return Err(unknown(name));
-            }
-            let now = self.gate.inner.clock.now();
-            let next = Agent { revision: agent.revision + 1, revoked_at: Some(now), ..agent };
-            match self.write(Change::of_row(now, Row::Agent(next), self.fact("agent.revoked", json!({ "agent": name })))).await {
-                Err(RegistrarError::Changed) => {}
-                written => {
-                    written?;
-                    return Ok(self.end_agent(name).await?);
-                }
-            }
+        again(None, || self.revoke_agent_once(name)).await?;
+        Ok(self.end_agent(name).await?)
+    }
+
+    async fn revoke_agent_once(&self, name: &str) -> Result<(), RegistrarError> {
+        let agent = self.agent(name).await?;
+        if agent.revoked_at.is_some() {
+            return Err(unknown(name));
         }
-        Err(RegistrarError::Changed)
+        let now = self.gate.inner.clock.now();
+        let next = Agent { revision: agent.revision + 1, revoked_at: Some(now), ..agent };
+        self.write(Change::of_row(now, Row::Agent(next), self.fact("agent.revoked", json!({ "agent": name })))).await
     }
 
     /// What follows a revocation.

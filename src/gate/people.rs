@@ -3,7 +3,7 @@
 //! approval of it along (semantics.md 21). Called by `control`, `web`, `signin` and `notify`.
 
 pub use super::agents::NewAgent;
-use super::registrar::{Registrar, RegistrarError};
+use super::registrar::{Registrar, RegistrarError, again};
 use super::reviewer::Reviewer;
 use super::{Failure, Gate};
 use crate::domain::audit::Fact;
@@ -281,6 +281,10 @@ impl Registrar {
 
     /// Changes a name, a role, groups. What the person may not decide any more does not count on their approval.
     pub async fn set_person(&self, email: &str, edit: PersonEdit) -> Result<Person, RegistrarError> {
+        again(edit.shown, || self.set_person_once(email, edit.clone())).await
+    }
+
+    async fn set_person_once(&self, email: &str, edit: PersonEdit) -> Result<Person, RegistrarError> {
         let person = self.gate.person(email).await?;
         if edit.shown.is_some_and(|shown| shown != person.revision) {
             return Err(RegistrarError::Changed);
@@ -298,6 +302,10 @@ impl Registrar {
 
     /// Shuts a person out: sessions, links and tokens stop counting at once and are gone.
     pub async fn disable_person(&self, email: &str, shown: Option<u64>) -> Result<(), RegistrarError> {
+        again(shown, || self.disable_person_once(email, shown)).await
+    }
+
+    async fn disable_person_once(&self, email: &str, shown: Option<u64>) -> Result<(), RegistrarError> {
         let person = self.gate.active_person(email).await?;
         if shown.is_some_and(|shown| shown != person.revision) {
             return Err(RegistrarError::Changed);
@@ -361,14 +369,7 @@ impl Registrar {
         self.write(Change::of_row(now, Row::Letter(letter), fact)).await
     }
 
-    async fn make_credential(
-        &self,
-        email: &str,
-        kind: CredentialKind,
-        prefix: &str,
-        life: Duration,
-        told: &'static str,
-    ) -> Result<String, RegistrarError> {
+    async fn make_credential(&self, email: &str, kind: CredentialKind, prefix: &str, life: Duration, told: &'static str) -> Result<String, RegistrarError> {
         let person = self.gate.active_person(email).await?;
         let now = self.gate.now();
         let secret = self.gate.secret(prefix);

@@ -73,6 +73,20 @@ impl Reviewer {
     }
 }
 
+/// Does it again as long as a record moves meanwhile: who was shown no revision is not asked to look again.
+pub(super) async fn again<T, F>(shown: Option<u64>, attempt: impl Fn() -> F) -> Result<T, RegistrarError>
+where
+    F: Future<Output = Result<T, RegistrarError>>,
+{
+    for _ in 1..super::REWRITES {
+        match attempt().await {
+            Err(RegistrarError::Changed) if shown.is_none() => {}
+            done => return done,
+        }
+    }
+    attempt().await
+}
+
 impl Registrar {
     /// Whether a person is at work: then what is not in the config is a slip. A command may come before its config.
     pub(super) fn is_person(&self) -> bool {

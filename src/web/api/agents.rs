@@ -1,4 +1,5 @@
-//! Agents for operators' scripts: list, add, another token, revoke. A token stands in one answer, once. Auditors read.
+//! Agents for operators' scripts: list, add, another token, revoke. A token stands in one answer, once.
+//! Auditors read.
 
 use super::super::WebState;
 use super::super::office::{self, Refused};

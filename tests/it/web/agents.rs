@@ -23,7 +23,10 @@ async fn an_agent_is_added_its_token_shown_once_with_the_clients_entry_and_never
     let token = secret(&page);
     assert!(token.starts_with("pa_") && page.contains(&format!("{}/mcp/demo", desk.url)), "{page}");
     let agent = desk.gate.agent_by_token(&token).await.unwrap().unwrap();
-    assert_eq!((agent.owner.as_deref(), agent.keep_open, agent.servers.as_slice()), (Some("ann@example.org"), Some(Duration::from_secs(240)), &["demo".to_owned()][..]));
+    assert_eq!(
+        (agent.owner.as_deref(), agent.keep_open, agent.servers.as_slice()),
+        (Some("ann@example.org"), Some(Duration::from_secs(240)), &["demo".to_owned()][..])
+    );
     for path in ["/agents", "/agents/mail-bot", "/audit"] {
         let (status, page) = olga.get(path).await;
         assert!(status == StatusCode::OK && !page.contains(&token), "{path}");
