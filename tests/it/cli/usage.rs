@@ -14,11 +14,18 @@ fn every_command_explains_itself_with_examples() {
         "agent add",
         "agent list",
         "agent revoke",
+        "agent rotate",
+        "agent set",
         "reviewer add",
         "reviewer list",
         "reviewer disable",
         "reviewer link",
         "reviewer token",
+        "reviewer tokens",
+        "reviewer revoke-token",
+        "reviewer sign-out",
+        "reviewer set",
+        "reviewer enable",
         "calls",
         "calls show",
         "calls approve",
@@ -50,7 +57,7 @@ fn every_command_explains_itself_with_examples() {
 fn wrong_use_is_2_and_says_so_on_standard_error() {
     let place = Place::new();
     let long = "x".repeat(501);
-    let wrong: [&[&str]; 23] = [
+    let wrong: [&[&str]; 29] = [
         &["no-such-command"],
         &["agent"],
         &["agent", "add"],
@@ -74,6 +81,12 @@ fn wrong_use_is_2_and_says_so_on_standard_error() {
         &["calls", "resolve", "c_1", "--sent", "--not-sent"],
         &["audit", "verify", "config.toml", "--head", "yesterday's"],
         &["reviewer", "add", "ann@example.org", "--group", ""],
+        &["reviewer", "add", "ann@example.org", "--group", "a,b"],
+        &["reviewer", "add", "ann@example.org", "--name", "a\u{202e}b"],
+        &["reviewer", "set", "ann@example.org"],
+        &["reviewer", "set", "ann@example.org", "--group", "a", "--no-groups"],
+        &["agent", "set", "a"],
+        &["agent", "set", "a", "--server", "demo", "--every-server"],
     ];
     for arguments in wrong {
         let ran = place.run(arguments);
