@@ -5,7 +5,7 @@ use super::fault::Fault;
 use clap::{Args, Command};
 use clap_complete::Shell;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// `paraph completions`.
@@ -45,17 +45,46 @@ impl Completions {
 
 impl Man {
     pub(super) fn run(self, command: &Command) -> Result<ExitCode, Fault> {
-        let command = for_people(command);
-        if let Some(folder) = self.out {
-            let written = std::fs::create_dir_all(&folder).and_then(|()| clap_mangen::generate_to(command, &folder));
-            written.map_err(|error| Fault::file(&folder, &error))?;
-        } else {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(command).render(&mut page).map_err(|error| Fault::new(1, error.to_string()))?;
-            let _ = io::stdout().lock().write_all(&page);
+        let mut command = for_people(command);
+        command.build();
+        match self.out {
+            Some(folder) => {
+                let written = std::fs::create_dir_all(&folder).and_then(|()| write_all(&command, &folder));
+                written.map_err(|error| Fault::file(&folder, &error))?;
+            }
+            None => drop(io::stdout().lock().write_all(&page(&command).map_err(|error| Fault::new(1, error.to_string()))?)),
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn write_all(command: &Command, folder: &Path) -> io::Result<()> {
+    std::fs::write(folder.join(format!("{}.1", command.get_display_name().unwrap_or(command.get_name()))), page(command)?)?;
+    command.get_subcommands().try_for_each(|below| write_all(below, folder))
+}
+
+fn page(command: &Command) -> io::Result<Vec<u8>> {
+    let (man, mut page) = (clap_mangen::Man::new(command.clone()), Vec::new());
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    if command.get_arguments().next().is_some() {
+        man.render_options_section(&mut page)?;
+    }
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut page)?;
+    }
+    if let Some(after) = command.get_after_help() {
+        // Commands keep their lines.
+        page.extend_from_slice(b".SH EXAMPLES\n.nf\n");
+        let text = after.to_string();
+        for line in text.strip_prefix("Examples:\n").unwrap_or(&text).lines() {
+            page.extend_from_slice(format!("\\&{}\n", line.replace('\\', "\\e").replace('-', "\\-")).as_bytes());
+        }
+        page.extend_from_slice(b".fi\n");
+    }
+    Ok(page)
 }
 
 /// The same command without what is hidden, which completion scripts would offer.

@@ -6,6 +6,7 @@ mod agent;
 mod browser;
 mod desk;
 mod disk;
+mod front;
 mod gateway;
 mod real_parts;
 mod sdk;
@@ -14,7 +15,8 @@ pub use agent::{Agent, text_of};
 pub use browser::Browser;
 pub use desk::Desk;
 pub use disk::Disk;
-pub use gateway::{Gateway, World, all_gone};
+pub use front::Front;
+pub use gateway::{Address, Gateway, World, all_gone};
 pub use real_parts::{EverythingServer, axe, node, time_server_python};
 pub use sdk::{Sdk, SdkAgent};
 
