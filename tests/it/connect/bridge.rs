@@ -32,6 +32,18 @@ async fn a_held_call_holds_up_no_other_request() {
 }
 
 #[tokio::test]
+async fn progress_of_a_held_call_passes_while_it_waits() {
+    let bed = Bed::new().await;
+    let mut front = bed.front().await;
+    let call = json!({"name": "send_dm", "arguments": {"to": "@bob", "text": "slowly"}, "_meta": {"progressToken": "t1"}});
+    front.ask(1, "tools/call", call).await;
+    let heard = front.answer().await;
+    assert_eq!((&heard["method"], &heard["params"]["progressToken"]), (&json!("notifications/progress"), &json!("t1")));
+    bed.desk.approve(&bed.desk.held("slowly").await).await;
+    assert_eq!(text_of(&front.answer_to(1).await["result"]), "Sent to @bob.");
+}
+
+#[tokio::test]
 async fn many_calls_wait_at_once_and_each_gets_its_own_answer() {
     let bed = Bed::new().await;
     let mut front = bed.front().await;

@@ -14,6 +14,8 @@ enum Act {
     Break,
     /// Status line, headers but for the length, body.
     Answer(&'static str, &'static str, String),
+    /// Nothing comes.
+    Wait,
     /// The connection breaks after this.
     Half(&'static str),
 }
@@ -66,6 +68,7 @@ impl Odd {
                     };
                     let text = match answer {
                         Act::Break => return,
+                        Act::Wait => return std::future::pending().await,
                         Act::Half(text) => text.to_owned(),
                         Act::Answer(status, headers, body) => {
                             let kind = if headers.contains("content-type") { "" } else { "content-type: application/json\r\n" };
@@ -78,6 +81,31 @@ impl Odd {
             }
         });
         Odd { url, seen }
+    }
+
+    /// The same over TLS, with a certificate of its own that is written to a file.
+    async fn start_with_tls(file: &std::path::Path, act: impl Fn(&Seen, usize) -> Act + Send + Sync + 'static) -> Odd {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(file, made.cert.pem()).unwrap();
+        let key = tokio_rustls::rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
+        let config = tokio_rustls::rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let plain = Odd::start(act).await;
+        let (inside, listener) = (plain.url.strip_prefix("http://").unwrap().to_owned(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, inside) = (acceptor.clone(), inside.clone());
+                tokio::spawn(async move {
+                    let Ok(mut outer) = acceptor.accept(stream).await else { return };
+                    let mut inner = tokio::net::TcpStream::connect(inside).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut outer, &mut inner).await;
+                });
+            }
+        });
+        Odd { url, ..plain }
     }
 
     async fn front(&self) -> Front {
@@ -252,4 +280,55 @@ async fn the_servers_own_stream_is_opened_again_where_it_broke() {
     front.close();
     front.ended().await;
     assert_eq!(odd.seen().last().map(|one| (one.method.clone(), one.session.clone())), Some(("DELETE".to_owned(), Some("s0".to_owned()))));
+}
+
+#[tokio::test]
+async fn a_gateway_behind_tls_is_spoken_to_when_its_certificate_is_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificate = folder.path().join("ca.pem");
+    let odd = Odd::start_with_tls(&certificate, |one, _| if one.is("ping") { result(&one.body, &json!({})) } else { otherwise(one) }).await;
+    let start = |trust: bool| {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_paraph"));
+        command.args(["connect", "demo", "--wait", "300ms", "--url", &odd.url]).env("PARAPH_AGENT_TOKEN", "token");
+        if trust {
+            command.env("SSL_CERT_FILE", &certificate);
+        }
+        Front::of(command)
+    };
+    let mut front = start(true);
+    front.hello(REVISION).await;
+    front.ask(1, "ping", json!({})).await;
+    front.answer_to(1).await;
+    let before = odd.seen().len();
+    let mut front = start(false);
+    front.ask(0, "initialize", json!({})).await;
+    assert!(front.answer_to(0).await.get("error").is_some());
+    front.says("certificate").await;
+    assert_eq!(front.ended().await.0, Some(3));
+    assert_eq!(odd.seen().iter().skip(before).filter(|one| one.method == "POST").count(), 0, "the token went to somebody unknown");
+}
+
+#[tokio::test]
+async fn a_token_that_would_travel_unencrypted_is_warned_of() {
+    let mut front = Front::start("http://paraph.invalid", "token", &["--wait", "100ms"]);
+    front.says("unencrypted").await;
+    front.ask(0, "initialize", json!({})).await;
+    assert!(front.answer_to(0).await.get("error").is_some());
+    assert_eq!(front.ended().await.0, Some(3));
+}
+
+#[tokio::test]
+async fn one_request_too_many_is_refused_and_leaving_cancels_none() {
+    let odd = Odd::start(|one, _| if one.is("vendor/slow") { Act::Wait } else { otherwise(one) }).await;
+    let mut front = odd.front().await;
+    for id in 1..=257 {
+        front.ask(id, "vendor/slow", json!({})).await;
+    }
+    assert!(front.answer_to(257).await["error"]["message"].as_str().unwrap().starts_with("Too many requests"));
+    front.ask(7, "vendor/slow", json!({})).await;
+    assert!(front.answer_to(7).await["error"]["message"].as_str().unwrap().contains("one of this id"));
+    until("all of them are asked", || async { (odd.count("vendor/slow") == 256).then_some(()) }).await;
+    front.close();
+    assert_eq!(front.ended().await, (Some(0), Vec::new()));
+    assert_eq!((odd.count("vendor/slow"), odd.count("notifications/cancelled")), (256, 0), "leaving is no cancelling");
 }
