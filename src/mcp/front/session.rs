@@ -101,23 +101,23 @@ impl Sessions {
     pub(super) async fn open(&self, front: &Front, message: &Message, wait: Duration) -> Result<(), Refusal> {
         let Some(asked) = message.asked.first() else { return Ok(()) };
         let mut pause = Pause::new(wait);
-        let ended = loop {
+        loop {
             match welcome(front, &message.text, asked).await {
                 Ok(Welcome::Open(texts, headers, revision)) => {
-                    let number = {
+                    {
                         let mut hello = self.hello();
                         hello.said = Some((message.text.clone(), asked.clone()));
                         hello.revision = Some(revision);
-                        hello.count += 1;
-                        hello.count
-                    };
+                    }
                     // Before the client can see the answer.
-                    self.phase.send_replace(Phase::Open(Arc::new(Session { number, headers })));
-                    break front.say_all(texts).await;
+                    self.is_open(headers);
+                    front.say_all(texts).await;
+                    return Ok(());
                 }
                 Ok(Welcome::Answered(texts)) => {
                     self.phase.send_replace(Phase::Fresh);
-                    break front.say_all(texts).await;
+                    front.say_all(texts).await;
+                    return Ok(());
                 }
                 Ok(Welcome::Refused(status, body)) => return Err(Refusal::ForGood(sentence(status, &body))),
                 Ok(Welcome::Away) | Err(_) => {
@@ -126,8 +126,7 @@ impl Sessions {
                     }
                 }
             }
-        };
-        Ok(ended)
+        }
     }
 
     /// A session in the place of the one with this number, which is gone.
@@ -148,13 +147,7 @@ impl Sessions {
                 Ok(Welcome::Open(_, headers, revision)) if Some(&revision) == agreed.as_ref() => {
                     // Some servers take nothing before it.
                     let _ = front.gateway.tell(Bytes::from_static(INITIALIZED), &headers).await;
-                    let number = {
-                        let mut hello = self.hello();
-                        hello.count += 1;
-                        hello.count
-                    };
-                    let session = Arc::new(Session { number, headers });
-                    self.phase.send_replace(Phase::Open(session.clone()));
+                    let session = self.is_open(headers);
                     front.note("the gateway had forgotten the session; a new one was made");
                     return Ok(session);
                 }
@@ -168,6 +161,17 @@ impl Sessions {
                 }
             }
         }
+    }
+
+    fn is_open(&self, headers: Headers) -> Arc<Session> {
+        let number = {
+            let mut hello = self.hello();
+            hello.count += 1;
+            hello.count
+        };
+        let session = Arc::new(Session { number, headers });
+        self.phase.send_replace(Phase::Open(session.clone()));
+        session
     }
 
     /// The session as it is now, without waiting.

@@ -23,6 +23,10 @@ async fn a_held_call_holds_up_no_other_request() {
     front.dm(8, "me too").await;
     bed.desk.approve(&bed.desk.held("me too").await).await;
     assert_eq!(text_of(&front.answer_to(8).await["result"]), "Sent to @bob.");
+    // That answer was taken, so the same again is a new call: the front did not hang up on it.
+    front.dm(9, "me too").await;
+    bed.desk.reject(&bed.desk.held("me too").await, "Once is enough").await;
+    front.answer_to(9).await;
     bed.desk.approve(&held).await;
     let answer = front.answer_to(1).await;
     assert_eq!((text_of(&answer["result"]), answer["result"]["content"].as_array().map(Vec::len)), ("Sent to @bob.", Some(1)));
@@ -113,11 +117,11 @@ async fn a_client_that_closes_its_end_takes_nothing_back() {
         front.dm(1, text).await;
         let held = bed.desk.held(text).await;
         if by_signal {
-            front.signal()
+            front.signal();
         } else {
-            front.close()
+            front.close();
         }
-        let begun = std::time::Instant::now();
+        let begun = tokio::time::Instant::now();
         assert_eq!(front.ended().await, (Some(0), Vec::new()));
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         let id = held["id"].as_str().unwrap();

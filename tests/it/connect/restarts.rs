@@ -197,3 +197,61 @@ async fn a_gateway_that_is_not_there_at_the_start_is_waited_for_and_then_given_u
     front.answer_to(1).await;
     assert!(serving.0.stop().await);
 }
+
+/// Approves whatever is held, until the gateway is gone.
+async fn approving(desk: Desk) {
+    loop {
+        for call in desk.calls("held").await {
+            let call = desk.call(call["id"].as_str().unwrap()).await;
+            desk.decide(&call, "approve", None).await;
+        }
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+}
+
+#[tokio::test]
+async fn however_often_the_gateway_is_killed_nothing_is_sent_twice_and_everybody_is_answered() {
+    let shaky = Shaky::new().await;
+    let (mut gateway, desk) = shaky.serve().await;
+    let mut front = shaky.front(REVISION).await;
+    let mut approver = tokio::spawn(approving(desk));
+    let (mut id, mut open, mut done) = (0u64, std::collections::HashMap::new(), 0);
+    for round in 0..6u64 {
+        for number in 0..6 {
+            id += 1;
+            let text = format!("round {round}, number {number}");
+            front.dm(id, &text).await;
+            open.insert(id, text);
+        }
+        tokio::time::sleep(Duration::from_millis(40 * round)).await;
+        gateway.kill().await;
+        approver.abort();
+        let served = shaky.serve().await;
+        gateway = served.0;
+        approver = tokio::spawn(approving(served.1));
+    }
+    let mut said = Vec::new();
+    while !open.is_empty() {
+        let answer = front.answer().await;
+        let answered = answer["id"].as_u64().unwrap();
+        let text = open.remove(&answered).unwrap_or_else(|| panic!("answered twice: {answer}"));
+        let told = answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+        // Every word of ours that allows it is taken at it.
+        if ["NOT SENT YET.", "NOT KNOWN YET.", "UNKNOWN whether this was done."].iter().any(|begin| told.starts_with(begin)) {
+            id += 1;
+            front.dm(id, &text).await;
+            open.insert(id, text);
+        } else {
+            assert!(told == "Sent to @bob." || told.starts_with("UNKNOWN whether it was sent."), "{told}");
+            done += 1;
+        }
+        said.push(told);
+    }
+    assert_eq!(done, 36);
+    let sent = shaky.world.sent();
+    assert!(sent.values().all(|times| *times == 1), "{sent:?}");
+    let known = said.iter().filter(|told| *told == "Sent to @bob.").count();
+    assert!(sent.len() >= known && known > 18, "{known} of {}: {said:?}", sent.len());
+    approver.abort();
+    shaky.world.audit_is_whole().await;
+}
