@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 /// What a request is answered with, on a connection of its own.
 enum Act {
@@ -16,7 +17,9 @@ enum Act {
     Answer(&'static str, &'static str, String),
     /// Nothing comes.
     Wait,
-    /// The connection breaks after this.
+    /// The connection breaks after this, when told.
+    Until(&'static str, Arc<Notify>),
+    /// The connection ends after this.
     Half(&'static str),
 }
 
@@ -69,6 +72,10 @@ impl Odd {
                     let text = match answer {
                         Act::Break => return,
                         Act::Wait => return std::future::pending().await,
+                        Act::Until(text, broken) => {
+                            let _ = stream.write_all(text.as_bytes()).await;
+                            return broken.notified().await;
+                        }
                         Act::Half(text) => text.to_owned(),
                         Act::Answer(status, headers, body) => {
                             let kind = if headers.contains("content-type") { "" } else { "content-type: application/json\r\n" };
@@ -331,4 +338,32 @@ async fn one_request_too_many_is_refused_and_leaving_cancels_none() {
     front.close();
     assert_eq!(front.ended().await, (Some(0), Vec::new()));
     assert_eq!((odd.count("vendor/slow"), odd.count("notifications/cancelled")), (256, 0), "leaving is no cancelling");
+}
+
+#[tokio::test]
+async fn a_cancel_that_died_with_the_gateway_is_told_to_the_next_one_after_the_stream_is_open_again() {
+    let dies = Arc::new(Notify::new());
+    let odd = Odd::start(move |one, before| match () {
+        () if one.is("tools/call") => {
+            let opening = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n10\r\nid: e1\ndata: \n\n\n\r\n";
+            Act::Until(opening, dies.clone())
+        }
+        () if one.is("notifications/cancelled") && before == 0 => {
+            dies.notify_one();
+            Act::Break
+        }
+        () if one.last_event.is_some() => Act::Answer("200 OK", "content-type: text/event-stream\r\n", ": alive\n\n".to_owned()),
+        () => otherwise(one),
+    })
+    .await;
+    let mut front = odd.front().await;
+    front.dm(1, "x").await;
+    until("the call is there", || async { (odd.count("tools/call") == 1).then_some(()) }).await;
+    front.cancel(1).await;
+    until("it is told again", || async { (odd.count("notifications/cancelled") == 2).then_some(()) }).await;
+    let seen = odd.seen();
+    let resumed = seen.iter().position(|one| one.last_event.as_deref() == Some("e1")).expect("the stream is resumed");
+    assert!(seen.iter().rposition(|one| one.is("notifications/cancelled")) > Some(resumed), "{seen:?}");
+    front.is_silent_for(std::time::Duration::from_millis(200)).await;
+    assert_eq!(odd.count("tools/call"), 1);
 }
