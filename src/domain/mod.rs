@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod call;
+pub mod client;
 pub mod digest;
 pub mod door;
 pub mod export;
@@ -19,4 +20,5 @@ pub mod quantity;
 pub mod recipient;
 pub mod reveal;
 pub mod schema;
+pub mod sign_in;
 pub mod spelling;

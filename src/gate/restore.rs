@@ -32,10 +32,18 @@ impl Gate {
         self.remove_rows(Kind::Credential, |row| match row {
             // A token is revoked by name and would be missed by scripts; a link or a session is made anew in a moment.
             Row::Credential(credential) => match credential.kind {
-                CredentialKind::Link | CredentialKind::Session => true,
+                CredentialKind::Link | CredentialKind::Session | CredentialKind::HalfWay => true,
                 CredentialKind::ApiToken | CredentialKind::AgentToken => false,
             },
-            Row::Agent(_) | Row::Person(_) | Row::Letter(_) | Row::Refusals(_) | Row::Pause(_) | Row::Counter(_) | Row::Restored(_) => false,
+            Row::Agent(_)
+            | Row::Person(_)
+            | Row::Letter(_)
+            | Row::Refusals(_)
+            | Row::Pause(_)
+            | Row::Counter(_)
+            | Row::Restored(_)
+            | Row::Password(_)
+            | Row::Passkey(_) => false,
         })
         .await?;
         // They ask for decisions that nobody can take any more.

@@ -17,6 +17,7 @@ mod life;
 mod load;
 mod mail;
 mod mcp;
+mod metrics;
 mod model;
 mod policy;
 mod power;
