@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// Requests under way, as many as the gateway takes in one session, and the bytes of all of them.
 const OPEN: usize = 256;
@@ -31,6 +32,8 @@ pub(super) enum Out {
 pub(super) struct Cancel {
     pub key: String,
     pub text: Bytes,
+    /// The front does not end while this is here.
+    _untold: TaskTrackerToken,
 }
 
 /// See the head of the file.
@@ -121,7 +124,7 @@ impl Front {
     pub(super) fn cancel(&self, key: &str, text: Bytes) {
         let request = self.open().requests.get(key).cloned();
         if let Some(request) = request {
-            let _ = request.try_send(Cancel { key: key.to_owned(), text });
+            let _ = request.try_send(Cancel { key: key.to_owned(), text, _untold: self.beside.token() });
         }
     }
 

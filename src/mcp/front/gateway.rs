@@ -20,7 +20,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 const POOL_IDLE: Duration = Duration::from_secs(3);
 /// For messages that have no answer of their own.
 const POST: Duration = Duration::from_secs(30);
-const GOODBYE: Duration = Duration::from_secs(2);
+const GOODBYE: Duration = Duration::from_millis(500);
 /// The gateway's streams say every 15 s that they live; one that is silent for so long has lost its other end, as after
 /// the sleep of a laptop.
 const SILENCE: Duration = Duration::from_secs(60);

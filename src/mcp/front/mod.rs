@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -43,10 +44,9 @@ const READ: usize = 8 * LINE;
 const QUEUE: usize = 256;
 /// Lines that a slow client may lag behind.
 const LAG: usize = 64;
-/// What is under way when the client closes its end, but not held, may still be answered.
-const LAST_ANSWERS: Duration = Duration::from_millis(500);
-/// What was taken back just before is still told to the gateway.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// After the client closed its end: for what is about to be answered and for cancels that are still to be told. Clients
+/// lose patience after 2 s.
+const FAREWELL: Duration = Duration::from_millis(1_200);
 
 /// Says a line to the person, beside the protocol.
 pub type Notes = Arc<dyn Fn(&str) + Send + Sync>;
@@ -95,6 +95,7 @@ where
     let writing = tokio::spawn(write(lines, output, front.ended.clone()));
     let listening = tokio::spawn(listen::listen(front.clone()));
     let posting = tokio::spawn(post::drive(front.clone(), waiting));
+    // What is being answered; a request that waits in a stream may wait for long and is not among them.
     let requests = TaskTracker::new();
     let asked_to_stop = tokio::select! {
         () = stop => true,
@@ -103,14 +104,15 @@ where
     };
     drop(queue);
     listening.abort();
+    let by = Instant::now() + FAREWELL;
     if !asked_to_stop {
         requests.close();
         let last = async { tokio::join!(requests.wait(), posting) };
-        let _ = tokio::time::timeout(LAST_ANSWERS, last).await;
+        let _ = timeout_at(by, last).await;
     }
     front.beside.close();
-    let _ = tokio::time::timeout(LAST_WORDS, front.beside.wait()).await;
-    let _ = tokio::time::timeout(LAST_WORDS, front.written()).await;
+    let _ = timeout_at(by, front.beside.wait()).await;
+    let _ = timeout_at(by, front.written()).await;
     writing.abort();
     if let Some(session) = front.sessions.last() {
         front.gateway.end(&session.headers).await;
@@ -164,7 +166,7 @@ async fn read<I: AsyncRead + Unpin>(front: &Arc<Front>, input: I, queue: &mpsc::
                 None => front.refuse(&message.asked, -32600, "initialize is under way already.").await,
             },
             Kind::Requests => match front.sit(&message) {
-                Some(place) => drop(requests.spawn(request::Request::new(front.clone(), message, place).run())),
+                Some(place) => drop(tokio::spawn(request::Request::new(front.clone(), message, place, requests.token()).run())),
                 None => front.refuse(&message.asked, -32603, "Too many requests are under way, or one of this id.").await,
             },
             Kind::Cancel(key) => front.cancel(key, message.text),

@@ -16,6 +16,7 @@ use reqwest::{Response, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// Sessions made anew for one request: a gateway that forgets each at once is no gateway.
 const RENEWALS: u32 = 3;
@@ -64,12 +65,14 @@ pub(super) struct Request {
     /// Told to the gateway when the stream opens: what was told before may have come before the request, or to a gateway
     /// that died of something else.
     untold: Vec<Bytes>,
+    /// Until it waits in a stream.
+    quick: Option<TaskTrackerToken>,
 }
 
 impl Request {
-    pub(super) fn new(front: Arc<Front>, message: Message, place: Place) -> Request {
+    pub(super) fn new(front: Arc<Front>, message: Message, place: Place, quick: TaskTrackerToken) -> Request {
         let waiting = message.asked.clone();
-        Request { front, message, place, waiting, untold: Vec::new() }
+        Request { front, message, place, waiting, untold: Vec::new(), quick: Some(quick) }
     }
 
     /// Until everybody has an answer.
@@ -202,6 +205,7 @@ impl Request {
 
     /// Reads a stream to its end, also after the answer: who hangs up early has not got it (semantics.md 8).
     async fn follow(&mut self, mut events: Events) -> Next {
+        self.quick = None;
         let (mut last_event, mut retry) = (None::<String>, RETRY);
         loop {
             let (open, mut told) = (CancellationToken::new(), std::mem::take(&mut self.untold));

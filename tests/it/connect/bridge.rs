@@ -138,6 +138,22 @@ async fn a_client_that_closes_its_end_takes_nothing_back() {
 }
 
 #[tokio::test]
+async fn what_is_taken_back_just_before_the_end_is_taken_back() {
+    let bed = Bed::new().await;
+    for number in 0..5 {
+        let mut front = bed.front().await;
+        let text = format!("taken back at the end {number}");
+        front.dm(1, &text).await;
+        let held = bed.desk.held(&text).await;
+        front.cancel(1).await;
+        front.close();
+        assert_eq!(front.ended().await, (Some(0), Vec::new()));
+        let id = held["id"].as_str().unwrap();
+        until("the call is cancelled", || async { (bed.desk.call(id).await["presence"] == "cancelled").then_some(()) }).await;
+    }
+}
+
+#[tokio::test]
 async fn what_was_asked_just_before_the_end_is_still_answered() {
     let bed = Bed::new().await;
     let mut front = bed.front().await;
