@@ -18,5 +18,6 @@ pub mod policy;
 pub mod quantity;
 pub mod recipient;
 pub mod reveal;
+pub mod risk;
 pub mod schema;
 pub mod spelling;
