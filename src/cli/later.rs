@@ -14,11 +14,7 @@ pub(super) struct Rest {
 #[derive(Debug, Subcommand)]
 pub(super) enum Later {
     #[command(hide = true)]
-    Init(Rest),
-    #[command(hide = true)]
     Connect(Rest),
-    #[command(hide = true)]
-    Scan(Rest),
     #[command(hide = true)]
     Mail(Rest),
     #[command(hide = true)]
@@ -29,9 +25,7 @@ impl Later {
     /// Which and why not.
     pub(super) fn refuse(&self) -> Fault {
         let (name, rest) = match self {
-            Later::Init(rest) => ("init", rest),
             Later::Connect(rest) => ("connect", rest),
-            Later::Scan(rest) => ("scan", rest),
             Later::Mail(rest) => ("mail", rest),
             Later::Completions(rest) => ("completions", rest),
         };

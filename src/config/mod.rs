@@ -19,6 +19,7 @@ pub use crate::domain::quantity::time;
 pub use document::read_policy;
 pub use mistake::Mistake;
 pub use secret::Secret;
+pub use servers::is_server_name;
 pub use source::Places;
 pub use standing::{Reading, Refused, Standing};
 

@@ -8,7 +8,7 @@ use crate::domain::limit::{Counter, CounterKey};
 use crate::domain::pause::Stopped;
 use crate::domain::people::{Agent, Person, Role};
 use crate::gate::pause::PauseError;
-use crate::gate::people::{NewAgent, PeopleError};
+use crate::gate::people::{FIRST_LINK_FOR, LINK_FOR, NewAgent, PeopleError};
 use crate::gate::{Failure, Gate};
 use crate::store::backup::{Backups, Contents};
 use jiff::Timestamp;
@@ -57,6 +57,9 @@ pub enum Request {
         groups: Vec<String>,
         /// What the person may do.
         role: Role,
+        /// This is the first run: the link of the first operator lives longer.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        first: bool,
     },
     /// Everybody.
     People {},
@@ -251,9 +254,10 @@ async fn attempt(gate: &Gate, attestor: &Attestor, backups: &dyn Backups, reques
             Answer::Agents(gate.agents().await?.into_iter().map(|agent| AgentView::of(agent, now)).collect())
         }
         Request::RevokeAgent { name } => Answer::Done(gate.revoke_agent(&name).await?),
-        Request::AddPerson { email, name, groups, role } => {
+        Request::AddPerson { email, name, groups, role, first } => {
+            let first = first && role == Role::Operator && gate.people().await?.is_empty();
             let person = gate.add_person(&email, name, groups, role).await?;
-            Answer::Secret(gate.make_link(&person.email).await?)
+            Answer::Secret(gate.make_link_for(&person.email, if first { FIRST_LINK_FOR } else { LINK_FOR }).await?)
         }
         Request::People {} => Answer::People(gate.people().await?),
         Request::DisablePerson { email } => {

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// A one-time link's life (semantics.md 36).
 pub const LINK_FOR: Duration = Duration::from_secs(15 * 60);
+/// The life of the first operator's link (semantics.md 36).
+pub const FIRST_LINK_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// Why a command about people did not work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -197,7 +199,12 @@ impl Gate {
 
     /// Makes a one-time sign-in secret; the caller puts it into a link.
     pub async fn make_link(&self, email: &str) -> Result<String, PeopleError> {
-        self.make_credential(email, CredentialKind::Link, "pl_", LINK_FOR, "link.made").await
+        self.make_link_for(email, LINK_FOR).await
+    }
+
+    /// The same with a life of its own.
+    pub async fn make_link_for(&self, email: &str, life: Duration) -> Result<String, PeopleError> {
+        self.make_credential(email, CredentialKind::Link, "pl_", life, "link.made").await
     }
 
     /// Makes an API token.
