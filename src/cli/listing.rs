@@ -74,6 +74,9 @@ fn failed(sentence: &str, stderr: &[String]) -> Fault {
     if sentence.contains("HTTP 401") || sentence.contains("HTTP 403") {
         text.push_str(" Give them with --header 'Authorization={env:VARIABLE}'; the variable holds the whole value, such as \"Bearer …\".");
     }
+    if sentence.contains("start_timeout") {
+        text.push_str(" Here: --start-timeout 2m.");
+    }
     if !stderr.is_empty() {
         text.push_str("\nIts last words on standard error:");
         stderr.iter().for_each(|line| {

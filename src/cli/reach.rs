@@ -57,9 +57,10 @@ impl Reach {
         self.url.is_some() || !self.command.is_empty()
     }
 
-    /// What is being reached, in words.
+    /// What is being reached, in words. A query may hold a key.
     pub(super) fn what(&self) -> &str {
-        self.url.as_deref().or(self.command.first().map(String::as_str)).unwrap_or_default()
+        let url = self.url.as_deref().and_then(|url| url.split(['?', '#']).next());
+        url.or(self.command.first().map(String::as_str)).unwrap_or_default()
     }
 
     /// The keys of `[servers.NAME]`; `folder` is that of the configuration, from which relative paths are seen.

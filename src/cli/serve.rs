@@ -61,7 +61,7 @@ impl Serve {
         let running = Box::pin(serve::start(config, own_program()?, Some(origin))).await?;
         terminal::say(&format!("listening on http://{}", running.address));
         if running.gate.people().await.is_ok_and(|people| people.is_empty()) {
-            terminal::note("nobody can sign in yet: paraph reviewer add YOU@EXAMPLE.ORG --role operator");
+            tracing::warn!("nobody can sign in yet: `paraph reviewer add YOU@EXAMPLE.ORG --role operator` makes the first operator and prints a link");
         }
         Ok(Box::pin(running.until_signal(signals)).await)
     }
