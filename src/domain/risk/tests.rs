@@ -1,4 +1,5 @@
-//! The five published servers as a table, every tool of theirs, and what a hostile server might list.
+//! The five published servers as a table, every tool of theirs, and what a hostile server might list: what is
+//! right for each was decided by hand, from its description. Beside them spellings, hints and twins.
 
 use super::*;
 use serde_json::{Value, json};
