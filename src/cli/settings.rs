@@ -103,7 +103,7 @@ impl Where {
 /// What commands about data need when there is no file.
 fn defaults(data: PathBuf) -> Config {
     let (listen, hold, bounds) = (Listen::default(), HoldSettings::default(), Bounds::default());
-    Config { file: None, listen, store: StoreConfig::at(data), hold, bounds, mail: Mail::Off, servers: BTreeMap::new() }
+    Config { file: None, listen, store: StoreConfig::at(data), hold, bounds, mail: Mail::default(), servers: BTreeMap::new() }
 }
 
 /// Every mistake on a line of its own.

@@ -6,6 +6,8 @@ mod address;
 mod document;
 mod fixed;
 mod limits;
+mod listen;
+mod mail;
 mod mistake;
 mod read;
 mod rules;
@@ -17,6 +19,8 @@ mod standing;
 
 pub use crate::domain::quantity::time;
 pub use document::read_policy;
+pub use listen::Listen;
+pub use mail::{Mail, MailTransport, Show};
 pub use mistake::Mistake;
 pub use secret::Secret;
 pub use servers::is_server_name;
@@ -53,19 +57,6 @@ pub struct Config {
     pub mail: Mail,
     /// `[servers.NAME]`.
     pub servers: BTreeMap<String, Server>,
-}
-
-/// `[listen]`.
-#[derive(Debug, Clone)]
-pub struct Listen {
-    /// `host:port`; port 0 takes a free one.
-    pub address: String,
-    /// What links point at, without a trailing slash; `None` = the bound address.
-    pub public_url: Option<String>,
-    /// Further allowed Host names.
-    pub hosts: Vec<String>,
-    /// Allow a non-loopback address with an http `public_url`.
-    pub insecure_http: bool,
 }
 
 /// `[store]`.
@@ -109,20 +100,6 @@ pub struct Bounds {
     pub in_flight_per_server: usize,
     /// Keys of one counter of a limit, such as recipients (semantics.md 26).
     pub limit_keys: usize,
-}
-
-/// `[mail]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mail {
-    /// No mail.
-    Off,
-    /// One `.eml` file per mail.
-    File {
-        /// The folder.
-        path: PathBuf,
-        /// The `From` mailbox.
-        from: String,
-    },
 }
 
 /// `[servers.NAME]`.
@@ -204,11 +181,11 @@ impl Config {
         let mut file = Section::of(String::new(), table.get_ref());
         let config = Config {
             file: None,
-            listen: sections::listen(&mut file, &mut source),
+            listen: listen::listen(&mut file, &mut source),
             store: sections::store(&mut file, &mut source),
             hold: sections::hold(&mut file, &mut source),
             bounds: sections::bounds(&mut file, &mut source),
-            mail: sections::mail(&mut file, &mut source),
+            mail: mail::mail(&mut file, &mut source),
             servers: servers::servers(&mut file, &mut source),
         };
         sections::audit(&mut file, &mut source);
@@ -239,32 +216,6 @@ fn read_file(path: &Path) -> Result<String, (String, &'static str)> {
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         (format!("line {line} is not UTF-8"), "Save the file as UTF-8.")
     })
-}
-
-impl Listen {
-    /// Whether others can reach the gateway without https (semantics 35); refused unless `insecure_http`.
-    pub fn is_exposed(&self) -> bool {
-        !address::is_loopback(&self.address) && !self.public_url.as_ref().is_some_and(|url| url.starts_with("https://"))
-    }
-
-    /// Replaces the address, as `--listen` asks; the file's rules hold for it too. The error is a sentence.
-    pub fn listen_on(&mut self, address: &str) -> Result<(), String> {
-        if !address::is_listen_address(address) {
-            return Err(format!("{address:?} is not an address to listen on. {}", sections::ADDRESS));
-        }
-        let moved = Listen { address: address.to_owned(), ..self.clone() };
-        if moved.is_exposed() && !moved.insecure_http {
-            return Err(format!("{address}: {}. {}", sections::EXPOSED.0, sections::EXPOSED.1));
-        }
-        *self = moved;
-        Ok(())
-    }
-}
-
-impl Default for Listen {
-    fn default() -> Listen {
-        Listen { address: "127.0.0.1:8420".to_owned(), public_url: None, hosts: Vec::new(), insecure_http: false }
-    }
 }
 
 impl Default for Bounds {

@@ -77,7 +77,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(config.listen.address, "127.0.0.1:8420");
     assert_eq!(config.store.path, Path::new("/etc/paraph/data"));
     assert_eq!((config.store.min_free, config.store.ballast), (256 << 20, 16 << 20));
-    assert!(matches!(config.mail, Mail::Off));
+    assert_eq!(config.mail, Mail::default());
     let server = &config.servers["demo"];
     assert_eq!((server.timeout, server.start_timeout), (Duration::from_secs(120), Duration::from_secs(30)));
     assert_eq!(
@@ -106,7 +106,8 @@ fn what_is_written_is_what_is_read() {
     assert_eq!((config.store.min_free, config.store.ballast), (2 << 30, 0));
     assert_eq!((config.hold.keep_open, config.hold.undo, config.hold.max_held), (Duration::from_millis(500), Duration::from_secs(3600), 7));
     assert_eq!((config.bounds.body, config.bounds.arguments, config.bounds.outbox), (1000, 65_536, 5));
-    assert!(matches!(&config.mail, Mail::File { path, from } if path == Path::new("/etc/paraph/mail") && from == "Desk <desk@example.org>"));
+    assert_eq!(config.mail.transport, MailTransport::File { path: "/etc/paraph/mail".into() });
+    assert_eq!(config.mail.from, "Desk <desk@example.org>");
     let server = &config.servers["A-1"];
     assert!(
         matches!(&server.transport, Transport::Http { url, headers } if url == "https://mcp.example.org/mcp" && headers["Authorization"].expose() == "Bearer hunter2")

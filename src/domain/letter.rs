@@ -12,10 +12,14 @@ pub struct Letter {
     pub id: String,
     /// Compared by the engines. Starts at 1.
     pub revision: u64,
-    /// What it is about.
-    pub call: CallId,
+    /// The call it is about, if it is about one.
+    #[serde(default)]
+    pub call: Option<CallId>,
     /// Why it is written.
     pub occasion: Occasion,
+    /// The one person it is for; `None`: whoever may decide the call, or every operator.
+    #[serde(default)]
+    pub to: Option<String>,
     /// When it was put into the outbox.
     pub written_at: Timestamp,
     /// Deliveries that failed.
@@ -25,6 +29,9 @@ pub struct Letter {
     /// Who has already got it, after a partial failure.
     #[serde(default)]
     pub delivered_to: Vec<String>,
+    /// Whose mail server refused it for good (RFC 5321, 4.2.1: 5yz): they are not tried again.
+    #[serde(default)]
+    pub refused_by: Vec<String>,
 }
 
 /// Why a letter is written.
@@ -33,6 +40,8 @@ pub struct Letter {
 pub enum Occasion {
     /// A call waits for a person.
     Held,
+    /// Somebody asked for a sign-in link. The link is made when the letter leaves: no secret waits in the outbox.
+    SignIn,
 }
 
 impl Letter {
@@ -40,6 +49,15 @@ impl Letter {
     /// first has left: `version` is the call's then, 1 at the hold.
     pub fn about_hold(call: &CallId, version: u64, at: Timestamp) -> Letter {
         let id = if version == 1 { format!("held-{call}") } else { format!("held-{call}-{version}") };
-        Letter { id, revision: 1, call: call.clone(), occasion: Occasion::Held, written_at: at, attempts: 0, next_at: at, delivered_to: Vec::new() }
+        Letter { call: Some(call.clone()), ..Letter::new(id, Occasion::Held, at) }
+    }
+
+    /// That somebody asked for a link to sign in as this person; `id` is drawn, because ids stand in logs.
+    pub fn about_sign_in(id: &str, email: &str, at: Timestamp) -> Letter {
+        Letter { to: Some(email.to_owned()), ..Letter::new(format!("sign-in-{id}"), Occasion::SignIn, at) }
+    }
+
+    fn new(id: String, occasion: Occasion, at: Timestamp) -> Letter {
+        Letter { id, revision: 1, call: None, occasion, to: None, written_at: at, attempts: 0, next_at: at, delivered_to: Vec::new(), refused_by: Vec::new() }
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod call;
+pub mod client;
 pub mod digest;
 pub mod door;
 pub mod export;

@@ -85,6 +85,6 @@ fn says_nothing(row: &Row, now: jiff::Timestamp) -> bool {
     match row {
         Row::Credential(credential) => now.duration_since(credential.expires_at) > EXPIRED_FOR,
         Row::Refusals(refusals) => refusals.is_stale(now),
-        Row::Agent(_) | Row::Person(_) | Row::Letter(_) | Row::Pause(_) | Row::Counter(_) | Row::Restored(_) => false,
+        Row::Agent(_) | Row::Person(_) | Row::Letter(_) | Row::Pause(_) | Row::Counter(_) | Row::Restored(_) | Row::Password(_) | Row::Passkey(_) => false,
     }
 }

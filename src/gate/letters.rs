@@ -4,21 +4,33 @@
 use super::{Failure, Gate};
 use crate::domain::audit::Fact;
 use crate::domain::call::{Call, State};
-use crate::domain::letter::Letter;
+use crate::domain::letter::{Letter, Occasion};
 use crate::domain::people::{Person, Role};
 use crate::store::{Change, CommitError, Kind, Row};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+
+/// A sign-in letter that could not leave for so long is dropped.
+const SIGN_IN_FOR: SignedDuration = SignedDuration::from_mins(15);
 
 /// A letter that wants to go out.
 #[derive(Debug, Clone)]
 pub struct DueLetter {
     /// The letter.
     pub letter: Letter,
-    /// What it is about.
-    pub call: Call,
+    /// What it is about, as it stands now.
+    pub about: About,
     /// Who has not got it yet.
     pub to: Vec<Person>,
+}
+
+/// What a letter tells of.
+#[derive(Debug, Clone)]
+pub enum About {
+    /// A call that waits for a person.
+    Call(Box<Call>),
+    /// A way in, for its one reader; [`Gate::link_for`] makes it when the letter leaves.
+    SignIn,
 }
 
 /// What is due and when to look again.
@@ -47,16 +59,36 @@ impl Gate {
                     outbox.next = Some(outbox.next.map_or(letter.next_at, |next| next.min(letter.next_at)));
                     continue;
                 }
-                let call = self.inner.store.call(&letter.call).await.map_err(|e| self.failed(&e))?;
-                let Some(call) = call.filter(|call| matches!(call.state, State::Held { .. })) else {
+                let Some((about, readers)) = self.about(&letter, &people, now).await? else {
                     self.letter_done(&letter, "not_needed").await?;
                     continue;
                 };
-                let to = readers(&people, &call).into_iter().filter(|person| !letter.delivered_to.contains(&person.email)).collect();
-                outbox.due.push(DueLetter { letter, call, to });
+                let done = |person: &Person| letter.delivered_to.contains(&person.email) || letter.refused_by.contains(&person.email);
+                let to = readers.into_iter().filter(|person| !done(person)).collect();
+                outbox.due.push(DueLetter { letter, about, to });
                 if outbox.due.len() >= most {
                     return Ok(outbox);
                 }
+            }
+        }
+    }
+
+    /// What the letter tells of by now and who reads it; `None` when nobody has to be told any more.
+    async fn about(&self, letter: &Letter, people: &[Person], now: Timestamp) -> Result<Option<(About, Vec<Person>)>, Failure> {
+        match letter.occasion {
+            Occasion::Held => {
+                let Some(id) = &letter.call else { return Ok(None) };
+                let call = self.inner.store.call(id).await.map_err(|e| self.failed(&e))?;
+                Ok(call.filter(|call| matches!(call.state, State::Held { .. })).map(|call| {
+                    let readers = readers(people, &call);
+                    (About::Call(Box::new(call)), readers)
+                }))
+            }
+            Occasion::SignIn => {
+                // A link that comes too late surprises: whoever asked has asked again by then.
+                let late = now.duration_since(letter.written_at) > SIGN_IN_FOR;
+                let reader = people.iter().find(|person| person.disabled_at.is_none() && Some(&person.email) == letter.to.as_ref() && !late);
+                Ok(reader.map(|person| (About::SignIn, vec![person.clone()])))
             }
         }
     }
@@ -76,12 +108,12 @@ impl Gate {
     pub async fn letter_failed(&self, letter: &Letter, delivered_to: Vec<String>, next_at: Timestamp) -> Result<(), Failure> {
         let next = Letter { revision: letter.revision + 1, attempts: letter.attempts.saturating_add(1), next_at, delivered_to, ..letter.clone() };
         let data = json!({ "letter": letter.id, "attempts": next.attempts, "next_at": next_at });
-        let fact = Fact { kind: "letter.failed", call: Some(letter.call.clone()), actor: "paraph".into(), data };
+        let fact = Fact { kind: "letter.failed", call: letter.call.clone(), actor: "paraph".into(), data };
         self.settle(Change::of_row(self.inner.clock.now(), Row::Letter(next), fact)).await
     }
 
     async fn put_away(&self, letter: &Letter, kind: &'static str, data: serde_json::Value) -> Result<(), Failure> {
-        let fact = Fact { kind, call: Some(letter.call.clone()), actor: "paraph".into(), data };
+        let fact = Fact { kind, call: letter.call.clone(), actor: "paraph".into(), data };
         let change = Change { removed: vec![(Kind::Letter, letter.id.clone())], ..Change::of_facts(self.inner.clock.now(), vec![fact]) };
         self.settle(change).await
     }

@@ -84,14 +84,7 @@ impl Gate {
             revoked_at: None,
         };
         let fact = operator_fact("agent.added", json!({ "agent": agent.name, "servers": agent.servers, "expires_at": agent.expires_at }));
-        let credential = Credential {
-            secret: agent.token.clone(),
-            revision: 1,
-            kind: CredentialKind::AgentToken,
-            email: agent.name.clone(),
-            made_at: now,
-            expires_at: agent.expires_at.unwrap_or(Timestamp::MAX),
-        };
+        let credential = Credential::new(&token, CredentialKind::AgentToken, &agent.name, now, agent.expires_at.unwrap_or(Timestamp::MAX));
         let change = Change { rows: vec![Row::Agent(agent), Row::Credential(credential)], ..Change::of_facts(now, vec![fact]) };
         self.write(change, &PeopleError::Exists { what: "an agent", name: new.name }).await?;
         Ok(token)
@@ -145,7 +138,7 @@ impl Gate {
     /// Adds a person.
     pub async fn add_person(&self, email: &str, name: Option<String>, groups: Vec<String>, role: Role) -> Result<Person, PeopleError> {
         let email = address(email)?;
-        let person = Person { email: email.clone(), revision: 1, name, groups, role, disabled_at: None, added_at: self.inner.clock.now() };
+        let person = Person::new(&email, name, groups, role, self.now());
         let fact = operator_fact("person.added", json!({ "person": email, "role": role, "groups": person.groups }));
         self.write_row(Row::Person(person.clone()), fact, &PeopleError::Exists { what: "a person", name: email }).await?;
         Ok(person)
@@ -207,6 +200,15 @@ impl Gate {
         self.make_credential(email, CredentialKind::Link, "pl_", life, "link.made").await
     }
 
+    /// Makes the link of a sign-in letter that is about to leave; `None` when the person was shut out meanwhile.
+    pub async fn link_for(&self, person: &Person) -> Result<Option<String>, Failure> {
+        match self.make_credential(&person.email, CredentialKind::Link, "pl_", LINK_FOR, "link.mailed").await {
+            Ok(secret) => Ok(Some(secret)),
+            Err(PeopleError::Failure(failure)) => Err(failure),
+            Err(PeopleError::Exists { .. } | PeopleError::Unknown { .. } | PeopleError::BadName(_) | PeopleError::LastOperator) => Ok(None),
+        }
+    }
+
     /// Makes an API token.
     pub async fn make_api_token(&self, email: &str, expires_in: Duration) -> Result<String, PeopleError> {
         self.make_credential(email, CredentialKind::ApiToken, "pt_", expires_in, "token.made").await
@@ -216,8 +218,7 @@ impl Gate {
         let person = self.active_person(email).await?;
         let now = self.inner.clock.now();
         let secret = self.secret(prefix);
-        let credential =
-            Credential { secret: Digest::of_bytes(secret.as_bytes()), revision: 1, kind, email: person.email.clone(), made_at: now, expires_at: now + life };
+        let credential = Credential::new(&secret, kind, &person.email, now, now + life);
         let fact = operator_fact(told, json!({ "person": person.email, "expires_at": credential.expires_at }));
         let twice = PeopleError::Exists { what: "a credential", name: person.email };
         self.write_row(Row::Credential(credential), fact, &twice).await?;

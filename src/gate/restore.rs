@@ -35,7 +35,15 @@ impl Gate {
                 CredentialKind::Link | CredentialKind::Session => true,
                 CredentialKind::ApiToken | CredentialKind::AgentToken => false,
             },
-            Row::Agent(_) | Row::Person(_) | Row::Letter(_) | Row::Refusals(_) | Row::Pause(_) | Row::Counter(_) | Row::Restored(_) => false,
+            Row::Agent(_)
+            | Row::Person(_)
+            | Row::Letter(_)
+            | Row::Refusals(_)
+            | Row::Pause(_)
+            | Row::Counter(_)
+            | Row::Restored(_)
+            | Row::Password(_)
+            | Row::Passkey(_) => false,
         })
         .await?;
         // They ask for decisions that nobody can take any more.

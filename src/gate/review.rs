@@ -188,7 +188,18 @@ impl Reviewer {
         let gate = self.gate();
         let owner = match gate.inner.store.row(Kind::Agent, &call.agent).await.map_err(|e| gate.failed(&e))? {
             Some(Row::Agent(agent)) => agent.owner,
-            Some(Row::Person(_) | Row::Credential(_) | Row::Letter(_) | Row::Refusals(_) | Row::Pause(_) | Row::Counter(_) | Row::Restored(_)) | None => None,
+            Some(
+                Row::Person(_)
+                | Row::Credential(_)
+                | Row::Letter(_)
+                | Row::Refusals(_)
+                | Row::Pause(_)
+                | Row::Counter(_)
+                | Row::Restored(_)
+                | Row::Password(_)
+                | Row::Passkey(_),
+            )
+            | None => None,
         };
         if self.person().may_decide(call, owner.as_deref()) {
             return Ok(());

@@ -8,7 +8,7 @@ use super::{Failure, Gate};
 use crate::domain::audit::Fact;
 use crate::domain::call::Via;
 use crate::domain::digest::Digest;
-use crate::domain::people::{Credential, CredentialKind};
+use crate::domain::people::{Credential, CredentialKind, Person, SignInMethod};
 use crate::store::{Change, CommitError, Kind, Row};
 use serde_json::json;
 use std::time::Duration;
@@ -33,22 +33,28 @@ impl Gate {
     /// Uses a one-time link up and opens a session. `None`: unknown, used, expired, or the person is disabled.
     pub async fn redeem_link(&self, secret: &str) -> Result<Option<Session>, Failure> {
         let Some(link) = self.credential(secret, CredentialKind::Link).await? else { return Ok(None) };
-        let Some(_) = self.person_of(&link).await? else { return Ok(None) };
+        let Some(person) = self.person_of(&link).await? else { return Ok(None) };
+        let removed = vec![(Kind::Credential, link.secret.to_string())];
+        self.open_session(&person, SignInMethod::Link, None, removed).await
+    }
+
+    /// Opens a session for somebody who has just proven who they are; what they proved it with goes in the same change.
+    /// `None`: somebody else used it up in the same moment.
+    pub(super) async fn open_session(
+        &self,
+        person: &Person,
+        method: SignInMethod,
+        label: Option<String>,
+        removed: Vec<(Kind, String)>,
+    ) -> Result<Option<Session>, Failure> {
         let now = self.inner.clock.now();
-        let session = self.secret("ps_");
-        let row = Credential {
-            secret: Digest::of_bytes(session.as_bytes()),
-            revision: 1,
-            kind: CredentialKind::Session,
-            email: link.email.clone(),
-            made_at: now,
-            expires_at: now + SESSION_FOR,
-        };
-        let fact = Fact { kind: "signed_in", call: None, actor: format!("person:{}", link.email), data: json!({ "how": "link" }) };
-        let change = Change { removed: vec![(Kind::Credential, link.secret.to_string())], ..Change::of_row(now, Row::Credential(row), fact) };
+        let secret = self.secret("ps_");
+        let fresh = Credential::new(&secret, CredentialKind::Session, &person.email, now, now + SESSION_FOR);
+        let row = Credential { label, method: Some(method), ..fresh };
+        let fact = Fact { kind: "signed_in", call: None, actor: format!("person:{}", person.email), data: json!({ "how": method.word() }) };
+        let change = Change { removed, ..Change::of_row(now, Row::Credential(row), fact) };
         match self.inner.store.commit(change).await {
-            Ok(_) => Ok(Some(Session { secret: session, life: SESSION_FOR })),
-            // Somebody used the link in the same moment.
+            Ok(_) => Ok(Some(Session { secret, life: SESSION_FOR })),
             Err(CommitError::Conflict) => Ok(None),
             Err(error @ (CommitError::Full { .. } | CommitError::Limited { .. } | CommitError::Store(_) | CommitError::Lost)) => Err(self.failed(&error)),
         }
@@ -85,7 +91,7 @@ impl Gate {
         Ok(self.person_of(&credential).await?.map(|person| Reviewer::new(self.clone(), person, via)))
     }
 
-    async fn person_of(&self, credential: &Credential) -> Result<Option<crate::domain::people::Person>, Failure> {
+    async fn person_of(&self, credential: &Credential) -> Result<Option<Person>, Failure> {
         match self.active_person(&credential.email).await {
             Ok(person) => Ok(Some(person)),
             Err(PeopleError::Failure(failure)) => Err(failure),

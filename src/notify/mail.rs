@@ -2,8 +2,8 @@
 //! delivery is the same mail; all mails of one call name the same thread root. No text of an agent stands in a
 //! header but its name and the tool's, cut to their alphabets. Called by `outbox`.
 
+use super::NotifySettings;
 use super::page::{self, Parts};
-use super::{NotifySettings, Transport};
 use crate::domain::call::{Call, CallId};
 use crate::domain::digest::Digest;
 use crate::domain::people::Person;
@@ -62,23 +62,25 @@ impl Writer {
         Ok(Writer { from, host, public_url: settings.public_url.trim_end_matches('/').to_owned() })
     }
 
-    /// One letter's mail, or the list of many.
-    pub(super) async fn send(&self, transport: &Transport, letters: &[&DueLetter], person: &Person, now: Timestamp) -> Result<(), MailError> {
-        let mail = self.write(letters, person, now)?;
-        transport.deliver(mail).await
-    }
-
-    fn write(&self, letters: &[&DueLetter], person: &Person, now: Timestamp) -> Result<Mail, MailError> {
-        let calls: Vec<&Call> = letters.iter().map(|due| &due.call).collect();
+    /// One call's mail, or the list of many.
+    pub(super) fn about_calls(&self, letters: &[(&DueLetter, &Call)], person: &Person, now: Timestamp) -> Result<Mail, MailError> {
         let who = short(&person.email);
-        let (key, parts, call) = match (letters, calls.as_slice()) {
-            ([due], [call]) => (format!("{}.{who}", plain(&due.letter.id)), page::one(call, &self.public_url)?, Some(&call.id)),
+        let (key, parts, call) = match letters {
+            [(due, call)] => (format!("{}.{who}", plain(&due.letter.id)), page::one(call, &self.public_url)?, Some(&call.id)),
             _ => {
+                let (letters, calls): (Vec<&DueLetter>, Vec<&Call>) = letters.iter().copied().unzip();
                 let ids: Vec<&str> = letters.iter().map(|due| due.letter.id.as_str()).collect();
                 (format!("list-{}.{who}", short(&ids.join("\n"))), page::list(&calls, &self.public_url)?, None)
             }
         };
         let message = self.message(&key, parts, call, person, now)?;
+        Ok(Mail { key, message })
+    }
+
+    /// The way in that somebody asked for.
+    pub(super) fn about_sign_in(&self, due: &DueLetter, secret: &str, person: &Person, now: Timestamp) -> Result<Mail, MailError> {
+        let key = format!("{}.{}", plain(&due.letter.id), short(&person.email));
+        let message = self.message(&key, page::sign_in(secret, &self.public_url)?, None, person, now)?;
         Ok(Mail { key, message })
     }
 

@@ -13,6 +13,9 @@ mod transport;
 pub use outbox::run;
 pub use transport::Transport;
 
+use crate::config::Show;
+use std::time::Duration;
+
 /// What mails need to know about this gateway.
 #[derive(Debug, Clone)]
 pub struct NotifySettings {
@@ -20,4 +23,8 @@ pub struct NotifySettings {
     pub public_url: String,
     /// The `From` mailbox (RFC 5322).
     pub from: String,
+    /// How much of a call stands in its mail.
+    pub show: Show,
+    /// How often what did not get a mail of its own leaves as one list.
+    pub digest: Duration,
 }

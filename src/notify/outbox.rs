@@ -2,11 +2,12 @@
 //! or the end. A letter that fails comes back later and later, with the people it already reached on record; one
 //! that nobody may read stays, so that a reviewer added later is still told. Logs hold letter ids and counts only.
 
-use super::mail::Writer;
+use super::mail::{Mail, MailError, Writer};
 use super::pace::{Form, Pace};
 use super::{NotifySettings, Transport};
+use crate::domain::call::Call;
 use crate::domain::people::Person;
-use crate::gate::letters::DueLetter;
+use crate::gate::letters::{About, DueLetter};
 use crate::gate::{Failure, Gate};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
@@ -59,6 +60,9 @@ pub async fn run(gate: Gate, transport: Transport, settings: NotifySettings) {
     }
 }
 
+/// A letter about a call, and the call.
+type CallLetter<'a> = (&'a DueLetter, &'a Call);
+
 struct Rounds {
     gate: Gate,
     transport: Transport,
@@ -81,13 +85,17 @@ impl Rounds {
     /// Delivers what is due; when to look again.
     async fn round(&mut self) -> Result<Option<Timestamp>, Failure> {
         let outbox = self.gate.outbox(ROUND).await?;
-        let mut people: BTreeMap<&str, (&Person, Vec<&DueLetter>)> = BTreeMap::new();
+        let mut people: BTreeMap<&str, (&Person, Vec<CallLetter<'_>>)> = BTreeMap::new();
+        let mut done = Done::default();
         for due in &outbox.due {
             for person in &due.to {
-                people.entry(&person.email).or_insert_with(|| (person, Vec::new())).1.push(due);
+                match &due.about {
+                    About::Call(call) => people.entry(&person.email).or_insert_with(|| (person, Vec::new())).1.push((due, call)),
+                    // Somebody waits at the page for it: it is neither listed nor held back.
+                    About::SignIn => self.let_in(due, person, &mut done).await?,
+                }
             }
         }
-        let mut done = Done::default();
         for (person, letters) in people.into_values() {
             if self.gate.draining().is_cancelled() {
                 break;
@@ -102,7 +110,14 @@ impl Rounds {
         Ok([outbox.next, done.later, full].into_iter().flatten().min())
     }
 
-    async fn tell(&mut self, person: &Person, letters: &[&DueLetter], done: &mut Done) {
+    async fn let_in(&self, due: &DueLetter, person: &Person, done: &mut Done) -> Result<(), Failure> {
+        let Some(secret) = self.gate.link_for(person).await? else { return Ok(()) };
+        let mail = self.writer.about_sign_in(due, &secret, person, self.gate.clock().now());
+        self.leave(mail, &[due], person, done).await;
+        Ok(())
+    }
+
+    async fn tell(&mut self, person: &Person, letters: &[CallLetter<'_>], done: &mut Done) {
         let now = self.gate.clock().now();
         match self.pace.form(&person.email, letters.len(), now) {
             Form::Later(at) => done.later = Some(done.later.map_or(at, |earlier| earlier.min(at))),
@@ -121,9 +136,19 @@ impl Rounds {
         }
     }
 
-    async fn deliver(&self, person: &Person, letters: &[&DueLetter], now: Timestamp, done: &mut Done) -> bool {
+    async fn deliver(&self, person: &Person, letters: &[CallLetter<'_>], now: Timestamp, done: &mut Done) -> bool {
+        let mail = self.writer.about_calls(letters, person, now);
+        let letters: Vec<&DueLetter> = letters.iter().map(|(due, _)| *due).collect();
+        self.leave(mail, &letters, person, done).await
+    }
+
+    async fn leave(&self, mail: Result<Mail, MailError>, letters: &[&DueLetter], person: &Person, done: &mut Done) -> bool {
         let ids = letters.iter().map(|due| due.letter.id.clone());
-        match self.writer.send(&self.transport, letters, person, now).await {
+        let left = match mail {
+            Ok(mail) => self.transport.deliver(mail).await,
+            Err(error) => Err(error),
+        };
+        match left {
             Ok(()) => {
                 done.reached.extend(ids.map(|id| (id, person.email.clone())));
                 true

@@ -4,6 +4,7 @@
 use super::json::lay_out;
 use super::shown::{Shown, lines, one_line};
 use crate::domain::call::{Call, State};
+use crate::gate::people::LINK_FOR;
 use askama::Template;
 use jiff::Timestamp;
 
@@ -60,6 +61,20 @@ struct ListHtml<'a> {
     inbox: &'a str,
 }
 
+#[derive(Template)]
+#[template(path = "mail/sign_in.txt", escape = "none")]
+struct SignInText<'a> {
+    link: &'a str,
+    minutes: u64,
+}
+
+#[derive(Template)]
+#[template(path = "mail/sign_in.html")]
+struct SignInHtml<'a> {
+    link: &'a str,
+    minutes: u64,
+}
+
 /// One held call as mails show it.
 struct Held {
     is_message: bool,
@@ -95,6 +110,13 @@ pub(super) fn list(calls: &[&Call], public_url: &str) -> Result<Parts, askama::E
     let inbox = format!("{public_url}/");
     let subject = ListSubject { rows: &rows }.render()?;
     Ok(Parts { subject, text: ListText { rows: &rows, inbox: &inbox }.render()?, html: ListHtml { rows: &rows, inbox: &inbox }.render()? })
+}
+
+/// A mail with a one-time link to sign in.
+pub(super) fn sign_in(secret: &str, public_url: &str) -> Result<Parts, askama::Error> {
+    let (link, minutes) = (format!("{public_url}/sign-in/{secret}"), LINK_FOR.as_secs() / 60);
+    let (text, html) = (SignInText { link: &link, minutes }.render()?, SignInHtml { link: &link, minutes }.render()?);
+    Ok(Parts { subject: "Your sign-in link for Paraph".to_owned(), text, html })
 }
 
 impl Held {

@@ -4,7 +4,7 @@
 //! Started by `serve` when there is a file.
 
 use super::watch::{Contents, Watch, contents, steady};
-use super::{methods_of, settings_of};
+use super::wiring::{methods_of, settings_of};
 use crate::config::{Config, Loaded, Mail, Mistake, Standing};
 use crate::gate::Gate;
 use crate::mcp::McpState;

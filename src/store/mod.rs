@@ -13,7 +13,7 @@ use crate::domain::call::{AskKey, Call, CallId};
 use crate::domain::letter::Letter;
 use crate::domain::limit::{Counter, GiveBack, Restored, Take};
 use crate::domain::pause::Pause;
-use crate::domain::people::{Agent, Credential, Person};
+use crate::domain::people::{Agent, Credential, Passkey, Password, Person};
 use crate::domain::recipient::{RecipientKey, Refusals};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -203,6 +203,10 @@ pub enum Row {
     Counter(Counter),
     /// Key: [`RESTORED`].
     Restored(Restored),
+    /// Key: address.
+    Password(Password),
+    /// Key: credential id.
+    Passkey(Passkey),
 }
 
 /// The key of the one pause record.
@@ -229,6 +233,10 @@ pub enum Kind {
     Counter,
     /// When the store was restored.
     Restored,
+    /// Passwords, as slow hashes.
+    Password,
+    /// Passkeys, their public halves.
+    Passkey,
 }
 
 impl Row {
@@ -243,6 +251,8 @@ impl Row {
             Row::Pause(_) => Kind::Pause,
             Row::Counter(_) => Kind::Counter,
             Row::Restored(_) => Kind::Restored,
+            Row::Password(_) => Kind::Password,
+            Row::Passkey(_) => Kind::Passkey,
         }
     }
 
@@ -257,6 +267,8 @@ impl Row {
             Row::Pause(_) => PAUSE,
             Row::Counter(counter) => counter.key.as_str(),
             Row::Restored(_) => RESTORED,
+            Row::Password(password) => &password.email,
+            Row::Passkey(passkey) => &passkey.id,
         }
     }
 
@@ -271,6 +283,8 @@ impl Row {
             Row::Pause(pause) => pause.revision,
             Row::Counter(counter) => counter.revision,
             Row::Restored(restored) => restored.revision,
+            Row::Password(password) => password.revision,
+            Row::Passkey(passkey) => passkey.revision,
         }
     }
 }

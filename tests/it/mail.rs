@@ -5,6 +5,7 @@ use crate::fakes::{CountingUpstream, copy_folder, unlike_before};
 use crate::life::{HOUR, settings};
 
 use jiff::Timestamp;
+use paraph::config::Show;
 use paraph::domain::call::CallId;
 use paraph::domain::message::MessagePointers;
 use paraph::domain::people::{Agent, Role};
@@ -102,7 +103,12 @@ impl Office {
     }
 
     fn start(&self) -> JoinHandle<()> {
-        let settings = NotifySettings { public_url: "https://desk.example.org".into(), from: "Paraph <paraph@example.org>".into() };
+        let settings = NotifySettings {
+            public_url: "https://desk.example.org".into(),
+            from: "Paraph <paraph@example.org>".into(),
+            show: Show::Message,
+            digest: Duration::from_secs(300),
+        };
         tokio::spawn(run(self.gate.clone(), Transport::File { folder: self.folder() }, settings))
     }
 

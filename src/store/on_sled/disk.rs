@@ -225,8 +225,7 @@ mod tests {
     use jiff::Timestamp;
 
     async fn put(store: &OnSled, email: &str, revision: u64, name: String) {
-        let (role, added_at) = (Role::Reviewer, Timestamp::UNIX_EPOCH);
-        let row = Row::Person(Person { email: email.into(), revision, name: Some(name), groups: Vec::new(), role, disabled_at: None, added_at });
+        let row = Row::Person(Person { revision, ..Person::new(email, Some(name), Vec::new(), Role::Reviewer, Timestamp::UNIX_EPOCH) });
         store.commit(Change { rows: vec![row], ..Change::of_facts(Timestamp::UNIX_EPOCH, Vec::new()) }).await.unwrap();
     }
 

@@ -139,6 +139,8 @@ pub(super) fn kind_tag(kind: Kind) -> u8 {
         Kind::Pause => 6,
         Kind::Counter => 7,
         Kind::Restored => 8,
+        Kind::Password => 9,
+        Kind::Passkey => 10,
     }
 }
 

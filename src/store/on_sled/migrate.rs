@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use std::fs::File;
 use std::io;
 
-/// Trees of format 1; format 2 added `ByRecipient` and `ByEnd`, format 3 new kinds of rows.
+/// Trees of format 1; format 2 added `ByRecipient` and `ByEnd`, formats 3 and 4 new kinds of rows.
 const TREES_OF_1: usize = 8;
 
 /// Brings an open store of the format `found` to the newest one.

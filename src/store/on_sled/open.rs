@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The format of layout.rs and record.rs.
-pub(super) const FORMAT: u32 = 3;
+pub(super) const FORMAT: u32 = 4;
 /// The folder of the database, below the data folder.
 pub(super) const DATABASE: &str = "store";
 /// The tree of the format number, and its key there.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use paraph::domain::audit::{self, Entry, Fact, Head};
 use paraph::domain::call::{Call, CallId, State, Terms};
 use paraph::domain::digest::Digest;
-use paraph::domain::letter::{Letter, Occasion};
+use paraph::domain::letter::Letter;
 use paraph::domain::pause::{Pause, Stopped};
 use paraph::domain::people::{Agent, Credential, CredentialKind, Person, Role};
 use paraph::domain::recipient::{RecipientKey, Refusals};
@@ -103,15 +103,7 @@ pub(super) fn call(number: u32, agent: &str) -> Call {
 }
 
 pub(super) fn person(email: &str, revision: u64, name: &str) -> Row {
-    Row::Person(Person {
-        email: email.into(),
-        revision,
-        name: Some(name.into()),
-        groups: vec!["sales".into()],
-        role: Role::Reviewer,
-        disabled_at: None,
-        added_at: ms(0),
-    })
+    Row::Person(Person { revision, ..Person::new(email, Some(name.into()), vec!["sales".into()], Role::Reviewer, ms(0)) })
 }
 
 pub(super) fn agent(name: &str, revision: u64) -> Row {
@@ -129,27 +121,12 @@ pub(super) fn agent(name: &str, revision: u64) -> Row {
 }
 
 pub(super) fn link(secret: &str) -> Row {
-    Row::Credential(Credential {
-        secret: Digest::of_bytes(secret.as_bytes()),
-        revision: 1,
-        kind: CredentialKind::Link,
-        email: "ana@example.com".into(),
-        made_at: ms(0),
-        expires_at: ms(900_000),
-    })
+    Row::Credential(Credential::new(secret, CredentialKind::Link, "ana@example.com", ms(0), ms(900_000)))
 }
 
 pub(super) fn letter(id: &str, revision: u64) -> Row {
-    Row::Letter(Letter {
-        id: id.into(),
-        revision,
-        call: CallId("c_1".into()),
-        occasion: Occasion::Held,
-        written_at: ms(0),
-        attempts: u32::try_from(revision).unwrap(),
-        next_at: ms(1),
-        delivered_to: Vec::new(),
-    })
+    let about = Letter::about_hold(&CallId("c_1".into()), 1, ms(0));
+    Row::Letter(Letter { id: id.into(), revision, attempts: u32::try_from(revision).unwrap(), next_at: ms(1), ..about })
 }
 
 pub(super) fn refusals(to: &str, revision: u64) -> Row {
