@@ -92,6 +92,7 @@ pub async fn start(config: Config, guard_program: PathBuf, origin: Option<Origin
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
     let counted: Arc<dyn Store> = Arc::new(counted::Counted { store: Arc::new(store.clone()), metrics: metrics.clone() });
     let gate = Gate::open(counted, upstreams.clone(), clock, settings_of(&config));
+    gate.know_devices_by(&session_key.0);
     let lost = gate.recover().await?;
     gate.resume_work().await?;
     if lost > 0 {

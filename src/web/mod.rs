@@ -2,7 +2,9 @@
 //! API of contract.md 3. Every route stands here on one screen; one page or action per file beside it.
 //! It decides nothing: everything goes through a `Reviewer` of the gate. Made by `serve`.
 
+mod account;
 mod api;
+mod arrival;
 mod assets;
 mod audit;
 mod before;
@@ -10,12 +12,14 @@ mod call_page;
 mod call_view;
 mod config;
 mod context;
+mod cookies;
 mod decision;
 mod difference;
 mod door;
 mod edit;
 mod form;
 mod inbox;
+mod landing;
 mod lift;
 mod limits;
 mod lists;
@@ -109,8 +113,18 @@ pub fn routes(state: WebState) -> Router {
         .route("/config", get(config::show))
         .route("/limits", get(limits::show))
         .route("/sign-in", get(sign_in::help))
+        .route("/sign-in/link", post(sign_in::mail_link))
+        .route("/sign-in/password", post(sign_in::password))
         .route("/sign-in/{secret}", get(sign_in::ask).post(sign_in::redeem))
         .route("/sign-out", post(sign_out::sign_out))
+        .route("/account", get(account::show))
+        .route("/account/mail", post(account::choose_mail))
+        .route("/account/password", post(account::set_password))
+        .route("/account/password/remove", post(account::remove_password))
+        .route("/account/sessions/end", post(account::end_session))
+        .route("/account/sign-out", post(account::sign_out_everywhere))
+        .route("/account/tokens", post(account::make_token))
+        .route("/account/tokens/revoke", post(account::revoke_token))
         .route("/live", get(live::stream))
         .route("/static/{name}", get(assets::serve));
     pages
