@@ -36,6 +36,9 @@ pub enum PasskeyError {
     /// There are enough.
     #[error("you have {MOST} passkeys, and more are not kept: remove one first")]
     TooMany,
+    /// The session is not fresh: somebody else may sit at the desk.
+    #[error("sign in again first: passkeys are changed within ten minutes of signing in")]
+    Stale,
     /// A fault on our side.
     #[error(transparent)]
     Failure(#[from] Failure),
@@ -92,8 +95,9 @@ impl Passkeys {
         Ok(self.ceremony(&format!("add {}", person.email), &options, &state))
     }
 
-    /// Keeps the passkey that the browser made.
-    pub async fn finish_adding(&self, by: &Reviewer, sealed: &str, answer: &str, name: &str) -> Result<(), PasskeyError> {
+    /// Keeps the passkey that the browser made; `session` is the cookie that asks.
+    pub async fn finish_adding(&self, by: &Reviewer, session: &str, sealed: &str, answer: &str, name: &str) -> Result<(), PasskeyError> {
+        by.needs_fresh(session).await?;
         let person = by.person();
         let state: Value = self.opened(&format!("add {}", person.email), sealed)?;
         let user = state["user"].as_str().ok_or(PasskeyError::Refused)?.to_owned();
@@ -229,28 +233,6 @@ impl Gate {
         Ok(mine)
     }
 
-    /// Removes one of a person's passkeys. Without the last one a passkey cannot be asked for any more, so the second
-    /// factor goes with it. Whether there was one.
-    pub async fn remove_passkey(&self, email: &str, id: &str, actor: &str) -> Result<bool, Failure> {
-        let mine = self.passkeys_of(email).await?;
-        if !mine.iter().any(|passkey| passkey.id == id) {
-            return Ok(false);
-        }
-        let now = self.inner.clock.now();
-        let fact = Fact { kind: "passkey.removed", call: None, actor: actor.to_owned(), data: json!({ "person": email, "left": mine.len() - 1 }) };
-        let mut change = Change { removed: vec![(Kind::Passkey, id.to_owned())], ..Change::of_facts(now, vec![fact]) };
-        let person = self.inner.store.row(Kind::Person, email).await.map_err(|e| self.failed(&e))?;
-        if let (1, Some(Row::Person(person))) = (mine.len(), person) {
-            let next = Person { revision: person.revision + 1, second_factor: false, ..person };
-            change.rows.push(Row::Person(next));
-        }
-        match self.inner.store.commit(change).await {
-            Ok(_) => Ok(true),
-            Err(CommitError::Conflict) => Ok(false),
-            Err(error @ (CommitError::Full { .. } | CommitError::Limited { .. } | CommitError::Store(_) | CommitError::Lost)) => Err(self.failed(&error)),
-        }
-    }
-
     async fn passkey_and_person(&self, id: &str) -> Result<Option<(Passkey, Person)>, Failure> {
         let row = self.inner.store.row(Kind::Passkey, id).await.map_err(|e| self.failed(&e))?;
         let Some(Row::Passkey(passkey)) = row else { return Ok(None) };
@@ -265,6 +247,53 @@ impl Gate {
     async fn pending_person(&self, pending: &str) -> Result<Option<Person>, Failure> {
         let Some(waiting) = self.credential(pending, CredentialKind::HalfWay).await? else { return Ok(None) };
         self.person_of(&waiting).await
+    }
+}
+
+impl Reviewer {
+    /// Removes one of the person's own passkeys. Without the last one none can be asked for any more, so the second factor
+    /// goes with it.
+    pub async fn remove_own_passkey(&self, session: &str, id: &str) -> Result<(), PasskeyError> {
+        self.needs_fresh(session).await?;
+        let gate = self.gate();
+        let mine = gate.passkeys_of(&self.person().email).await?;
+        if !mine.iter().any(|passkey| passkey.id == id) {
+            return Err(PasskeyError::Refused);
+        }
+        let now = gate.inner.clock.now();
+        let fact = Fact { kind: "passkey.removed", call: None, actor: self.actor(), data: json!({ "left": mine.len() - 1 }) };
+        let mut change = Change { removed: vec![(Kind::Passkey, id.to_owned())], ..Change::of_facts(now, vec![fact]) };
+        if let (1, Some(person)) = (mine.len(), gate.somebody(&self.person().email).await?) {
+            change.rows.push(Row::Person(Person { revision: person.revision + 1, second_factor: false, ..person }));
+        }
+        self.done(change).await
+    }
+
+    /// Whether a link or a password only begins a sign-in of this person from now on.
+    pub async fn ask_for_second_factor(&self, session: &str, on: bool) -> Result<(), PasskeyError> {
+        self.needs_fresh(session).await?;
+        let gate = self.gate();
+        if on && gate.passkeys_of(&self.person().email).await?.is_empty() {
+            return Err(PasskeyError::Refused);
+        }
+        let Some(person) = gate.somebody(&self.person().email).await? else { return Err(PasskeyError::Refused) };
+        let next = Person { revision: person.revision + 1, second_factor: on, ..person };
+        let fact = Fact { kind: "second_factor.set", call: None, actor: self.actor(), data: json!({ "on": on }) };
+        self.done(Change::of_row(gate.inner.clock.now(), Row::Person(next), fact)).await
+    }
+
+    async fn needs_fresh(&self, session: &str) -> Result<(), PasskeyError> {
+        if self.account(session).await?.fresh { Ok(()) } else { Err(PasskeyError::Stale) }
+    }
+
+    async fn done(&self, change: Change) -> Result<(), PasskeyError> {
+        match self.gate().inner.store.commit(change).await {
+            Ok(_) => Ok(()),
+            Err(CommitError::Conflict) => Err(PasskeyError::Refused),
+            Err(error @ (CommitError::Full { .. } | CommitError::Limited { .. } | CommitError::Store(_) | CommitError::Lost)) => {
+                Err(self.gate().failed(&error).into())
+            }
+        }
     }
 }
 

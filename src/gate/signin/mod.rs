@@ -132,7 +132,7 @@ impl Gate {
     }
 
     /// The active person of this address; `None` for everybody else.
-    async fn somebody(&self, email: &str) -> Result<Option<Person>, Failure> {
+    pub(super) async fn somebody(&self, email: &str) -> Result<Option<Person>, Failure> {
         match self.active_person(email).await {
             Ok(person) => Ok(Some(person)),
             Err(PeopleError::Failure(failure)) => Err(failure),
