@@ -14,10 +14,6 @@ pub(super) struct Rest {
 #[derive(Debug, Subcommand)]
 pub(super) enum Later {
     #[command(hide = true)]
-    Init(Rest),
-    #[command(hide = true)]
-    Scan(Rest),
-    #[command(hide = true)]
     Mail(Rest),
 }
 
@@ -25,8 +21,6 @@ impl Later {
     /// Which and why not.
     pub(super) fn refuse(&self) -> Fault {
         let (name, rest) = match self {
-            Later::Init(rest) => ("init", rest),
-            Later::Scan(rest) => ("scan", rest),
             Later::Mail(rest) => ("mail", rest),
         };
         tracing::debug!(command = name, words = rest.rest.len(), "a command of a later version");

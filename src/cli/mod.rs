@@ -9,13 +9,18 @@ mod check;
 mod connect;
 mod demo;
 mod fault;
+mod init;
 mod later;
 mod manual;
+mod listing;
 mod pause;
 mod policy;
+mod reach;
 mod reviewer;
+mod scan;
 mod serve;
 mod settings;
+mod starter;
 mod store;
 mod terminal;
 
@@ -29,6 +34,7 @@ const ABOUT: &str = "Paraph holds what an agent wants to send until a person has
 const EXAMPLES: &str = "\
 Examples:
   paraph demo                                     see the whole thing, with nothing to set up
+  paraph init dm -- insta-mcp                     from your MCP server to the first held call
   paraph check                                    every mistake in ./config.toml
   paraph serve                                    run the gateway
   paraph reviewer add ann@example.org             prints a sign-in link
@@ -55,6 +61,10 @@ enum Command {
     Serve(serve::Serve),
     /// Show a held, an allowed and a denied call, with nothing to set up
     Demo(demo::Demo),
+    /// Put the gateway before an MCP server: writes its part of the configuration, makes an agent and a reviewer
+    Init(init::Init),
+    /// Say what a server's tools probably do, and print a starter policy
+    Scan(scan::Scan),
     /// The MCP server of the demo, on standard input and output
     DemoServer,
     /// Runs a stdio server so that it ends with the gateway
@@ -126,6 +136,8 @@ async fn run(cli: Cli) -> ExitCode {
         None => Box::pin(serve::bare(&place)).await,
         Some(Command::Serve(serve)) => Box::pin(serve.run(&place)).await,
         Some(Command::Demo(demo)) => Box::pin(demo.run()).await,
+        Some(Command::Init(init)) => Box::pin(init.run(&place)).await,
+        Some(Command::Scan(scan)) => Box::pin(scan.run(&place)).await,
         Some(Command::DemoServer) => crate::mcp::demo_server::run().await.map(|()| ExitCode::SUCCESS).map_err(|error| Fault::new(1, error.to_string())),
         Some(Command::Guard { command }) => Ok(crate::mcp::guard::run(command)),
         Some(Command::Check(check)) => Box::pin(check.run(&place)).await,

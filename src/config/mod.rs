@@ -25,6 +25,7 @@ pub use listen::Listen;
 pub use mail::{Mail, MailTransport, Show};
 pub use mistake::Mistake;
 pub use secret::Secret;
+pub use servers::is_server_name;
 pub use source::Places;
 pub use standing::{Reading, Refused, Standing};
 

@@ -20,6 +20,7 @@ pub mod policy;
 pub mod quantity;
 pub mod recipient;
 pub mod reveal;
+pub mod risk;
 pub mod schema;
 pub mod sign_in;
 pub mod spelling;

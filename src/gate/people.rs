@@ -27,6 +27,8 @@ pub const MAX_NAME: usize = 100;
 const MAX_GROUPS: usize = 50;
 /// Calls or rows looked at in one read, or removed in one change.
 const TOGETHER: usize = 60;
+/// The life of the first operator's link (semantics.md 36).
+pub const FIRST_LINK_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// Why a command about people did not work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -184,7 +186,12 @@ impl Gate {
 
     /// Makes a one-time sign-in secret; the caller puts it into a link.
     pub async fn make_link(&self, email: &str) -> Result<String, PeopleError> {
-        self.registrar().make_link(email).await.map_err(|error| self.plain(error))
+        self.make_link_for(email, LINK_FOR).await
+    }
+
+    /// The same with a life of its own.
+    pub async fn make_link_for(&self, email: &str, life: Duration) -> Result<String, PeopleError> {
+        self.registrar().make_credential(email, CredentialKind::Link, "pl_", life, "link.made").await.map_err(|error| self.plain(error))
     }
 
     /// Makes the link of a sign-in letter that is about to leave; `None` when the person was shut out meanwhile.
