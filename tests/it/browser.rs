@@ -5,6 +5,7 @@ mod accessibility;
 mod configuration;
 mod limits;
 mod outcomes;
+mod passkeys;
 
 pub use accessibility::look;
 
