@@ -165,6 +165,8 @@ struct Inner {
     /// When this process found that the last one had not stopped cleanly.
     unclean_start: OnceLock<Timestamp>,
     entrance: signin::Entrance,
+    /// What operators were told of.
+    troubles: letters::Troubles,
 }
 
 /// The tasks that live as long as the gate.
@@ -213,6 +215,7 @@ impl Gate {
                 lives: Lives { draining, broken, tasks, sends },
                 unclean_start: OnceLock::new(),
                 entrance,
+                troubles: letters::Troubles::default(),
             }),
         };
         gate.keep(writer);
