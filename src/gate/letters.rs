@@ -37,7 +37,7 @@ pub struct DueLetter {
 /// What a letter tells of.
 #[derive(Debug, Clone)]
 pub enum About {
-    /// A call, as it stands now; the letter's occasion says what of it.
+    /// A call, as it stands now, with its secrets masked; the letter's occasion says what of it.
     Call(Box<Call>),
     /// A way in, for its one reader; [`Gate::link_for`] makes it when the letter leaves.
     SignIn,
@@ -103,7 +103,8 @@ impl Gate {
                     (Occasion::Settled, state) if state.settled_at().is_some() && age <= SETTLED_FOR => Some(hear_of_end(people, &call, false)),
                     _ => None,
                 };
-                Ok(readers.flatten().map(|readers| (About::Call(Box::new(call)), readers)))
+                let Some(readers) = readers.flatten() else { return Ok(None) };
+                Ok(Some((About::Call(Box::new(self.for_people(call).await?.0)), readers)))
             }
             Occasion::SignIn => {
                 // A link that comes too late surprises: whoever asked has asked again by then.

@@ -1,8 +1,8 @@
 //! The gate: the only writer of call states. Edges ask it, engines keep what it decides.
 //! One step of a call's life per file, in this order: `admit` → `hold` → `review` → `release` → `deliver`, with
 //! `expire`, `remind`, `cancel`, `resume`, `pause`, `resolve`, `refusals`, `erase`, `recover`, `reload` and `restore` beside;
-//! `people`, `signin`, `account` and `switch` say who somebody is and what they may turn. Made by `serve`, used by `mcp`, `web`, `notify`
-//! and `cli`.
+//! `people`, `signin`, `account` and `switch` say who somebody is and what they may turn. Made by `serve`, used by `mcp`,
+//! `web`, `notify` and `cli`.
 
 pub mod account;
 mod admit;
@@ -23,6 +23,7 @@ mod hold;
 mod kin;
 pub mod letters;
 pub mod limits;
+pub mod masking;
 mod notice;
 pub mod passkeys;
 mod passwords;
@@ -62,6 +63,7 @@ use crate::domain::audit::{Entry, Fact, Head};
 use crate::domain::call::{Call, CallId, Presence};
 use crate::domain::digest::Digest;
 use crate::domain::limit::GiveBack;
+use crate::domain::mask::{MaskKey, Names};
 use crate::domain::message::MessagePointers;
 use crate::domain::policy::{Asked, Judgement, Policy};
 use crate::domain::sign_in::SignInSettings;
@@ -97,6 +99,8 @@ pub struct Settings {
     pub limit_keys: usize,
     /// Bytes of the arguments of one call, also after a person edited them.
     pub arguments: usize,
+    /// Names of arguments that are masked, or never are, besides the known ones.
+    pub mask: Names,
 }
 
 impl Default for Settings {
@@ -111,6 +115,7 @@ impl Default for Settings {
             keep_text: Duration::from_secs(90 * 24 * 3600),
             limit_keys: 10_000,
             arguments: 1024 * 1024,
+            mask: Names::default(),
         }
     }
 }
@@ -161,6 +166,8 @@ struct Inner {
     deliveries: deliver::Deliveries,
     checks: arguments::Checks,
     behind: behind::Behind,
+    /// What the marks of masked values are made with.
+    mask_key: OnceLock<MaskKey>,
     lives: Lives,
     /// When this process found that the last one had not stopped cleanly.
     unclean_start: OnceLock<Timestamp>,
@@ -212,6 +219,7 @@ impl Gate {
                 deliveries: deliver::Deliveries::default(),
                 checks: arguments::Checks::default(),
                 behind,
+                mask_key: OnceLock::new(),
                 lives: Lives { draining, broken, tasks, sends },
                 unclean_start: OnceLock::new(),
                 entrance,

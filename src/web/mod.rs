@@ -24,6 +24,7 @@ mod lift;
 mod limits;
 mod lists;
 mod live;
+mod masked;
 mod moment;
 mod notices;
 mod page;

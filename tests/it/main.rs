@@ -15,6 +15,7 @@ mod kill;
 mod life;
 mod load;
 mod mail;
+mod mask;
 mod mcp;
 mod metrics;
 mod model;
