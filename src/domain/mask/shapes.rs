@@ -3,6 +3,7 @@
 //! password, a card number or an encoded key, is known by its name alone. Called by `mask` for arguments and answers,
 //! and for the warning beside a message's text.
 
+use super::keys::{Names, Verdict};
 use regex::Regex;
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -25,7 +26,7 @@ struct Shape {
 }
 
 // `\b` of Unicode would make the automaton slow on every letter beyond ASCII.
-const SHAPES: [(&str, &str, fn(&str) -> bool); 22] = [
+const SHAPES: [(&str, &str, fn(&str) -> bool); 23] = [
     ("a private key", r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?s:.*?)(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\z)", any),
     ("an age key", r"AGE-SECRET-KEY-1[0-9A-Z]{20,}", any),
     ("a signed token (JWT)", r"(?-u:\b)eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,3}", any),
@@ -55,6 +56,12 @@ const SHAPES: [(&str, &str, fn(&str) -> bool); 22] = [
         "a password or key with its name",
         r#"(?i-u:password|passwd|pwd|passphrase|client_secret|secret_key|secret_access_key|api[_-]?key|access[_-]?token|auth[_-]?token|refresh[_-]?token)["']?[=:]["']?[^\s"'&;,*<{$=:\[][^\s"'&;,]{3,}"#,
         any,
+    ),
+    (
+        "JSON with a secret in it",
+        // JSON within a text, also within a text of JSON.
+        r#"["'][A-Za-z0-9_.-]{1,60}\\{0,3}["'][ \t]{0,4}:[ \t]{0,4}\\{0,3}["'][^"'\\]{4,}"#,
+        is_named_secret,
     ),
     ("an address with a token", r"[?&](?i-u:access_token|token|api_?key|key|sig|signature|x-amz-signature|secret|auth|password)=[^\s&#*<{$\[][^\s&#]{7,}", any),
 ];
@@ -87,6 +94,12 @@ fn is_basic(found: &str) -> bool {
     use base64::engine::general_purpose::STANDARD_NO_PAD;
     let coded = found.rsplit([' ', '\t']).next().unwrap_or_default().trim_end_matches('=');
     STANDARD_NO_PAD.decode(coded).is_ok_and(|plain| plain.contains(&b':') && plain.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ' || *byte > 127))
+}
+
+/// The member's name is a secret's.
+fn is_named_secret(found: &str) -> bool {
+    let name = found.trim_start_matches(['"', '\'']).split(['\\', '"', '\'']).next().unwrap_or_default();
+    Names::default().verdict(name) == Verdict::Secret
 }
 
 /// "The password is secret" says nothing; "the password is hunter2" does.
@@ -188,6 +201,8 @@ mod tests {
             ("postgres://app:s3cr3t@db.example.org/app".to_owned(), "an address with a password"),
             ("Server=db;Password=hunter2026;".to_owned(), "a password or key with its name"),
             ("{\"api_key\":\"abcd1234\"}".to_owned(), "a password or key with its name"),
+            ("{'n': 1, 'githubToken' : 'abcd1234'}".to_owned(), "JSON with a secret in it"),
+            ("{\\\"claim_token\\\": \\\"abcd1234\\\"}".to_owned(), "JSON with a secret in it"),
             ("https://x.example/f?sig=abcdefgh12".to_owned(), "an address with a token"),
         ]
     }
@@ -221,6 +236,7 @@ mod tests {
             "Meet at 12:30; order 4532015112830366; id 550e8400-e29b-41d4-a716-446655440000",
             "password=*** and token={{token}}",
             "eyJ is how a JWT begins",
+            r#"{"page_token": "abcd1234", "to": "@bob, api_key: none"}"#,
             "public key: -----BEGIN PUBLIC KEY-----",
         ] {
             assert_eq!((first(text), in_message(text)), (None, Vec::new()), "{text}");

@@ -16,13 +16,15 @@ command = ["python3", "-c", """
 import json, sys
 object = {"type": "object"}
 strict = {"type": "object", "properties": {"to": {"type": "string"}, "text": {"type": "string"}, "api_key": {"type": "string", "maxLength": 60}}, "additionalProperties": False}
-tools = [{"name": name, "inputSchema": strict if name == "send_strict" else object} for name in ("send_dm", "send_strict", "send_fail", "count", "drop_all")]
+tools = [{"name": name, "inputSchema": strict if name == "send_strict" else object} for name in ("send_dm", "send_strict", "send_fail", "send_die", "count", "drop_all")]
 for line in sys.stdin:
     message = json.loads(line)
     method, id = message.get("method"), message.get("id")
     if method == "tools/call":
         said = json.dumps(message["params"]["arguments"])
         print("got " + said, file=sys.stderr, flush=True)
+        if message["params"]["name"] == "send_die":
+            sys.exit(3)
         if message["params"]["name"] == "send_fail":
             answer = {"error": {"code": -32000, "message": "cannot take " + said, "data": message["params"]["arguments"]}}
         else:
@@ -71,6 +73,7 @@ fn planted() -> BTreeMap<&'static str, String> {
         ("uncountable", "planted-uncountable-77ab12".to_owned()),
         ("rejected", "planted-rejected-77ab09".to_owned()),
         ("in an error", "planted-error-77ab10".to_owned()),
+        ("on standard error", "planted-stderr-77ab13".to_owned()),
         ("as asked", "planted-asked-77ab11".to_owned()),
     ])
 }
@@ -260,6 +263,15 @@ async fn no_planted_secret_comes_out_anywhere() {
     waiting.await.unwrap().unwrap();
     person.desk.settled(call["id"].as_str().unwrap(), &["answered"]).await;
     person.look_at(call["id"].as_str().unwrap()).await;
+
+    // The server's last words are shown to people, too.
+    let waiting = agent.begin("send_die", json!({"to": "@bob", "text": "z", "access_token": secrets["on standard error"]}));
+    let call = held(&person, "send_die").await;
+    assert_eq!(person.decide(&call, json!({})).await, 200);
+    waiting.await.unwrap().unwrap();
+    person.desk.settled(call["id"].as_str().unwrap(), &["unconfirmed"]).await;
+    person.look_at(call["id"].as_str().unwrap()).await;
+    until("the page of servers has its last words", || async { person.page("/servers").await.contains("got {").then_some(()) }).await;
 
     // What no person is asked about: misfits, refusals, limits, a rule that cannot be judged.
     for (tool, arguments) in [
