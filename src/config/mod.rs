@@ -15,6 +15,7 @@ mod rules;
 mod secret;
 mod sections;
 mod servers;
+mod sign_in;
 mod source;
 mod standing;
 
@@ -31,6 +32,7 @@ use crate::domain::hold::HoldSettings;
 use crate::domain::mask::Names;
 use crate::domain::message::MessagePointers;
 use crate::domain::policy::Policy;
+use crate::domain::sign_in::SignInSettings;
 use read::Section;
 use source::Source;
 use std::collections::BTreeMap;
@@ -58,6 +60,8 @@ pub struct Config {
     pub mail: Mail,
     /// `[mask]`.
     pub mask: Names,
+    /// `[sign_in]`.
+    pub sign_in: SignInSettings,
     /// `[servers.NAME]`.
     pub servers: BTreeMap<String, Server>,
 }
@@ -190,6 +194,7 @@ impl Config {
             bounds: sections::bounds(&mut file, &mut source),
             mail: mail::mail(&mut file, &mut source),
             mask: mask::mask(&mut file, &mut source),
+            sign_in: sign_in::sign_in(&mut file, &mut source),
             servers: servers::servers(&mut file, &mut source),
         };
         sections::audit(&mut file, &mut source);

@@ -17,6 +17,7 @@ mod load;
 mod mail;
 mod mask;
 mod mcp;
+mod metrics;
 mod model;
 mod policy;
 mod power;
