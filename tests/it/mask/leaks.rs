@@ -206,7 +206,9 @@ async fn no_planted_secret_comes_out_anywhere() {
     let gateway = world.serve_with(&[("PARAPH_LOG", OsStr::new("trace"))]).await;
     let link = world.told(&["reviewer", "link", "olga@example.org"]).await;
     let signed_in = http().post(&link).header("origin", &gateway.url).send().await.unwrap();
-    let cookie = signed_in.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let cookies = signed_in.headers().get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap().split(';').next().unwrap());
+    let cookie = cookies.collect::<Vec<_>>().join("; ");
+    assert!(!cookie.is_empty(), "signed in");
     let person = Person { world: &world, gateway: &gateway, desk: gateway.desk(&token), token: token.clone(), cookie, seen: seen.clone() };
     let events = listen(&gateway, &token, &silent);
     let agent = Agent::connect(&gateway.mcp("parrot"), &agent_token).await;
@@ -318,4 +320,22 @@ async fn no_planted_secret_comes_out_anywhere() {
     assert!(!seen.with(&told).is_empty() && seen.with(&told).iter().any(|place| place.starts_with("mails")), "what people decide about is shown to them");
     let leaks = [seen.with(&secrets), silent.with(&secrets), silent.with(&told)].concat();
     assert!(leaks.is_empty(), "{leaks:#?}");
+}
+
+#[tokio::test]
+async fn a_mail_that_only_links_holds_neither_secrets_nor_the_message() {
+    let secrets = planted();
+    let world = World::new(PARROT);
+    let config = std::fs::read_to_string(world.path("config.toml")).unwrap();
+    std::fs::write(world.path("config.toml"), config.replace("[mail]\n", "[mail]\nshow = \"link\"\n")).unwrap();
+    let (agent, token) = (world.agent("support-bot").await, world.reviewer("ann@example.org").await);
+    let gateway = world.serve().await;
+    let agent = Agent::connect(&gateway.mcp("parrot"), &agent).await;
+    let arguments = json!({"to": secrets["denied"], "text": secrets["edited in"], "api_key": secrets["by name"], "note": secrets["by shape"]});
+    let _waiting = agent.begin("send_dm", arguments);
+    let held = gateway.desk(&token).held("$masked").await;
+    let mail = until("a mail", || async { Some(mails(&world)).filter(|text| text.contains(held["id"].as_str().unwrap())) }).await;
+    let leaks: Vec<&str> = secrets.iter().filter(|(_, secret)| mail.contains(secret.as_str())).map(|(what, _)| *what).collect();
+    assert!(leaks.is_empty() && !mail.contains("$masked"), "{leaks:?}");
+    assert!(gateway.stop().await);
 }
