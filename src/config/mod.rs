@@ -58,10 +58,10 @@ pub struct Config {
     pub bounds: Bounds,
     /// `[mail]`.
     pub mail: Mail,
-    /// `[mask]`.
-    pub mask: Names,
     /// `[sign_in]`.
     pub sign_in: SignInSettings,
+    /// `[mask]`.
+    pub mask: Names,
     /// `[servers.NAME]`.
     pub servers: BTreeMap<String, Server>,
 }
@@ -193,8 +193,8 @@ impl Config {
             hold: sections::hold(&mut file, &mut source),
             bounds: sections::bounds(&mut file, &mut source),
             mail: mail::mail(&mut file, &mut source),
-            mask: mask::mask(&mut file, &mut source),
             sign_in: sign_in::sign_in(&mut file, &mut source),
+            mask: mask::mask(&mut file, &mut source),
             servers: servers::servers(&mut file, &mut source),
         };
         sections::audit(&mut file, &mut source);
