@@ -5,6 +5,7 @@ use super::fault::Fault;
 use super::terminal;
 use crate::config::{self, Bounds, Config, Listen, Loaded, Mail, Mistake, StoreConfig};
 use crate::domain::hold::HoldSettings;
+use crate::domain::mask::Names;
 use crate::domain::sign_in::SignInSettings;
 use crate::serve::Origin;
 use clap::Args;
@@ -97,6 +98,7 @@ fn defaults(data: PathBuf) -> Config {
         hold,
         bounds,
         mail: Mail::default(),
+        mask: Names::default(),
         sign_in: SignInSettings::default(),
         servers: BTreeMap::new(),
     }

@@ -12,6 +12,7 @@ pub mod hold;
 pub mod json;
 pub mod letter;
 pub mod limit;
+pub mod mask;
 pub mod message;
 pub mod pause;
 pub mod people;

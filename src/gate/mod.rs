@@ -1,8 +1,8 @@
 //! The gate: the only writer of call states. Edges ask it, engines keep what it decides.
 //! One step of a call's life per file, in this order: `admit` → `hold` → `review` → `release` → `deliver`, with
-//! `expire`, `cancel`, `resume`, `pause`, `resolve`, `refusals`, `erase`, `recover`, `reload` and `restore` beside;
-//! `people`, `signin`, `account` and `switch` say who somebody is and what they may turn. Made by `serve`, used by `mcp`, `web`, `notify`
-//! and `cli`.
+//! `expire`, `remind`, `cancel`, `resume`, `pause`, `resolve`, `refusals`, `erase`, `recover`, `reload` and `restore` beside;
+//! `people`, `signin`, `account` and `switch` say who somebody is and what they may turn. Made by `serve`, used by `mcp`,
+//! `web`, `notify` and `cli`.
 
 pub mod account;
 mod admit;
@@ -18,11 +18,14 @@ mod erase;
 mod expire;
 mod failure;
 mod forward;
+mod health;
 mod hold;
 mod kin;
 pub mod letters;
 pub mod limits;
+pub mod masking;
 mod notice;
+pub mod passkeys;
 mod passwords;
 pub mod pause;
 pub mod people;
@@ -31,6 +34,7 @@ mod recover;
 mod refusals;
 mod release;
 mod reload;
+mod remind;
 pub mod resolve;
 mod restore;
 mod resume;
@@ -49,6 +53,7 @@ pub use clock::{Clock, SystemClock};
 pub use deliver::Grace;
 pub use failure::Failure;
 pub use forward::Pass;
+pub use health::{Health, Letters};
 pub use hold::{Delivery, Seat, TimeIsUp};
 pub use notice::Notice;
 pub use reviewer::{Listed, Reviewer, ServerView};
@@ -58,6 +63,7 @@ use crate::domain::audit::{Entry, Fact, Head};
 use crate::domain::call::{Call, CallId, Presence};
 use crate::domain::digest::Digest;
 use crate::domain::limit::GiveBack;
+use crate::domain::mask::{MaskKey, Names};
 use crate::domain::message::MessagePointers;
 use crate::domain::policy::{Asked, Judgement, Policy};
 use crate::domain::sign_in::SignInSettings;
@@ -93,6 +99,8 @@ pub struct Settings {
     pub limit_keys: usize,
     /// Bytes of the arguments of one call, also after a person edited them.
     pub arguments: usize,
+    /// Names of arguments that are masked, or never are, besides the known ones.
+    pub mask: Names,
 }
 
 impl Default for Settings {
@@ -107,6 +115,7 @@ impl Default for Settings {
             keep_text: Duration::from_secs(90 * 24 * 3600),
             limit_keys: 10_000,
             arguments: 1024 * 1024,
+            mask: Names::default(),
         }
     }
 }
@@ -157,10 +166,14 @@ struct Inner {
     deliveries: deliver::Deliveries,
     checks: arguments::Checks,
     behind: behind::Behind,
+    /// What the marks of masked values are made with.
+    mask_key: OnceLock<MaskKey>,
     lives: Lives,
     /// When this process found that the last one had not stopped cleanly.
     unclean_start: OnceLock<Timestamp>,
     entrance: signin::Entrance,
+    /// What operators were told of.
+    troubles: letters::Troubles,
 }
 
 /// The tasks that live as long as the gate.
@@ -206,9 +219,11 @@ impl Gate {
                 deliveries: deliver::Deliveries::default(),
                 checks: arguments::Checks::default(),
                 behind,
+                mask_key: OnceLock::new(),
                 lives: Lives { draining, broken, tasks, sends },
                 unclean_start: OnceLock::new(),
                 entrance,
+                troubles: letters::Troubles::default(),
             }),
         };
         gate.keep(writer);
@@ -346,7 +361,9 @@ impl Gate {
                 return Ok(Some(call));
             }
             let Some((written, fact)) = next(&call) else { return Ok(None) };
-            let change = Change { given_back: given_back.to_vec(), ..Change::of_call(self.inner.clock.now(), written.clone(), fact) };
+            let now = self.inner.clock.now();
+            let rows = self.letter_of_step(&call, &written, now);
+            let change = Change { given_back: given_back.to_vec(), rows, ..Change::of_call(now, written.clone(), fact) };
             match self.inner.store.commit(change).await {
                 Ok(_) => {
                     self.inner.promises.follow(&written);

@@ -9,6 +9,7 @@ use super::cookies::Cookie;
 use super::form::Submitted;
 use super::moment::Moment;
 use super::page::{self, Frame};
+use super::passkeys;
 use super::session::SignedIn;
 use super::shown::Shown;
 use super::sign_in;
@@ -42,6 +43,7 @@ struct Page {
     fresh: bool,
     least: usize,
     most: usize,
+    passkeys: passkeys::Section,
     sessions: Vec<Session>,
     session_for: String,
     idle_for: String,
@@ -82,6 +84,9 @@ pub async fn show(by: SignedIn, State(state): State<WebState>, wanted: Result<Qu
         "mail" => Some("Your choice is kept."),
         "password" => Some("Your password is set. Every other session of yours has ended."),
         "no-password" => Some("Your password is removed."),
+        "passkey" => Some("The passkey is yours now."),
+        "no-passkey" => Some("The passkey is removed."),
+        "second-factor" => Some("From now on your sign-ins end as you chose."),
         "session" => Some("The session has ended."),
         "token" => Some("The token has ended."),
         _ => None,
@@ -144,7 +149,7 @@ pub async fn revoke_token(State(state): State<WebState>, form: Submitted) -> Res
     done(&state, &form.by, form.by.reviewer.revoke_token(form.field("id")).await, "token").await
 }
 
-async fn done(state: &WebState, by: &SignedIn, result: Result<(), AccountError>, what: &str) -> Response {
+pub async fn done(state: &WebState, by: &SignedIn, result: Result<(), AccountError>, what: &str) -> Response {
     match result {
         Ok(()) => Redirect::to(&format!("/account?done={what}")).into_response(),
         Err(error) => refused(state, by, error).await,
@@ -211,6 +216,7 @@ async fn account(state: &WebState, by: &SignedIn, banner: Option<Banner>, done: 
         passwords: settings.sign_in.passwords,
         password: account.password.map(|at| Moment::new(at, now)),
         fresh: account.fresh,
+        passkeys: passkeys::section(state, by, account.fresh, person.second_factor, now).await?,
         least: LEAST_PASSWORD,
         most: MOST_PASSWORD,
         sessions: account.sessions.iter().map(|(this, session)| Session::of(*this, session, now)).collect(),

@@ -7,7 +7,7 @@ use super::arrival::Arriving;
 use super::cookies::Cookie;
 use super::form::Fields;
 use super::page::{self, Frame};
-use super::{WebState, landing};
+use super::{WebState, landing, passkeys};
 use crate::gate::signin::device::KNOWN_FOR;
 use crate::gate::signin::{HALF_WAY_FOR, Opened, Refused};
 use askama::Template;
@@ -35,8 +35,10 @@ enum Says {
     TooMany(String),
     /// Too many people at this moment.
     Busy,
-    /// A passkey has to finish it.
-    HalfWay,
+    /// A passkey was not accepted.
+    NotThisKey,
+    /// A sign-in was begun and not finished in its time.
+    TooLate,
 }
 
 #[derive(Template)]
@@ -48,6 +50,8 @@ struct SignIn {
     mail: bool,
     /// Passwords let in.
     passwords: bool,
+    /// Passkeys let in.
+    passkey: Option<passkeys::Asked>,
     /// The address that was typed with a password.
     typed: String,
 }
@@ -121,21 +125,32 @@ pub async fn redeem(State(state): State<WebState>, Arriving(arrival): Arriving, 
 }
 
 /// Somebody is in, and goes where they wanted to.
-async fn landed(state: &WebState, headers: &HeaderMap, opened: Opened) -> Response {
+pub async fn landed(state: &WebState, headers: &HeaderMap, opened: Opened) -> Response {
     match opened {
         Opened::In(session) => {
             let cookies = [
                 (header::SET_COOKIE, Cookie::Session.set(state, &session.secret, session.life)),
                 (header::SET_COOKIE, Cookie::Device.set(state, &session.device, KNOWN_FOR)),
                 (header::SET_COOKIE, Cookie::Wanted.clear(state)),
+                (header::SET_COOKIE, Cookie::HalfWay.clear(state)),
             ];
             (AppendHeaders(cookies), Redirect::to(&landing::wanted(state, headers))).into_response()
         }
         Opened::HalfWay(begun) => {
             let cookie = [(header::SET_COOKIE, Cookie::HalfWay.set(state, &begun.secret, HALF_WAY_FOR))];
-            (AppendHeaders(cookie), answer(state, StatusCode::OK, Says::HalfWay).await).into_response()
+            (AppendHeaders(cookie), Redirect::to("/sign-in/second")).into_response()
         }
     }
+}
+
+/// A passkey did not let anybody in.
+pub async fn passkey_refused(state: &WebState) -> Response {
+    answer(state, StatusCode::UNAUTHORIZED, Says::NotThisKey).await
+}
+
+/// The half of a sign-in that was there is none any more.
+pub async fn too_late(state: &WebState) -> Response {
+    answer(state, StatusCode::GONE, Says::TooLate).await
 }
 
 async fn too_many(state: &WebState, until: Timestamp, typed: &str) -> Response {
@@ -163,6 +178,7 @@ async fn again(state: &WebState, status: StatusCode, says: Says, typed: &str) ->
         says,
         mail: settings.letters,
         passwords: settings.sign_in.passwords,
+        passkey: passkeys::asked(state),
         typed: typed.chars().take(SHOWN_AGAIN).collect(),
     };
     page::html(state, status, &page)

@@ -94,6 +94,8 @@ pub struct Passkey {
     pub revision: u64,
     /// Whose.
     pub email: String,
+    /// What devices call the person: a random UUID, the same for all passkeys of one.
+    pub user: String,
     /// What its owner calls it.
     pub name: String,
     /// As the WebAuthn library keeps it, JSON.

@@ -10,7 +10,7 @@ mod password;
 mod session;
 
 pub use password::Refused;
-pub use session::{HALF_WAY_FOR, Session};
+pub use session::{HALF_WAY_FOR, Proof, Session};
 
 use super::attempts::{Attempts, Name, Trier};
 use super::passwords::Passwords;
@@ -127,12 +127,12 @@ impl Gate {
         Ok(self.person_of(credential).await?.map(|person| Reviewer::new(self.clone(), person, via)))
     }
 
-    async fn person_of(&self, credential: &Credential) -> Result<Option<Person>, Failure> {
+    pub(super) async fn person_of(&self, credential: &Credential) -> Result<Option<Person>, Failure> {
         self.somebody(&credential.email).await
     }
 
     /// The active person of this address; `None` for everybody else.
-    async fn somebody(&self, email: &str) -> Result<Option<Person>, Failure> {
+    pub(super) async fn somebody(&self, email: &str) -> Result<Option<Person>, Failure> {
         match self.active_person(email).await {
             Ok(person) => Ok(Some(person)),
             Err(PeopleError::Failure(failure)) => Err(failure),
