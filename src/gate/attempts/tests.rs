@@ -1,4 +1,5 @@
-//! The budgets against a model that keeps every try and counts; and what strangers can never take from others.
+//! The budgets against a model that keeps every try and counts; and what strangers can never take from others: a known
+//! browser's tries, links by mail, other names and addresses.
 
 use super::*;
 use proptest::prelude::*;
