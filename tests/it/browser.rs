@@ -2,6 +2,7 @@
 //! `target/screenshots` for people to look at.
 
 mod accessibility;
+mod account;
 mod configuration;
 mod limits;
 mod outcomes;

@@ -255,5 +255,6 @@ mod config;
 mod limits;
 mod live;
 mod people;
+mod sign_in;
 mod switch;
 mod unknown;
