@@ -181,7 +181,7 @@ impl Gate {
         let Some(Row::Person(person)) = self.inner.store.row(Kind::Person, email).await.map_err(|e| self.failed(&e))? else { return Ok(None) };
         let owner = self.owner_of(&call.agent).await?;
         let may = person.disabled_at.is_none() && person.may_decide(call, owner.as_deref());
-        Ok(may.then(|| Seen { kind: Kind::Person, key: person.email, revision: person.revision }))
+        Ok(may.then_some(Seen { kind: Kind::Person, key: person.email, revision: person.revision }))
     }
 
     /// Makes a one-time sign-in secret; the caller puts it into a link.
