@@ -3,6 +3,7 @@
 //! Called by `cli/serve.rs`, `cli/demo`, and by the commands that work on a store nobody serves.
 
 mod folder;
+pub mod listen;
 mod mails;
 mod offline;
 mod reload;
@@ -19,13 +20,13 @@ use crate::control;
 use crate::domain::door::Door;
 use crate::gate::{Clock, Gate, SystemClock};
 use crate::mcp::McpState;
-use crate::mcp::connection::{Connection, Listener};
 use crate::mcp::upstream::Upstreams;
 use crate::observe::{self, Readiness};
 use crate::store::Store;
 use crate::store::on_sled::OpenError;
 use crate::web::WebState;
 use folder::{open_key, open_session_key, open_store};
+use listen::{Listening, Tls};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -48,6 +49,9 @@ pub enum StartError {
         /// The system's words.
         cause: std::io::Error,
     },
+    /// The certificate and its key are of no use, though the configuration took them.
+    #[error("the certificate of [listen] tls cannot be used: {0}")]
+    Tls(tokio_rustls::rustls::Error),
     /// A file of the data folder could not be read or written.
     #[error("cannot use {what}: {cause}")]
     File {
@@ -65,7 +69,7 @@ impl StartError {
     /// 2 when the operator has to change something, 1 otherwise.
     pub fn exit_code(&self) -> u8 {
         match self {
-            StartError::Listen { .. } => 2,
+            StartError::Listen { .. } | StartError::Tls(_) => 2,
             StartError::Store(_) | StartError::File { .. } | StartError::Recover(_) => 1,
         }
     }
@@ -84,7 +88,8 @@ pub async fn start(config: Config, guard_program: PathBuf, origin: Option<Origin
     let listener = TcpListener::bind(&config.listen.address).await;
     let listener = listener.map_err(|cause| StartError::Listen { address: config.listen.address.clone(), cause })?;
     let address = listener.local_addr().map_err(|cause| StartError::Listen { address: config.listen.address.clone(), cause })?;
-    let public_url = config.listen.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+    let public_url = config.listen.url_at(&address.to_string());
+    let tls = config.listen.tls.as_ref().map(|tls| Tls::new(tls.identity.clone())).transpose().map_err(StartError::Tls)?;
 
     let upstreams = Arc::new(Upstreams::new(config.servers.clone(), &config.bounds, guard_program));
     let gate = Gate::open(Arc::new(store.clone()) as Arc<dyn Store>, upstreams.clone(), clock, settings_of(&config));
@@ -100,12 +105,10 @@ pub async fn start(config: Config, guard_program: PathBuf, origin: Option<Origin
     let standing = Standing::default();
     let web = WebState::new(gate.clone(), web_settings(&config, door, &public_url, standing.clone()));
     let app = observe::routes(readiness.clone()).merge(crate::mcp::routes(mcp.clone())).merge(crate::web::routes(web.clone()));
-    let app = app.into_make_service_with_connect_info::<Connection>();
-    let served = axum::serve(Listener::new(listener), app).with_graceful_shutdown(gate.draining().cancelled_owned());
+    let listening = Listening::new(listener, &config.bounds).with_tls(tls.clone()).with_proxies(config.listen.trusted_proxies.clone());
+    let served = listening.serve(app, gate.draining());
     tasks.spawn(async move {
-        if let Err(cause) = served.await {
-            tracing::error!(%cause, "the HTTP listener ended");
-        }
+        served.await;
         "the HTTP listener"
     });
     let socket = data.join("control.sock");
@@ -122,7 +125,7 @@ pub async fn start(config: Config, guard_program: PathBuf, origin: Option<Origin
         "the mail outbox"
     });
     if let Some(origin) = origin {
-        let parts = reload::Parts { gate: gate.clone(), upstreams: upstreams.clone(), mcp: mcp.clone(), web, mail: mail.clone(), standing };
+        let parts = reload::Parts { gate: gate.clone(), upstreams: upstreams.clone(), mcp: mcp.clone(), web, tls, mail: mail.clone(), standing };
         let reloader = reload::Reloader::new(parts, origin);
         tasks.spawn(async move {
             reloader.run(hangup).await;
@@ -138,5 +141,5 @@ pub async fn start(config: Config, guard_program: PathBuf, origin: Option<Origin
         }
     });
     readiness.set(true);
-    Ok(Running { address, public_url, gate, mcp, upstreams, store, readiness, _mail: mail, tasks })
+    Ok(Running { address, scheme: config.listen.scheme(), public_url, gate, mcp, upstreams, store, readiness, _mail: mail, tasks })
 }

@@ -16,6 +16,7 @@ mod sections;
 mod servers;
 mod source;
 mod standing;
+mod tls;
 
 pub use crate::domain::quantity::time;
 pub use document::read_policy;
@@ -25,6 +26,7 @@ pub use mistake::Mistake;
 pub use secret::Secret;
 pub use source::Places;
 pub use standing::{Reading, Refused, Standing};
+pub use tls::Tls;
 
 use crate::domain::hold::HoldSettings;
 use crate::domain::message::MessagePointers;
@@ -99,6 +101,10 @@ pub struct Bounds {
     pub in_flight_per_server: usize,
     /// Keys of one counter of a limit, such as recipients (semantics.md 26).
     pub limit_keys: usize,
+    /// Open connections of agents and reviewers.
+    pub connections: usize,
+    /// The same of one address that is neither loopback nor a trusted proxy.
+    pub connections_per_address: usize,
 }
 
 /// `[servers.NAME]`.
@@ -229,6 +235,8 @@ impl Default for Bounds {
             audit_queue: 10_000,
             in_flight_per_server: 256,
             limit_keys: 10_000,
+            connections: 20_000,
+            connections_per_address: 2_000,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Forms of signed-in people: bounded, and only with the form token that the page of the same session carried
 //! (CSRF). The token is compared in constant time. Used by every action.
 
+use super::received::{self, Unread};
 use super::session::SignedIn;
 use super::{WebState, page};
 use axum::body::Bytes;
@@ -43,15 +44,21 @@ impl FromRequest<WebState> for Submitted {
     async fn from_request(request: Request, state: &WebState) -> Result<Submitted, Response> {
         let (mut parts, body) = request.into_parts();
         let by = SignedIn::from_request_parts(&mut parts, state).await?;
-        let Ok(body) = axum::body::to_bytes(body, MAX_FORM).await else {
-            return Err(page::problem(
-                state,
-                Some(&by),
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "The form is too large",
-                "Nothing was changed. A form may have 512 KiB; shorten what you wrote.",
-            )
-            .await);
+        let body = match received::whole(body, MAX_FORM).await {
+            Ok(body) => body,
+            Err(why) => {
+                let (status, title, detail) = match why {
+                    Unread::TooLarge => {
+                        (StatusCode::PAYLOAD_TOO_LARGE, "The form is too large", "Nothing was changed. A form may have 512 KiB; shorten what you wrote.")
+                    }
+                    Unread::BrokenOff => (
+                        StatusCode::REQUEST_TIMEOUT,
+                        "The form did not arrive whole",
+                        "Nothing was changed. The connection is slow or broke off; send the form again.",
+                    ),
+                };
+                return Err(page::problem(state, Some(&by), status, title, detail).await);
+            }
         };
         let fields = fields(&body);
         let submitted = Submitted { by, fields };

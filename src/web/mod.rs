@@ -25,6 +25,7 @@ mod notices;
 mod page;
 mod panel;
 mod pause;
+mod received;
 mod resolution;
 mod row;
 mod servers;
