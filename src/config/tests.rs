@@ -4,6 +4,7 @@
 mod document;
 mod documented;
 mod mistakes;
+mod tls;
 
 use super::*;
 use crate::domain::policy::{Action, Asked};
