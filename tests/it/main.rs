@@ -17,6 +17,8 @@ mod load;
 mod mail;
 mod mcp;
 mod model;
+mod net;
+mod nginx;
 mod policy;
 mod power;
 mod races;
