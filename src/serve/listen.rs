@@ -33,7 +33,10 @@ const FULL: &str = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 10\r\nconte
 /// How long who is slow is waited for.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// For a handshake; for the head of a request, also on a connection that is kept open for the next one.
+    /// For a handshake of TLS.
+    pub handshake: Duration,
+    /// For the head of a request, also of the next one on a connection that is kept open. Longer than proxies and clients
+    /// keep an unused one, so that it is they who close it, and none of them writes into a connection that just ended.
     pub head: Duration,
     /// For a body of a request, and a second more for every `body_rate` bytes of it.
     pub body: Duration,
@@ -60,7 +63,8 @@ struct TurnedAway {
 
 impl Default for Patience {
     fn default() -> Patience {
-        Patience { head: Duration::from_secs(30), body: Duration::from_secs(30), body_rate: 4 << 10, linger: Duration::from_secs(5) }
+        let [handshake, head, body, linger] = [10, 75, 40, 5].map(Duration::from_secs);
+        Patience { handshake, head, body, body_rate: 4 << 10, linger }
     }
 }
 

@@ -65,7 +65,7 @@ impl Host {
             }
         };
         let secured = tokio::select! {
-            secured = timeout(self.patience.head, handshake) => secured.ok().flatten(),
+            secured = timeout(self.patience.handshake, handshake) => secured.ok().flatten(),
             () = leaving.cancelled() => None,
         };
         if let Some(stream) = secured {

@@ -79,7 +79,7 @@ impl Site {
 
     async fn impatient() -> Site {
         let hurry = Duration::from_millis(400);
-        let patience = Patience { head: hurry, body: hurry, body_rate: 8 << 10, linger: Duration::from_secs(20) };
+        let patience = Patience { handshake: hurry, head: hurry, body: hurry, body_rate: 8 << 10, linger: Duration::from_secs(20) };
         Site::open(|listening| listening.with_patience(patience), &Bounds::default()).await
     }
 
