@@ -235,7 +235,7 @@ impl Default for Bounds {
             audit_queue: 10_000,
             in_flight_per_server: 256,
             limit_keys: 10_000,
-            connections: 20_000,
+            connections: 15_000,
             connections_per_address: 2_000,
         }
     }
