@@ -32,13 +32,14 @@ impl Loaded {
 // Taken apart member by member: whoever adds one has to say here whether it can change.
 
 fn listen(before: &Listen, after: &Listen) -> Vec<&'static str> {
-    let Listen { address, public_url, hosts, insecure_http, trusted_proxies, tls } = before;
+    let Listen { address, public_url, hosts, metrics, insecure_http, trusted_proxies, tls } = before;
     // What the two files hold may change at any time; renewals do that.
     let files = |listen: &Option<Tls>| listen.as_ref().map(|tls| (tls.cert.clone(), tls.key.clone()));
     named([
         ("listen.address", *address != after.address),
         ("listen.public_url", *public_url != after.public_url),
         ("listen.hosts", *hosts != after.hosts),
+        ("listen.metrics", *metrics != after.metrics),
         ("listen.insecure_http", *insecure_http != after.insecure_http),
         ("listen.trusted_proxies", *trusted_proxies != after.trusted_proxies),
         ("listen.tls", files(tls) != files(&after.tls)),

@@ -18,6 +18,8 @@ pub struct Listen {
     pub public_url: Option<String>,
     /// Further allowed Host names.
     pub hosts: Vec<String>,
+    /// `/metrics` without a token, on an address of its own.
+    pub metrics: Option<String>,
     /// Allow a non-loopback address with an http `public_url`.
     pub insecure_http: bool,
     /// Who may say whom a request comes from.
@@ -56,7 +58,9 @@ pub(super) fn listen(file: &mut Section<'_>, source: &mut Source<'_>) -> Listen 
     if let Some(node) = &tls_node {
         listen.tls = tls(node, source);
     }
-    section.later(source, "metrics");
+    if let Some(node) = section.take(source, "metrics") {
+        listen.metrics = address(&node, source);
+    }
     section.finish(source);
     // A certificate that cannot be read is one mistake, not two.
     if tls_node.is_none() || listen.tls.is_some() {
@@ -177,6 +181,7 @@ impl Default for Listen {
             address: "127.0.0.1:8420".to_owned(),
             public_url: None,
             hosts: Vec::new(),
+            metrics: None,
             insecure_http: false,
             trusted_proxies: Proxies::default(),
             tls: None,

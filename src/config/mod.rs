@@ -14,6 +14,7 @@ mod rules;
 mod secret;
 mod sections;
 mod servers;
+mod sign_in;
 mod source;
 mod standing;
 mod tls;
@@ -31,6 +32,7 @@ pub use tls::Tls;
 use crate::domain::hold::HoldSettings;
 use crate::domain::message::MessagePointers;
 use crate::domain::policy::Policy;
+use crate::domain::sign_in::SignInSettings;
 use read::Section;
 use source::Source;
 use std::collections::BTreeMap;
@@ -56,6 +58,8 @@ pub struct Config {
     pub bounds: Bounds,
     /// `[mail]`.
     pub mail: Mail,
+    /// `[sign_in]`.
+    pub sign_in: SignInSettings,
     /// `[servers.NAME]`.
     pub servers: BTreeMap<String, Server>,
 }
@@ -191,6 +195,7 @@ impl Config {
             hold: sections::hold(&mut file, &mut source),
             bounds: sections::bounds(&mut file, &mut source),
             mail: mail::mail(&mut file, &mut source),
+            sign_in: sign_in::sign_in(&mut file, &mut source),
             servers: servers::servers(&mut file, &mut source),
         };
         sections::audit(&mut file, &mut source);

@@ -21,4 +21,5 @@ pub mod quantity;
 pub mod recipient;
 pub mod reveal;
 pub mod schema;
+pub mod sign_in;
 pub mod spelling;

@@ -140,7 +140,8 @@ impl Reviewer {
             if next.decisions.len() == call.decisions.len() {
                 return Ok(gate.listed(call));
             }
-            let mut change = Change { seen, ..Change::of_call(now, next.clone(), self.decision_fact(&next, decide.verdict)) };
+            let rows = gate.letter_of_step(&call, &next, now);
+            let mut change = Change { seen, rows, ..Change::of_call(now, next.clone(), self.decision_fact(&next, decide.verdict)) };
             if next.digest != call.digest {
                 self.tell_of_edit(&mut change, &call, &next).await?;
             }

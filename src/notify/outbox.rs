@@ -93,6 +93,10 @@ impl Rounds {
                     About::Call(call) => people.entry(&person.email).or_insert_with(|| (person, Vec::new())).1.push((due, call)),
                     // Somebody waits at the page for it: it is neither listed nor held back.
                     About::SignIn => self.let_in(due, person, &mut done).await?,
+                    About::Trouble => {
+                        let mail = self.writer.about_troubles(due, person, self.gate.clock().now());
+                        self.leave(mail, &[due], person, &mut done).await;
+                    }
                 }
             }
         }

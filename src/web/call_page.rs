@@ -130,7 +130,7 @@ async fn template(by: &SignedIn, state: &WebState, listed: &Listed, banner: Opti
         shadows: call.shadows.iter().map(|shadow| (shadow.rule.clone(), would_be(shadow.action))).collect(),
         reviewers: call.reviewers.clone(),
         digest: call.digest.to_string(),
-        short_digest: call.digest.short(),
+        short_digest: call.digest.words(),
         meta_dropped: call.meta_dropped,
         held: Moment::new(call.held_at, now),
         views: call.views.iter().map(|view| (view.by.clone(), Moment::new(view.at, now))).collect(),

@@ -5,6 +5,9 @@ mod accessibility;
 mod configuration;
 mod limits;
 mod outcomes;
+mod passkeys;
+
+pub use accessibility::look;
 
 use crate::world::{Agent, Browser, Desk, Gateway, World, text_of, until};
 use serde_json::{Value, json};

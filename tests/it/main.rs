@@ -16,6 +16,7 @@ mod life;
 mod load;
 mod mail;
 mod mcp;
+mod metrics;
 mod model;
 mod net;
 mod nginx;

@@ -34,7 +34,6 @@ fn every_kind_of_mistake_outside_of_servers_is_found_at_its_key() {
         ("[listen]\ntls = []", "listen.tls"),
         ("[listen.tls]\ncert = \"\"\nkey = \"k\"", "listen.tls.cert"),
         ("[listen.tls]\ncert = \"c\"\nkey = 1", "listen.tls.key"),
-        ("[listen]\nmetrics = \"127.0.0.1:9\"", "listen.metrics"),
         ("[store]\nengine = \"postgres\"", "store.engine"),
         ("[store]\nengine = \"sqlite\"", "store.engine"),
         ("[store]\npath = \"\"", "store.path"),
