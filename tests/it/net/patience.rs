@@ -70,6 +70,32 @@ async fn who_sends_too_much_reads_the_refusal_and_not_a_broken_pipe() {
 }
 
 #[tokio::test]
+async fn a_form_and_a_message_that_are_too_large_hear_so_from_the_real_program() {
+    let world = crate::world::World::with_demo_server("");
+    let token = world.agent("support-bot").await;
+    world.reviewer("ann@example.org").await;
+    let gateway = world.serve().await;
+    let link = world.told(&["reviewer", "link", "ann@example.org"]).await;
+    let signed_in = crate::world::http().post(&link).send().await.unwrap();
+    let cookie = signed_in.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let address = gateway.url.strip_prefix("http://").unwrap();
+    for (path, own, most) in [("/pause", format!("cookie: {cookie}\r\n"), 512 << 10), ("/mcp/demo", format!("authorization: Bearer {token}\r\n"), 4 << 20)] {
+        let mut line = TcpStream::connect(address).await.unwrap();
+        let bytes = most + (1 << 20);
+        line.write_all(format!("POST {path} HTTP/1.1\r\nhost: {address}\r\n{own}content-length: {bytes}\r\n\r\n").as_bytes()).await.unwrap();
+        line.write_all(&vec![b'x'; bytes]).await.unwrap_or_else(|error| panic!("{path}: {error}"));
+        let said = tokio::time::timeout(crate::world::SOON, async {
+            let mut said = Vec::new();
+            while !String::from_utf8_lossy(&said).contains("\r\n\r\n") && line.read_buf(&mut said).await.unwrap() > 0 {}
+            String::from_utf8_lossy(&said).into_owned()
+        });
+        let said = said.await.expect("an answer");
+        assert!(said.starts_with("HTTP/1.1 413 "), "{path}: {said}");
+    }
+    assert!(gateway.stop().await);
+}
+
+#[tokio::test]
 async fn a_head_has_an_end_in_bytes_and_in_lines() {
     let site = Site::impatient().await;
     for headers in [format!("x: {}\r\n", "y".repeat(70 << 10)), "x: y\r\n".repeat(101)] {
