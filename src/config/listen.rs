@@ -158,7 +158,12 @@ impl Listen {
 
     /// Whether others can reach the gateway without https (semantics 35); refused unless `insecure_http`.
     pub fn is_exposed(&self) -> bool {
-        !address::is_loopback(&self.address) && self.tls.is_none() && !self.public_url.as_ref().is_some_and(|url| url.starts_with("https://"))
+        !address::is_loopback(&self.address) && !self.is_encrypted()
+    }
+
+    /// Whether browsers and agents come by https: to this address, or to a proxy in front of it.
+    pub fn is_encrypted(&self) -> bool {
+        self.tls.is_some() || self.public_url.as_ref().is_some_and(|url| url.starts_with("https://"))
     }
 
     /// Replaces the address, as `--listen` asks; the file's rules hold for it too. The error is a sentence.

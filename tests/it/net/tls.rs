@@ -205,6 +205,21 @@ async fn told_to_stop_it_answers_who_waits_over_tls() {
 }
 
 #[tokio::test]
+async fn pages_say_that_they_travel_unencrypted_when_they_do() {
+    let open = World::with_demo_server("");
+    open.listen("insecure_http = true");
+    let mut secured = Secured::new();
+    secured.world.listen("insecure_http = true");
+    secured.renew();
+    for (world, client, expected) in [(&open, crate::world::http(), true), (&secured.world, secured.authority.client(), false)] {
+        let gateway = world.serve().await;
+        let page = client.get(format!("{}/sign-in", gateway.url)).send().await.unwrap().text().await.unwrap();
+        assert_eq!(page.contains("This page travels unencrypted"), expected, "{page}");
+        assert!(gateway.stop().await);
+    }
+}
+
+#[tokio::test]
 async fn a_key_that_does_not_fit_stops_the_start_at_its_line() {
     let secured = Secured::new();
     let (cert, key) = (secured.world.path("other.pem"), secured.world.path("key.pem"));
