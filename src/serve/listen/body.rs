@@ -34,7 +34,7 @@ impl Paced {
 
     /// Whether it is later than what has come so far allows.
     fn is_too_slow(&mut self, cx: &mut Context<'_>) -> bool {
-        let earned = Duration::from_secs_f64(self.received as f64 / self.patience.body_rate.max(1) as f64);
+        let earned = Duration::from_millis(self.received.saturating_mul(1000) / self.patience.body_rate.max(1));
         let (since, sleep) = self.waiting.get_or_insert_with(|| {
             let now = Instant::now();
             (now, Box::pin(tokio::time::sleep_until(now + self.patience.body)))
