@@ -1,4 +1,5 @@
-//! Certificates and keys that are of no use, each told at its key; what they allow; and what is warned of.
+//! `[listen] tls`: certificates and keys that are of no use, each told at its key; what they allow; what is warned of.
+//! The files are made here, as an operator could have made them.
 
 use super::{Config, Loaded, Mistake, SERVER, env};
 use std::os::unix::fs::PermissionsExt as _;
