@@ -180,7 +180,7 @@ impl Reloader {
         parts.mcp.replace(&methods_of(config), &config.bounds);
         parts.web.bound_bodies(config.bounds.body);
         if let (Some(tls), Some(read)) = (&parts.tls, &config.listen.tls)
-            && tls.replace(read.identity.clone())
+            && tls.replace(&read.identity)
         {
             tracing::info!("the certificate was read again; connections that come from now on get the new one");
         }

@@ -37,7 +37,7 @@ impl Tls {
     }
 
     /// This certificate for connections that come from now on; whether it is another one.
-    pub fn replace(&self, certificate: Arc<CertifiedKey>) -> bool {
+    pub fn replace(&self, certificate: &Arc<CertifiedKey>) -> bool {
         let before = self.current.0.swap(certificate.clone());
         before.cert != certificate.cert
     }
