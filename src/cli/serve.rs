@@ -16,7 +16,7 @@ Examples:
   paraph serve --config /etc/paraph/config.toml --data /var/lib/paraph
   paraph serve --listen 127.0.0.1:0               a free port; the line on standard output names it
 
-Prints `listening on http://ADDRESS` when ready. A changed configuration is read by itself, and at SIGHUP. SIGTERM or Ctrl-C stops it: waiting agents are answered, sends
+Prints `listening on http://ADDRESS` when ready, https with [listen] tls. A changed configuration is read by itself, and at SIGHUP. SIGTERM or Ctrl-C stops it: waiting agents are answered, sends
 finish. PARAPH_LOG filters the log on standard error (`debug`, `paraph=debug`, …).";
 
 /// `paraph serve`.
@@ -59,7 +59,7 @@ impl Serve {
         observe::log_to_stderr(std::env::var("PARAPH_LOG").ok().as_deref(), format);
         let signals = serve::Signals::take()?;
         let running = Box::pin(serve::start(config, own_program()?, Some(origin))).await?;
-        terminal::say(&format!("listening on http://{}", running.address));
+        terminal::say(&format!("listening on {}://{}", running.scheme, running.address));
         if running.gate.people().await.is_ok_and(|people| people.is_empty()) {
             tracing::warn!("nobody can sign in yet: `paraph reviewer add YOU@EXAMPLE.ORG --role operator` makes the first operator and prints a link");
         }

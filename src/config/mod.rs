@@ -18,6 +18,7 @@ mod servers;
 mod sign_in;
 mod source;
 mod standing;
+mod tls;
 
 pub use crate::domain::quantity::time;
 pub use document::read_policy;
@@ -28,6 +29,7 @@ pub use secret::Secret;
 pub use servers::is_server_name;
 pub use source::Places;
 pub use standing::{Reading, Refused, Standing};
+pub use tls::Tls;
 
 use crate::domain::hold::HoldSettings;
 use crate::domain::mask::Names;
@@ -108,6 +110,10 @@ pub struct Bounds {
     pub in_flight_per_server: usize,
     /// Keys of one counter of a limit, such as recipients (semantics.md 26).
     pub limit_keys: usize,
+    /// Open connections of agents and reviewers.
+    pub connections: usize,
+    /// The same of one address that is neither loopback nor a trusted proxy.
+    pub connections_per_address: usize,
 }
 
 /// `[servers.NAME]`.
@@ -240,6 +246,8 @@ impl Default for Bounds {
             audit_queue: 10_000,
             in_flight_per_server: 256,
             limit_keys: 10_000,
+            connections: 15_000,
+            connections_per_address: 2_000,
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod message;
 pub mod pause;
 pub mod people;
 pub mod policy;
+pub mod proxies;
 pub mod quantity;
 pub mod recipient;
 pub mod reveal;

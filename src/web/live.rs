@@ -61,7 +61,10 @@ pub fn open(state: &WebState, credential: Credential) -> Option<Response> {
         let event = feed.next().await?;
         Some((Ok::<Event, Infallible>(event), feed))
     });
-    Some(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
+    let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
+    // A proxy that collects answers would keep every event until the stream ends.
+    response.headers_mut().insert("x-accel-buffering", header::HeaderValue::from_static("no"));
+    Some(response)
 }
 
 /// What a source says.

@@ -20,6 +20,8 @@ mod mask;
 mod mcp;
 mod metrics;
 mod model;
+mod net;
+mod nginx;
 mod policy;
 mod power;
 mod races;
