@@ -14,6 +14,7 @@ mod rules;
 mod secret;
 mod sections;
 mod servers;
+mod smtp;
 mod source;
 mod standing;
 
@@ -23,6 +24,7 @@ pub use listen::Listen;
 pub use mail::{Mail, MailTransport, Show};
 pub use mistake::Mistake;
 pub use secret::Secret;
+pub use smtp::{Encryption, SmtpServer};
 pub use source::Places;
 pub use standing::{Reading, Refused, Standing};
 
@@ -187,6 +189,7 @@ impl Config {
             mail: mail::mail(&mut file, &mut source),
             servers: servers::servers(&mut file, &mut source),
         };
+        mail::check_links(&config.mail, &config.listen, &mut source);
         sections::audit(&mut file, &mut source);
         file.finish(&mut source);
         let refused = source.has_mistakes();

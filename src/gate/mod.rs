@@ -20,6 +20,7 @@ mod hold;
 mod kin;
 pub mod letters;
 pub mod limits;
+mod mailing;
 mod notice;
 pub mod pause;
 pub mod people;
@@ -47,6 +48,7 @@ pub use deliver::Grace;
 pub use failure::Failure;
 pub use forward::Pass;
 pub use hold::{Delivery, Seat, TimeIsUp};
+pub use mailing::{MailFailing, MailStanding, Mailing, Unreached};
 pub use notice::Notice;
 pub use reviewer::{Listed, Reviewer, ServerView};
 pub use upstream::Upstream;
@@ -153,6 +155,7 @@ struct Inner {
     lives: Lives,
     /// When this process found that the last one had not stopped cleanly.
     unclean_start: OnceLock<Timestamp>,
+    mailing: Mailing,
 }
 
 /// The tasks that live as long as the gate.
@@ -199,6 +202,7 @@ impl Gate {
                 behind,
                 lives: Lives { draining, broken, tasks, sends },
                 unclean_start: OnceLock::new(),
+                mailing: Mailing::default(),
             }),
         };
         gate.keep(writer);
