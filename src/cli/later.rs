@@ -20,8 +20,6 @@ pub(super) enum Later {
     #[command(hide = true)]
     Scan(Rest),
     #[command(hide = true)]
-    Mail(Rest),
-    #[command(hide = true)]
     Completions(Rest),
 }
 
@@ -32,7 +30,6 @@ impl Later {
             Later::Init(rest) => ("init", rest),
             Later::Connect(rest) => ("connect", rest),
             Later::Scan(rest) => ("scan", rest),
-            Later::Mail(rest) => ("mail", rest),
             Later::Completions(rest) => ("completions", rest),
         };
         tracing::debug!(command = name, words = rest.rest.len(), "a command of a later version");

@@ -9,6 +9,7 @@ mod check;
 mod demo;
 mod fault;
 mod later;
+mod mail;
 mod pause;
 mod policy;
 mod reviewer;
@@ -84,6 +85,9 @@ enum Command {
     /// Back up, restore and shrink the store
     #[command(subcommand)]
     Store(store::Store),
+    /// Try out how mails leave
+    #[command(subcommand)]
+    Mail(mail::Mail),
     #[command(flatten)]
     Later(later::Later),
 }
@@ -129,6 +133,7 @@ async fn run(cli: Cli) -> ExitCode {
         Some(Command::Pause(pause)) => Box::pin(pause.run(&place)).await,
         Some(Command::Resume(resume)) => Box::pin(resume.run(&place)).await,
         Some(Command::Store(store)) => Box::pin(store.run(&place)).await,
+        Some(Command::Mail(mail)) => Box::pin(mail.run(&place)).await,
         Some(Command::Later(later)) => Err(later.refuse()),
     };
     done.unwrap_or_else(|fault| fault.told())

@@ -251,7 +251,7 @@ mod tests {
             ("mail.example.org:587", "is not a URL"),
             ("http://mail.example.org", "is not an smtp"),
             ("smtp://user:hunter2@mail.example.org", "carries a password"),
-            ("smtps://user:hunter2/?#@mail.example.org", "no host"),
+            ("smtps://user:hunter2/?#@mail.example.org", "fragment"),
             ("smtp://user:hunter2#x@mail.example.org", "carries a password"),
             ("smtp://a@b@mail.example.org", "an @"),
             ("smtp://@mail.example.org", "empty"),

@@ -152,6 +152,11 @@ impl SmtpFault {
         }
     }
 
+    /// The user, the password, or that there is none.
+    pub fn is_about_sign_in(&self) -> bool {
+        matches!((self.step, self.matter), (Step::SignIn, Matter::Said(500..=599) | Matter::NotOffered | Matter::Readable) | (_, Matter::Said(530 | 534 | 535 | 538)))
+    }
+
     /// The code, when the server said one.
     pub fn code(&self) -> Option<u16> {
         if let Matter::Said(code) = self.matter { Some(code) } else { None }

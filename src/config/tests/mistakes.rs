@@ -63,7 +63,6 @@ fn every_kind_of_mistake_outside_of_servers_is_found_at_its_key() {
         ("[mail]\ntransport = \"smtp\"\nfrom = \"a@example.org\"\nurl = \"smtp://u:hunter2@mail.example.org\"", "mail.url"),
         ("[mail]\ntransport = \"smtp\"\nfrom = \"a@example.org\"\nurl = \"smtp://mail.example.org?tls=none\"", "mail.url"),
         ("[mail]\ntransport = \"smtp\"\nfrom = \"a@example.org\"\nurl = \"smtp://mail.example.org\"\npassword = \"hunter2\"", "mail.password"),
-        ("[mail]\ntransport = \"smtp\"\nfrom = \"a@example.org\"\nurl = \"smtp://u@mail.example.org\"\npassword = { env = \"UNSET\" }", "mail.password.env"),
         ("[mail]\ntransport = \"smtp\"\nfrom = \"a@example.org\"\nurl = \"smtp://mail.example.org\"\nca = \"/nonexistent/ca.pem\"", "mail.ca"),
         ("[mail]\ntransport = \"smtp\"\nfrom = \"a@example.org\"\nurl = \"smtp://mail.example.org\"\nconnections = 0", "mail.connections"),
         ("[mail]\ntransport = \"smtp\"\nfrom = \"a@example.org\"\nurl = \"smtp://mail.example.org\"\ntimeout = \"1ms\"", "mail.timeout"),

@@ -15,7 +15,7 @@ pub use browser::Browser;
 pub use desk::Desk;
 pub use disk::Disk;
 pub use gateway::{Gateway, World, all_gone};
-pub use real_parts::{EverythingServer, axe, node, time_server_python};
+pub use real_parts::{EverythingServer, axe, node, script, smtp_python, time_server_python};
 pub use sdk::{Sdk, SdkAgent};
 
 use std::future::Future;
