@@ -101,7 +101,9 @@ pub(super) fn check_links(mail: &Mail, listen: &Listen, source: &mut Source<'_>)
     if !matches!(mail.transport, MailTransport::Smtp(_)) {
         return;
     }
-    let host = |url: &str| url.split_once("://").map(|(_, rest)| if rest.rsplit(']').next().unwrap_or(rest).contains(':') { rest.to_owned() } else { format!("{rest}:80") });
+    let host = |url: &str| {
+        url.split_once("://").map(|(_, rest)| if rest.rsplit(']').next().unwrap_or(rest).contains(':') { rest.to_owned() } else { format!("{rest}:80") })
+    };
     let (key, local) = match &listen.public_url {
         Some(url) => ("listen.public_url", host(url).is_some_and(|host| address::is_loopback(&host))),
         None => ("listen.address", address::is_loopback(&listen.address)),

@@ -143,7 +143,10 @@ fn taken_apart(url: &str) -> Result<Parts, Wrong> {
         Encryption::None => 25,
     });
     if tls == Encryption::None && !address::is_loopback(&with_port(&host, port)) {
-        return Err(("with tls=none mails would travel readable", "Only a mail server on this machine may be spoken to without encryption: write tls=required."));
+        return Err((
+            "with tls=none mails would travel readable",
+            "Only a mail server on this machine may be spoken to without encryption: write tls=required.",
+        ));
     }
     Ok((host, port, tls, user))
 }
@@ -162,7 +165,9 @@ fn encryption(query: Option<&str>, implicit: bool) -> Result<Encryption, Wrong> 
         ("required", false) => Ok(Encryption::Required),
         ("opportunistic", false) => Ok(Encryption::Opportunistic),
         ("none", false) => Ok(Encryption::None),
-        ("opportunistic" | "none", true) => Err(("says smtps, which is encrypted from the first byte, and tls=opportunistic or tls=none", "Write smtp:// or leave tls out.")),
+        ("opportunistic" | "none", true) => {
+            Err(("says smtps, which is encrypted from the first byte, and tls=opportunistic or tls=none", "Write smtp:// or leave tls out."))
+        }
         _ => Err(match closest(word, &["required", "opportunistic", "none"]) {
             Some("required") => ("has a tls that is not known", "Did you mean tls=required? One of: required, opportunistic, none."),
             _ => ("has a tls that is not known", "One of: required, opportunistic, none."),
@@ -221,8 +226,9 @@ fn read_certificates(path: &Path) -> Result<Vec<u8>, &'static str> {
     if !pem.windows(27).any(|window| window == b"-----BEGIN CERTIFICATE-----") {
         return Err("holds no certificate");
     }
-    let usable = Certificate::from_pem(&pem)
-        .and_then(|certificate| TlsParameters::builder("localhost".into()).certificate_store(CertificateStore::None).add_root_certificate(certificate).build_rustls());
+    let usable = Certificate::from_pem(&pem).and_then(|certificate| {
+        TlsParameters::builder("localhost".into()).certificate_store(CertificateStore::None).add_root_certificate(certificate).build_rustls()
+    });
     usable.map(|_| pem).map_err(|_| "holds a certificate that cannot be used")
 }
 
@@ -236,7 +242,10 @@ mod tests {
             ("smtp://mail.example.org", ("mail.example.org", 587, Encryption::Required, None)),
             ("SMTPS://mail.example.org/", ("mail.example.org", 465, Encryption::Implicit, None)),
             ("smtps://mail.example.org?tls=required", ("mail.example.org", 465, Encryption::Implicit, None)),
-            ("smtp://paraph%40example.org@mail.example.org:2525?tls=opportunistic", ("mail.example.org", 2525, Encryption::Opportunistic, Some("paraph@example.org"))),
+            (
+                "smtp://paraph%40example.org@mail.example.org:2525?tls=opportunistic",
+                ("mail.example.org", 2525, Encryption::Opportunistic, Some("paraph@example.org")),
+            ),
             ("smtp://localhost?tls=none", ("localhost", 25, Encryption::None, None)),
             ("smtp://[::1]:1025/?tls=none", ("::1", 1025, Encryption::None, None)),
         ] {

@@ -154,7 +154,10 @@ impl SmtpFault {
 
     /// The user, the password, or that there is none.
     pub fn is_about_sign_in(&self) -> bool {
-        matches!((self.step, self.matter), (Step::SignIn, Matter::Said(500..=599) | Matter::NotOffered | Matter::Readable) | (_, Matter::Said(530 | 534 | 535 | 538)))
+        matches!(
+            (self.step, self.matter),
+            (Step::SignIn, Matter::Said(500..=599) | Matter::NotOffered | Matter::Readable) | (_, Matter::Said(530 | 534 | 535 | 538))
+        )
     }
 
     /// The code, when the server said one.
@@ -206,7 +209,9 @@ impl SmtpFault {
         match (self.step, self.matter) {
             (Step::Resolve, _) => "Look at the host in [mail] url and at this machine's DNS.",
             (Step::Connect, _) => "Look at host and port in [mail] url, whether the server runs, and whether a firewall is between.",
-            (Step::Greeting, Matter::TimedOut) => "If the port expects TLS from the first byte (465), write smtps:// in [mail] url; a slow server needs a longer [mail] timeout.",
+            (Step::Greeting, Matter::TimedOut) => {
+                "If the port expects TLS from the first byte (465), write smtps:// in [mail] url; a slow server needs a longer [mail] timeout."
+            }
             (Step::Greeting, _) => "Look at the port in [mail] url and at the mail server's log.",
             (Step::Tls, Matter::NotOffered) => {
                 "If the port expects TLS from the first byte (465), write smtps:// in [mail] url. If it should offer STARTTLS, somebody on the way may be taking it out."
@@ -233,10 +238,12 @@ fn matter_of(error: &TlsError) -> Matter {
     match error {
         TlsError::InvalidCertificate(certificate) => match certificate {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Matter::OtherName,
-            CertificateError::UnknownIssuer => Matter::Untrusted,
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } | CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                Matter::OutOfTime
-            }
+            // A bad signature: an authority of the same name and another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => Matter::Untrusted,
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => Matter::OutOfTime,
             _ => Matter::BadCertificate,
         },
         TlsError::InvalidMessage(_) => Matter::NotTls,

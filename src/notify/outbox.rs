@@ -51,7 +51,8 @@ pub async fn run_until(gate: Gate, transport: Transport, settings: NotifySetting
         }
     };
     tokio::pin!(ending);
-    let mut outbox = Outbox { gate: gate.clone(), transport, writer, pace: Pace::default(), way, skip: Skip::default(), digest: settings.digest, stop: stop.clone() };
+    let mut outbox =
+        Outbox { gate: gate.clone(), transport, writer, pace: Pace::default(), way, skip: Skip::default(), digest: settings.digest, stop: stop.clone() };
     while !draining.is_cancelled() && !stop.is_cancelled() {
         let wait = match outbox.round().await {
             Ok(None) => LOOK,
@@ -246,7 +247,13 @@ impl Fates {
 /// When nobody needs to be told any more.
 fn expires_at(due: &DueLetter) -> Option<Timestamp> {
     match &due.about {
-        About::Call(call) => if let State::Held { expires_at } = call.state { Some(expires_at) } else { None },
+        About::Call(call) => {
+            if let State::Held { expires_at } = call.state {
+                Some(expires_at)
+            } else {
+                None
+            }
+        }
         About::SignIn => None,
     }
 }

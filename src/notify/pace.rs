@@ -164,7 +164,11 @@ mod tests {
                 let listed = told.first().is_some_and(|first| first.len() > 1 || awaited);
                 for calls in told {
                     self.waiting.retain(|letter| !calls.contains(&letter.0));
-                    if listed { self.pace.list("ann", calls.len(), at(now)) } else { self.pace.single("ann", at(now)) }
+                    if listed {
+                        self.pace.list("ann", calls.len(), at(now))
+                    } else {
+                        self.pace.single("ann", at(now))
+                    }
                     self.mails.push((now, calls, awaited));
                 }
                 if self.pace.was_hurried() {

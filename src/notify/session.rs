@@ -5,12 +5,12 @@
 use super::fault::{Matter, SmtpFault, Step};
 use crate::config::{Encryption, SmtpServer};
 use lettre::address::{Address, Envelope};
+use lettre::transport::smtp::Error as LettreError;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
 use lettre::transport::smtp::response::Response;
-use lettre::transport::smtp::Error as LettreError;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;

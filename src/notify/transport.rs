@@ -90,7 +90,9 @@ impl MailError {
     pub(super) fn told(&self) -> (&'static str, &'static str) {
         match self {
             MailError::Smtp(fault) => (fault.cause(), fault.mend()),
-            MailError::Folder(_) => ("mails cannot be written to their folder", "Look at [mail] path, its rights and the disk; the log has the system's words."),
+            MailError::Folder(_) => {
+                ("mails cannot be written to their folder", "Look at [mail] path, its rights and the disk; the log has the system's words.")
+            }
             MailError::From => ("[mail] from cannot stand in a mail", "Write a mailbox such as \"Paraph <paraph@example.org>\"."),
             MailError::Address | MailError::Template(_) | MailError::Headers | MailError::Ended => {
                 ("a mail could not be made", "This is a fault in Paraph, or an address that is none; the log has the cause.")

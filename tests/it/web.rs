@@ -250,5 +250,6 @@ mod api;
 mod config;
 mod limits;
 mod live;
+mod mailing;
 mod switch;
 mod unknown;

@@ -264,3 +264,32 @@ fn what_works_and_is_probably_not_meant_is_a_warning_with_its_line() {
     ];
     assert_eq!(found, expected);
 }
+
+#[test]
+fn links_to_this_machine_are_warned_of_when_mails_leave_it() {
+    let smtp = "[mail]\ntransport = \"smtp\"\nurl = \"smtp://u@mail.example.org\"\npassword = \"hunter2\"\nfrom = \"a@example.org\"\n";
+    for (listen, mail, key) in [
+        ("", smtp, Some("listen.address")),
+        ("[listen]\npublic_url = \"http://localhost\"\n", smtp, Some("listen.public_url")),
+        ("[listen]\npublic_url = \"http://[::1]:8420\"\n", smtp, Some("listen.public_url")),
+        ("[listen]\npublic_url = \"https://127.0.0.1:8420\"\n", smtp, Some("listen.public_url")),
+        ("[listen]\npublic_url = \"https://paraph.example.org\"\n", smtp, None),
+        ("", "[mail]\ntransport = \"file\"\npath = \"m\"\n", None),
+        ("", "[mail]\ntransport = \"off\"\nurl = \"smtp://mail.example.org\"\n", Some("mail.url")),
+        (
+            "[listen]\npublic_url = \"https://p.example.org\"\n",
+            "[mail]\ntransport = \"smtp\"\nfrom = \"a@b.org\"\nurl = \"smtp://u@mail.example.org\"\n",
+            Some("mail.url"),
+        ),
+        (
+            "[listen]\npublic_url = \"https://p.example.org\"\n",
+            "[mail]\ntransport = \"smtp\"\nfrom = \"a@b.org\"\nurl = \"smtp://mail.example.org?tls=opportunistic\"\n",
+            Some("mail.url"),
+        ),
+    ] {
+        let warnings = parse(&format!("{listen}{mail}{SERVER}")).unwrap().warnings;
+        let keys: Vec<&str> = warnings.iter().map(|warning| warning.key.as_str()).collect();
+        assert_eq!(keys, key.into_iter().collect::<Vec<_>>(), "{listen}{mail}");
+        assert!(!format!("{warnings:?}").contains("hunter2"));
+    }
+}

@@ -15,7 +15,11 @@ async fn a_held_call_leaves_encrypted_and_signed_in() {
     asked["password"] = json!(SECRET);
     let server = Server::start(&world.path("mails"), asked).await;
     std::fs::write(world.path("password"), format!("{SECRET}\n")).unwrap();
-    configure(&world, &format!("smtp://desk%40example.org@localhost:{}", server.port), &format!("password = {{ file = \"password\" }}\nca = \"{}\"", authority.file));
+    configure(
+        &world,
+        &format!("smtp://desk%40example.org@localhost:{}", server.port),
+        &format!("password = {{ file = \"password\" }}\nca = \"{}\"", authority.file),
+    );
     let token = peopled(&world).await;
     let gateway = world.serve().await;
     let _waiting = hold(&world, &gateway, &token, "Hello Bob").await;
@@ -87,13 +91,14 @@ async fn what_is_put_off_comes_again_and_what_is_refused_does_not() {
     let mut to: Vec<String> = server.mails(2).await.iter().map(|mail| mail["to"][0].as_str().unwrap().to_owned()).collect();
     to.sort_unstable();
     assert_eq!(to, [ANN, "cleo@example.org"]);
-    let export = until("the letter is put away", || async { Some(world.told(&["audit", "export"]).await).filter(|export| kinds(export, "letter.sent") == 1) }).await;
+    let export =
+        until("the letter is put away", || async { Some(world.told(&["audit", "export"]).await).filter(|export| kinds(export, "letter.sent") == 1) }).await;
     assert_eq!(kinds(&export, "letter.refused"), 1, "{export}");
     let asked: Vec<_> = server.noted("recipient").into_iter().filter(|note| note["address"] == "gone@example.org").collect();
     assert_eq!(asked.len(), 1, "what is refused for good is asked once");
     let refused: Vec<_> = export.lines().filter(|line| line.contains("letter.")).collect();
     assert!(refused.iter().all(|line| !line.contains('@')), "{refused:?}");
-    assert!(!gateway.log().contains("example.org"), "{}", gateway.log());
+    assert!(!gateway.log().contains("@example.org"), "{}", gateway.log());
     assert!(gateway.stop().await);
 }
 

@@ -17,7 +17,7 @@ async fn hostile_world() -> (World, super::Server) {
     configure(&world, &format!("smtp://localhost:{}?tls=none", server.port), "");
     let text = std::fs::read_to_string(world.path("config.toml")).unwrap();
     // A rule's reason is the operator's, but rules are copied from strangers too.
-    let reason = format!("reason = {}", json!(format!("Read it.\r\nBcc: thief@example.org {}", "y".repeat(1200))));
+    let reason = format!("reason = {}", json!(format!("Read it.\r\nBcc: thief@example.org {}", "y".repeat(440))));
     let text = text.replacen("reason = \"Direct messages are read by a person first.\"", &reason, 1).replace("tools  = [\"send_dm\"]", "tools  = [\"send_*\"]");
     std::fs::write(world.path("config.toml"), text).unwrap();
     (world, server)
@@ -47,7 +47,11 @@ async fn one_mail_for_one_person_whatever_an_agent_writes() {
         let mut names: Vec<&str> = mail["headers"].as_array().unwrap().iter().map(|header| header[0].as_str().unwrap()).collect();
         names.sort_unstable();
         let ours = ["Auto-Submitted", "Content-Type", "Date", "From", "In-Reply-To", "List-Id", "MIME-Version", "Message-ID", "References", "Subject", "To"];
-        assert!(ours.iter().all(|name| names.contains(name)) && names.iter().all(|name| ours.contains(name) || name.starts_with("X-Auto-Response") || name.starts_with("List-")), "{names:?}");
+        assert!(
+            ours.iter().all(|name| names.contains(name))
+                && names.iter().all(|name| ours.contains(name) || name.starts_with("X-Auto-Response") || name.starts_with("List-")),
+            "{names:?}"
+        );
         assert!(header(mail, "Subject").starts_with("Held: "));
         assert!(header(mail, "To").ends_with(&format!("<{ANN}>")), "{}", header(mail, "To"));
         assert!(mail["longest"].as_u64().unwrap() <= 998 && mail["bare"] == json!(0) && mail["ascii"] == json!(true), "{mail}");

@@ -24,6 +24,7 @@ impl Server {
             .arg(asked.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .expect("the mail server starts");

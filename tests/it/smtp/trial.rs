@@ -1,7 +1,7 @@
 //! `paraph mail test`: what a person sees, with its exit codes.
 
-use super::{ANN, SECRET, Server, configure, down, header, plain, world};
 use super::certificates::Authority;
+use super::{ANN, SECRET, Server, configure, down, header, plain, world};
 use crate::world::World;
 use serde_json::json;
 
@@ -44,7 +44,11 @@ async fn what_went_wrong_is_named_with_what_to_do() {
 
     for (replies, code, parts) in [
         (json!({"sender": ["553 5.7.1 not yours"]}), 1, ["\"sender\": the mail server refused the sender", "[mail] from"]),
-        (json!({"recipient": {ANN: ["550 5.1.1 nobody \u{1b}[2Jhere"]}}), 1, ["\"recipient\": the mail server refused the recipient", "550 5.1.1 nobody [U+001B][2Jhere"]),
+        (
+            json!({"recipient": {ANN: ["550 5.1.1 nobody \u{1b}[2Jhere"]}}),
+            1,
+            ["\"recipient\": the mail server refused the recipient", "550 5.1.1 nobody [U+001B][2Jhere"],
+        ),
         (json!({"recipient": {ANN: ["530 5.7.0 sign in"]}}), 2, ["wants somebody to sign in first", "[mail] password"]),
         (json!({"data": ["552 5.3.4 too large"]}), 1, ["\"text\": the mail server refused the mail itself", "552 5.3.4"]),
         (json!({"data": ["451 4.3.0 later"]}), 1, ["puts the mail off", "451"]),
