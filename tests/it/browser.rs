@@ -4,6 +4,7 @@
 mod accessibility;
 mod configuration;
 mod limits;
+mod mailing;
 mod outcomes;
 
 use crate::world::{Agent, Browser, Desk, Gateway, World, text_of, until};

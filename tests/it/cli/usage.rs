@@ -85,7 +85,7 @@ fn wrong_use_is_2_and_says_so_on_standard_error() {
 #[test]
 fn a_command_of_a_later_version_is_known_by_name() {
     let place = Place::new();
-    for command in ["init", "connect", "scan", "mail", "completions"] {
+    for command in ["init", "connect", "scan", "completions"] {
         let ran = place.run(&[command, "some", "--thing"]);
         assert_eq!((ran.code, ran.out.as_str()), (2, ""));
         assert!(ran.err.contains("is not in this version"), "{}", ran.err);

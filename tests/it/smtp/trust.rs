@@ -9,6 +9,11 @@ use std::process::Output;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 async fn tried(world: &World) -> (i32, Value, Output) {
     let output = world.run(&["mail", "test", ANN, "--json"]).await;
@@ -86,32 +91,44 @@ async fn opportunistic_takes_encryption_where_it_is_offered() {
 }
 
 /// CVE-2011-0411: what somebody on the way puts behind the answer to STARTTLS must not count as said under encryption.
+/// The server behind them is the right one, with the right certificate.
 #[tokio::test]
 async fn answers_put_in_before_the_encryption_end_it() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
+    let world = world("smtp://localhost:1", "");
+    let authority = Authority::new(&world);
+    authority.server(&world, "starttls", "localhost");
+    let tls = acceptor(&world);
     let heard = Arc::new(Mutex::new(Vec::new()));
     let hears = heard.clone();
     tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
         let mut stream = BufReader::new(stream);
         stream.write_all(b"220 mail.test\r\n").await.unwrap();
-        let mut line = Vec::new();
-        while stream.read_until(b'\n', &mut line).await.unwrap_or(0) > 0 {
-            let said = String::from_utf8_lossy(&line).into_owned();
-            let answer: &[u8] = match said.split_whitespace().next() {
-                Some("EHLO") => b"250-mail.test\r\n250 STARTTLS\r\n",
-                Some("STARTTLS") => b"220 go\r\n250-mail.test\r\n250 AUTH PLAIN\r\n235 signed in\r\n250 ok\r\n250 ok\r\n354 go\r\n250 taken\r\n",
-                _ => b"",
-            };
-            hears.lock().unwrap().push(said);
-            line.clear();
+        for answer in [&b"250-mail.test\r\n250 STARTTLS\r\n"[..], b"220 go\r\n250-mail.test\r\n250 AUTH PLAIN\r\n235 signed in\r\n"] {
+            stream.read_until(b'\n', &mut Vec::new()).await.unwrap();
             stream.write_all(answer).await.unwrap();
         }
+        let Ok(encrypted) = tls.accept(stream).await else { return };
+        let (mut encrypted, mut line) = (BufReader::new(encrypted), Vec::new());
+        while encrypted.read_until(b'\n', &mut line).await.unwrap_or(0) > 0 {
+            hears.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
+            line.clear();
+        }
     });
-    let world = world(&format!("smtp://paraph@localhost:{port}"), &format!("password = \"{SECRET}\"\ntimeout = \"5s\""));
+    let further = format!("password = \"{SECRET}\"\ntimeout = \"5s\"\nca = \"{}\"", authority.file);
+    configure(&world, &format!("smtp://paraph@localhost:{port}"), &further);
     let (code, view, _) = tried(&world).await;
-    assert_eq!((code, view["step"].as_str()), (3, Some("tls")), "{view}");
     let heard = heard.lock().unwrap().concat();
-    assert!(!heard.contains("AUTH") && !heard.contains("MAIL"), "{heard}");
+    assert_eq!(heard, "", "the encryption never began");
+    assert_eq!((code, view["step"].as_str()), (3, Some("tls")), "{view}");
+}
+
+/// With the certificate that was written last.
+fn acceptor(world: &World) -> TlsAcceptor {
+    let certificate = CertificateDer::from_pem_file(world.path("cert.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(world.path("key.pem")).unwrap();
+    let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider())).with_safe_default_protocol_versions().unwrap();
+    TlsAcceptor::from(Arc::new(builder.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap()))
 }
