@@ -20,9 +20,10 @@ Examples:
   paraph mail test ann@example.org
   paraph mail test ann@example.org --json
 
-It works whether the gateway runs or not, and needs nothing but the configuration. Exit codes: 0 the mail server (or
-the folder) took the mail, 1 it refused it, or no mail is configured, 2 wrong use or configuration, also a refused
-user or password, 3 the mail server could not be reached, or not safely.")]
+It works whether the gateway runs or not, and needs nothing but the configuration. Exit codes:
+0 the mail server (or the folder) took the mail, 1 it refused it, or no mail is configured, 2 wrong
+use or configuration, also a refused user or password, 3 the mail server could not be reached, or
+not safely.")]
     Test {
         /// Where to; it need not be a reviewer's address
         #[arg(value_parser = mail_address)]

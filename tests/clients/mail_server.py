@@ -3,7 +3,7 @@ prints `port N` and writes what happened to the file `out`, one JSON object a li
 them. It ends when its standard input does.
 
 tls: "none", "starttls" or "implicit", with cert and key; user and password: sign-in is wanted; port: 0 takes a free one;
-greeting_delay: seconds; replies: {"sender": [...], "recipient": {ADDRESS: [...]}, "data": [...]} are given in turn, then
+greeting_delay, data_delay: seconds; replies: {"sender": [...], "recipient": {ADDRESS: [...]}, "data": [...]} are given in turn, then
 mails are taken. A reply "drop" takes the mail, or not, and hangs up; "hang" never answers.
 """
 
@@ -79,6 +79,7 @@ class Handler:
             raw=base64.b64encode(raw).decode(),
             **parsed(raw),
         )
+        await asyncio.sleep(ASKED.get("data_delay", 0))
         return await reply(server, REPLIES.get("data", [])) or "250 OK, taken"
 
 
@@ -89,10 +90,16 @@ def authenticator(server, session, envelope, mechanism, data):
 
 
 class Server(SMTP):
+    open = 0
+
     async def _handle_client(self):
-        note(kind="connection")
-        await asyncio.sleep(ASKED.get("greeting_delay", 0))
-        await super()._handle_client()
+        Server.open += 1
+        note(kind="connection", open=Server.open)
+        try:
+            await asyncio.sleep(ASKED.get("greeting_delay", 0))
+            await super()._handle_client()
+        finally:
+            Server.open -= 1
 
 
 def context():

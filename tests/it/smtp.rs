@@ -32,17 +32,14 @@ fn configure(world: &World, url: &str, further: &str) {
     std::fs::write(file, format!("{before}[mail]\n{mail}\n\n{after}")).unwrap();
 }
 
-/// A call that waits for a person.
+/// A call that waits for a person, seen in the audit.
 async fn hold(world: &World, gateway: &Gateway, token: &str, text: &str) -> tokio::task::JoinHandle<Result<Value, String>> {
+    let held = async || kinds(&world.told(&["audit", "export"]).await, "call.held");
+    let before = held().await;
     let agent = Agent::connect(&gateway.mcp("demo"), token).await;
     let waiting = agent.begin("send_dm", json!({"to": "@bob", "text": text}));
-    held_letters(world, text).await;
+    until("the call is held", || async { (held().await > before).then_some(()) }).await;
     waiting
-}
-
-/// Nothing to look at from outside but the audit: that the call is held.
-async fn held_letters(world: &World, _text: &str) {
-    until("the call is held", || async { world.told(&["audit", "export"]).await.contains("\"call.held\"").then_some(()) }).await;
 }
 
 fn kinds(export: &str, kind: &str) -> usize {
@@ -67,8 +64,7 @@ async fn peopled(world: &World) -> String {
     token
 }
 
-async fn plain(world: &World, asked: Value) -> Server {
-    let mut asked = asked;
+async fn plain(world: &World, mut asked: Value) -> Server {
     asked["tls"] = json!("none");
     Server::start(&world.path("mails"), asked).await
 }

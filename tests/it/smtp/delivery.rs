@@ -146,3 +146,45 @@ async fn another_mail_server_is_used_as_soon_as_the_file_names_it() {
     server.mails(1).await;
     assert!(gateway.stop().await);
 }
+
+#[tokio::test]
+async fn no_more_mails_are_under_way_than_the_bound_and_connections_are_used_again() {
+    let world = world("smtp://localhost:1?tls=none", "");
+    let server = plain(&world, json!({"data_delay": 0.2})).await;
+    configure(&world, &format!("smtp://localhost:{}?tls=none", server.port), "connections = 3");
+    let token = peopled(&world).await;
+    for n in 0..8 {
+        world.told(&["reviewer", "add", &format!("r{n}@example.org")]).await;
+    }
+    let gateway = world.serve().await;
+    let _waiting = hold(&world, &gateway, &token, "Hello Bob").await;
+    server.mails(9).await;
+    let open: Vec<u64> = server.noted("connection").iter().map(|note| note["open"].as_u64().unwrap()).collect();
+    assert_eq!((open.len(), open.iter().max()), (3, Some(&3)), "{open:?}");
+    assert!(gateway.stop().await);
+}
+
+#[tokio::test]
+async fn a_mail_that_is_under_way_is_finished_at_a_reload_and_at_a_stop() {
+    let world = world("smtp://localhost:1?tls=none", "");
+    let server = plain(&world, json!({"data_delay": 1.5})).await;
+    let url = format!("smtp://localhost:{}?tls=none", server.port);
+    configure(&world, &url, "");
+    let token = peopled(&world).await;
+    let mut gateway = world.serve().await;
+    let under_way = async |count| until("a mail is under way", || async { (server.noted("mail").len() == count).then_some(()) }).await;
+    let sent = async |count| {
+        until("the letter is put away", || async { (kinds(&world.told(&["audit", "export"]).await, "letter.sent") == count).then_some(()) }).await
+    };
+    let _one = hold(&world, &gateway, &token, "one").await;
+    under_way(1).await;
+    configure(&world, &url, "digest = \"10m\"");
+    sent(1).await;
+    let _two = hold(&world, &gateway, &token, "two").await;
+    under_way(2).await;
+    assert!(gateway.stop().await);
+    gateway = world.serve().await;
+    sent(2).await;
+    assert_eq!(server.noted("recipient").len(), 2, "each was given to the server once");
+    assert!(gateway.stop().await);
+}
