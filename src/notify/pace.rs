@@ -165,9 +165,9 @@ mod tests {
                 for calls in told {
                     self.waiting.retain(|letter| !calls.contains(&letter.0));
                     if listed {
-                        self.pace.list("ann", calls.len(), at(now))
+                        self.pace.list("ann", calls.len(), at(now));
                     } else {
-                        self.pace.single("ann", at(now))
+                        self.pace.single("ann", at(now));
                     }
                     self.mails.push((now, calls, awaited));
                 }

@@ -22,16 +22,16 @@ impl Authority {
 
     /// What a server is started with: a certificate for this name, signed by the authority.
     pub fn server(&self, world: &World, tls: &str, name: &str) -> Value {
-        self.with(world, tls, CertificateParams::new(vec![name.to_owned()]).unwrap())
+        self.with(world, tls, &CertificateParams::new(vec![name.to_owned()]).unwrap())
     }
 
     pub fn expired(&self, world: &World) -> Value {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
-        self.with(world, "starttls", params)
+        self.with(world, "starttls", &params)
     }
 
-    fn with(&self, world: &World, tls: &str, params: CertificateParams) -> Value {
+    fn with(&self, world: &World, tls: &str, params: &CertificateParams) -> Value {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
         written(world, tls, &certificate, &key)
