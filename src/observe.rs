@@ -2,6 +2,8 @@
 //! text, address or token ever goes into a log line; ids, names from the config and counts do.
 //! Set up by `cli`, the routes are mounted by `serve` outside the Host check, because probes use addresses.
 
+pub mod metrics;
+
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;

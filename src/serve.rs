@@ -2,8 +2,10 @@
 //! stops in order. A task that ends early ends the process with an error instead of leaving it limping.
 //! Called by `cli/serve.rs`, `cli/demo`, and by the commands that work on a store nobody serves.
 
+mod counted;
 mod folder;
 mod mails;
+mod metrics;
 mod offline;
 mod reload;
 mod running;
@@ -22,11 +24,12 @@ use crate::gate::{Clock, Gate, SystemClock};
 use crate::mcp::McpState;
 use crate::mcp::connection::{Connection, Listener};
 use crate::mcp::upstream::Upstreams;
+use crate::observe::metrics::Metrics;
 use crate::observe::{self, Readiness};
 use crate::store::Store;
 use crate::store::on_sled::OpenError;
 use crate::web::WebState;
-use folder::{open_key, open_session_key, open_store};
+use folder::{open_key, open_mask_key, open_session_key, open_store};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -82,13 +85,17 @@ pub async fn start(config: Config, guard_program: PathBuf, origin: Option<Origin
     let store = open_store(&config.store, config.store.ballast).await?;
     let attestor = Arc::new(open_key(&data, clock.as_ref())?);
     let session_key = open_session_key(&data, clock.as_ref())?;
-    let listener = TcpListener::bind(&config.listen.address).await;
-    let listener = listener.map_err(|cause| StartError::Listen { address: config.listen.address.clone(), cause })?;
+    let mask_key = open_mask_key(&data, clock.as_ref())?;
+    let listener = bind(&config.listen.address).await?;
     let address = listener.local_addr().map_err(|cause| StartError::Listen { address: config.listen.address.clone(), cause })?;
     let public_url = config.listen.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
 
     let upstreams = Arc::new(Upstreams::new(config.servers.clone(), &config.bounds, guard_program));
-    let gate = Gate::open(Arc::new(store.clone()) as Arc<dyn Store>, upstreams.clone(), clock, settings_of(&config));
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
+    let counted: Arc<dyn Store> = Arc::new(counted::Counted { store: Arc::new(store.clone()), metrics: metrics.clone() });
+    let gate = Gate::open(counted, upstreams.clone(), clock, settings_of(&config));
+    gate.know_devices_by(&session_key.0);
+    gate.mask_with(mask_key);
     let lost = gate.recover().await?;
     gate.resume_work().await?;
     if lost > 0 {
@@ -99,8 +106,22 @@ pub async fn start(config: Config, guard_program: PathBuf, origin: Option<Origin
     let mut tasks = JoinSet::new();
     let mcp = McpState::new(gate.clone(), upstreams.clone(), mcp_settings(&config, door.clone(), session_key));
     let standing = Standing::default();
-    let web = WebState::new(gate.clone(), web_settings(&config, door, &public_url, standing.clone()));
-    let app = observe::routes(readiness.clone()).merge(crate::mcp::routes(mcp.clone())).merge(crate::web::routes(web.clone()));
+    let web = WebState::new(gate.clone(), web_settings(&config, door.clone(), &public_url, standing.clone()));
+    let scrape = metrics::Scrape { metrics: metrics.clone(), gate: gate.clone(), readiness: readiness.clone(), door };
+    let app = observe::routes(readiness.clone()).merge(metrics::guarded(scrape.clone())).merge(crate::mcp::routes(mcp.clone()));
+    let app = app.merge(crate::web::routes(web.clone())).layer(axum::middleware::from_fn_with_state(metrics, metrics::count));
+    if let Some(address) = &config.listen.metrics {
+        let apart = bind(address).await?;
+        if let Ok(bound) = apart.local_addr() {
+            tracing::info!(metrics = %format_args!("http://{bound}/metrics"), "served apart, without a token");
+        }
+        let (app, leaving) = (metrics::open(scrape), gate.draining());
+        tasks.spawn(async move {
+            // An error of accept is waited out by axum; nothing else ends it.
+            let _ = axum::serve(apart, app).with_graceful_shutdown(leaving.cancelled_owned()).await;
+            "the metrics listener"
+        });
+    }
     let app = app.into_make_service_with_connect_info::<Connection>();
     let served = axum::serve(Listener::new(listener), app).with_graceful_shutdown(gate.draining().cancelled_owned());
     tasks.spawn(async move {
@@ -140,4 +161,8 @@ pub async fn start(config: Config, guard_program: PathBuf, origin: Option<Origin
     });
     readiness.set(true);
     Ok(Running { address, public_url, gate, mcp, upstreams, store, readiness, _mail: mail, tasks })
+}
+
+async fn bind(address: &str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|cause| StartError::Listen { address: address.to_owned(), cause })
 }

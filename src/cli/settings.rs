@@ -5,6 +5,8 @@ use super::fault::Fault;
 use super::terminal;
 use crate::config::{self, Bounds, Config, Listen, Loaded, Mail, Mistake, StoreConfig};
 use crate::domain::hold::HoldSettings;
+use crate::domain::mask::Names;
+use crate::domain::sign_in::SignInSettings;
 use crate::serve::Origin;
 use clap::Args;
 use std::collections::BTreeMap;
@@ -89,7 +91,17 @@ impl Where {
 /// What commands about data need when there is no file.
 fn defaults(data: PathBuf) -> Config {
     let (listen, hold, bounds) = (Listen::default(), HoldSettings::default(), Bounds::default());
-    Config { file: None, listen, store: StoreConfig::at(data), hold, bounds, mail: Mail::default(), servers: BTreeMap::new() }
+    Config {
+        file: None,
+        listen,
+        store: StoreConfig::at(data),
+        hold,
+        bounds,
+        mail: Mail::default(),
+        mask: Names::default(),
+        sign_in: SignInSettings::default(),
+        servers: BTreeMap::new(),
+    }
 }
 
 fn told(mistakes: &[Mistake]) -> Fault {

@@ -32,11 +32,12 @@ impl Loaded {
 // Taken apart member by member: whoever adds one has to say here whether it can change.
 
 fn listen(before: &Listen, after: &Listen) -> Vec<&'static str> {
-    let Listen { address, public_url, hosts, insecure_http } = before;
+    let Listen { address, public_url, hosts, metrics, insecure_http } = before;
     named([
         ("listen.address", *address != after.address),
         ("listen.public_url", *public_url != after.public_url),
         ("listen.hosts", *hosts != after.hosts),
+        ("listen.metrics", *metrics != after.metrics),
         ("listen.insecure_http", *insecure_http != after.insecure_http),
     ])
 }

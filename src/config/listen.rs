@@ -16,6 +16,8 @@ pub struct Listen {
     pub public_url: Option<String>,
     /// Further allowed Host names.
     pub hosts: Vec<String>,
+    /// `/metrics` without a token, on an address of its own.
+    pub metrics: Option<String>,
     /// Allow a non-loopback address with an http `public_url`.
     pub insecure_http: bool,
 }
@@ -45,7 +47,9 @@ pub(super) fn listen(file: &mut Section<'_>, source: &mut Source<'_>) -> Listen 
     }
     section.later_list(source, "trusted_proxies");
     section.later(source, "tls");
-    section.later(source, "metrics");
+    if let Some(node) = section.take(source, "metrics") {
+        listen.metrics = address(&node, source);
+    }
     section.finish(source);
     check_exposure(&listen, source);
     listen
@@ -111,6 +115,6 @@ impl Listen {
 
 impl Default for Listen {
     fn default() -> Listen {
-        Listen { address: "127.0.0.1:8420".to_owned(), public_url: None, hosts: Vec::new(), insecure_http: false }
+        Listen { address: "127.0.0.1:8420".to_owned(), public_url: None, hosts: Vec::new(), metrics: None, insecure_http: false }
     }
 }

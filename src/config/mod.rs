@@ -8,12 +8,14 @@ mod fixed;
 mod limits;
 mod listen;
 mod mail;
+mod mask;
 mod mistake;
 mod read;
 mod rules;
 mod secret;
 mod sections;
 mod servers;
+mod sign_in;
 mod smtp;
 mod source;
 mod standing;
@@ -29,8 +31,10 @@ pub use source::Places;
 pub use standing::{Reading, Refused, Standing};
 
 use crate::domain::hold::HoldSettings;
+use crate::domain::mask::Names;
 use crate::domain::message::MessagePointers;
 use crate::domain::policy::Policy;
+use crate::domain::sign_in::SignInSettings;
 use read::Section;
 use source::Source;
 use std::collections::BTreeMap;
@@ -56,6 +60,10 @@ pub struct Config {
     pub bounds: Bounds,
     /// `[mail]`.
     pub mail: Mail,
+    /// `[sign_in]`.
+    pub sign_in: SignInSettings,
+    /// `[mask]`.
+    pub mask: Names,
     /// `[servers.NAME]`.
     pub servers: BTreeMap<String, Server>,
 }
@@ -187,6 +195,8 @@ impl Config {
             hold: sections::hold(&mut file, &mut source),
             bounds: sections::bounds(&mut file, &mut source),
             mail: mail::mail(&mut file, &mut source),
+            sign_in: sign_in::sign_in(&mut file, &mut source),
+            mask: mask::mask(&mut file, &mut source),
             servers: servers::servers(&mut file, &mut source),
         };
         mail::check_links(&config.mail, &config.listen, &mut source);

@@ -2,6 +2,8 @@
 //! A digest is text, `sha256:` and 64 hex digits, so that it reads the same on a page, in a mail and in the audit.
 //! Made by `gate/admit`, compared by `gate/review`, checked once more by `gate/release` on the bytes to send.
 
+mod words;
+
 use super::json::canonical;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -35,7 +37,12 @@ impl Digest {
         &self.0
     }
 
-    /// Four short groups of the digest that a person can compare between a mail and a page.
+    /// Four words that a person can compare between a mail and a page (desk.md 4).
+    pub fn words(&self) -> String {
+        words::words(self.0.trim_start_matches("sha256:"))
+    }
+
+    /// Four short groups of hex digits: a name for the same bytes.
     pub fn short(&self) -> String {
         let hex = self.0.trim_start_matches("sha256:");
         hex.as_bytes().chunks(4).take(4).map(|four| String::from_utf8_lossy(four).into_owned()).collect::<Vec<_>>().join(" ")

@@ -44,6 +44,7 @@ impl Gate {
         for id in due.calls {
             let Ok(Some(call)) = self.inner.store.call(&id).await else { continue };
             let done = match &call.state {
+                State::Held { expires_at } if now < *expires_at => self.remind(&id).await,
                 State::Held { .. } => self.expire(&id).await,
                 State::Approved { send_by, .. } if now >= *send_by => self.lapse(&id).await,
                 State::Approved { .. } if !call.cancelled => {

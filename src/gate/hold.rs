@@ -129,6 +129,8 @@ impl Gate {
             erased_at: None,
             decisions: Vec::new(),
             views: Vec::new(),
+            told: Vec::new(),
+            remind_at: under.letters.then(|| now + expires_in / 2),
         };
         let mut fact = with_shadows(verdict_fact("call.held", ask, digest, &call.rule, under), &call.shadows);
         fact.call = Some(call.id.clone());

@@ -1,18 +1,26 @@
 //! The durable outbox as `notify` sees it: which letters are due, to whom (resolved now, not when they were
-//! written), and what became of them. A letter about a call that nobody has to decide any more is put away.
+//! written), and what became of them. A letter that by now tells nothing new is put away. Ways in and troubles
+//! come first, so that a crowd of letters about calls keeps nobody's sign-in link back. `steps` writes them.
+
+mod steps;
+mod troubles;
+
+pub(super) use troubles::Troubles;
 
 use super::{Failure, Gate};
 use crate::domain::audit::Fact;
 use crate::domain::call::{Call, State};
 use crate::domain::letter::{Letter, Occasion};
-use crate::domain::people::{Person, Role};
-use crate::store::{Change, CommitError, Kind, Row};
+use crate::domain::people::{MailChoice, Person, Role, entitled};
+use crate::store::{Kind, Row};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use std::collections::HashMap;
 
 /// A sign-in letter that could not leave for so long is dropped.
 const SIGN_IN_FOR: SignedDuration = SignedDuration::from_mins(15);
+/// The same for one that says how a call ended: by then nobody waits to hear it.
+const SETTLED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// A letter that wants to go out.
 #[derive(Debug, Clone)]
@@ -23,15 +31,19 @@ pub struct DueLetter {
     pub about: About,
     /// Who has not got it yet.
     pub to: Vec<Person>,
+    /// What to call the people who ended the call, if people did.
+    pub ended_by: Vec<String>,
 }
 
 /// What a letter tells of.
 #[derive(Debug, Clone)]
 pub enum About {
-    /// A call that waits for a person.
+    /// A call, as it stands now, with its secrets masked; the letter's occasion says what of it.
     Call(Box<Call>),
     /// A way in, for its one reader; [`Gate::link_for`] makes it when the letter leaves.
     SignIn,
+    /// The letter's troubles.
+    Trouble,
 }
 
 /// Which due letters are left where they are.
@@ -57,6 +69,13 @@ pub struct Told {
     pub reached: Vec<String>,
     /// Their mail servers refused it for good (RFC 5321, 4.2.1: 5yz).
     pub refused: Vec<String>,
+}
+
+impl Told {
+    /// Everybody of them.
+    pub fn all(people: &[Person]) -> Told {
+        Told { reached: people.iter().map(|person| person.email.clone()).collect(), refused: Vec::new() }
+    }
 }
 
 /// What is due and when to look again.
@@ -93,7 +112,7 @@ impl Gate {
                 }
             }
         }
-        due.sort_by_key(|letter| (letter.occasion != Occasion::SignIn, letter.attempts));
+        due.sort_by_key(|letter| (!is_waited_for(letter.occasion), letter.attempts));
         let people = self.people().await?;
         for letter in due {
             if outbox.due.len() >= most {
@@ -107,28 +126,36 @@ impl Gate {
             };
             let done = |person: &Person| letter.delivered_to.contains(&person.email) || letter.refused_by.contains(&person.email);
             let to = readers.into_iter().filter(|person| !done(person)).collect();
-            outbox.due.push(DueLetter { letter, about, to });
+            let ended_by = if let About::Call(call) = &about { ended_by(call, &people) } else { Vec::new() };
+            outbox.due.push(DueLetter { letter, about, to, ended_by });
         }
         Ok(outbox)
     }
 
     /// What the letter tells of by now and who reads it; `None` when nobody has to be told any more.
     async fn about(&self, letter: &Letter, people: &[Person], now: Timestamp) -> Result<Option<(About, Vec<Person>)>, Failure> {
+        let age = now.duration_since(letter.written_at);
         match letter.occasion {
-            Occasion::Held => {
+            Occasion::Held | Occasion::Reminder | Occasion::Settled | Occasion::Unconfirmed => {
                 let Some(id) = &letter.call else { return Ok(None) };
-                let call = self.inner.store.call(id).await.map_err(|e| self.failed(&e))?;
-                Ok(call.filter(|call| matches!(call.state, State::Held { .. })).map(|call| {
-                    let readers = readers(people, &call);
-                    (About::Call(Box::new(call)), readers)
-                }))
+                let Some(call) = self.inner.store.call(id).await.map_err(|e| self.failed(&e))? else { return Ok(None) };
+                let owner = self.owner_of(&call.agent).await?;
+                let readers = match (letter.occasion, &call.state) {
+                    (Occasion::Held, State::Held { .. }) => Some(asked(people, &call, owner.as_deref())),
+                    (Occasion::Reminder, State::Held { .. }) if call.views.is_empty() => Some(asked(people, &call, owner.as_deref())),
+                    (Occasion::Unconfirmed, State::Unconfirmed { .. }) => Some(hear_of_end(people, &call, true)),
+                    (Occasion::Settled, state) if state.settled_at().is_some() && age <= SETTLED_FOR => Some(hear_of_end(people, &call, false)),
+                    _ => None,
+                };
+                let Some(readers) = readers.flatten() else { return Ok(None) };
+                Ok(Some((About::Call(Box::new(self.for_people(call).await?.0)), readers)))
             }
             Occasion::SignIn => {
                 // A link that comes too late surprises: whoever asked has asked again by then.
-                let late = now.duration_since(letter.written_at) > SIGN_IN_FOR;
-                let reader = people.iter().find(|person| person.disabled_at.is_none() && Some(&person.email) == letter.to.as_ref() && !late);
+                let reader = people.iter().find(|person| person.disabled_at.is_none() && Some(&person.email) == letter.to.as_ref() && age <= SIGN_IN_FOR);
                 Ok(reader.map(|person| (About::SignIn, vec![person.clone()])))
             }
+            Occasion::Trouble => Ok(wanting(active(people).filter(|person| person.role == Role::Operator)).map(|readers| (About::Trouble, readers))),
         }
     }
 
@@ -151,58 +178,77 @@ impl Gate {
     /// The letter could not be delivered to everybody; it is tried again at `next_at`.
     pub async fn letter_failed(&self, letter: &Letter, told: &Told, next_at: Timestamp) -> Result<(), Failure> {
         let attempts = letter.attempts.saturating_add(1);
-        let data = json!({ "letter": letter.id, "attempts": attempts, "next_at": next_at });
-        self.put_back(letter, attempts, told, next_at, Some(("letter.failed", data))).await
+        let fact = letter_fact("letter.failed", letter, json!({ "letter": letter.id, "attempts": attempts, "next_at": next_at }));
+        self.put_back(letter, attempts, told, next_at, Some(fact)).await
     }
 
-    /// The letter reached some and waits for the next list of others.
+    /// The letter reached some, or was refused by some, and waits for the next list of others.
     pub async fn letter_waits(&self, letter: &Letter, told: &Told, next_at: Timestamp) -> Result<(), Failure> {
-        let data = json!({ "letter": letter.id, "people": told.reached.len(), "next_at": next_at });
-        self.put_back(letter, letter.attempts, told, next_at, (!told.reached.is_empty()).then_some(("letter.waits", data))).await
+        let fact = letter_fact("letter.waits", letter, json!({ "letter": letter.id, "people": told.reached.len(), "next_at": next_at }));
+        self.put_back(letter, letter.attempts, told, next_at, (!told.reached.is_empty()).then_some(fact)).await
     }
 
-    async fn put_back(
-        &self,
-        letter: &Letter,
-        attempts: u32,
-        told: &Told,
-        next_at: Timestamp,
-        fact: Option<(&'static str, serde_json::Value)>,
-    ) -> Result<(), Failure> {
+    async fn put_back(&self, letter: &Letter, attempts: u32, told: &Told, next_at: Timestamp, fact: Option<Fact>) -> Result<(), Failure> {
         let delivered_to = letter.delivered_to.iter().chain(&told.reached).cloned().collect();
         let refused_by = letter.refused_by.iter().chain(&told.refused).cloned().collect();
         let next = Letter { revision: letter.revision + 1, attempts, next_at, delivered_to, refused_by, ..letter.clone() };
-        let mut facts = refusals(letter, told);
-        facts.extend(fact.map(|(kind, data)| Fact { kind, call: letter.call.clone(), actor: "paraph".into(), data }));
-        self.settle(Change { rows: vec![Row::Letter(next)], ..Change::of_facts(self.inner.clock.now(), facts) }).await
+        let facts = refusals(letter, told).into_iter().chain(fact).collect();
+        self.delivered(letter, &told.reached, Some(next), facts).await
     }
 
     async fn put_away(&self, letter: &Letter, told: &Told, kind: &'static str, data: serde_json::Value) -> Result<(), Failure> {
-        let mut facts = refusals(letter, told);
-        facts.push(Fact { kind, call: letter.call.clone(), actor: "paraph".into(), data });
-        let change = Change { removed: vec![(Kind::Letter, letter.id.clone())], ..Change::of_facts(self.inner.clock.now(), facts) };
-        self.settle(change).await
-    }
-
-    async fn settle(&self, change: Change) -> Result<(), Failure> {
-        match self.inner.store.commit(change).await {
-            // Another process was faster, or it is already written: the outbox is read again anyway.
-            Ok(_) | Err(CommitError::Conflict | CommitError::Lost) => Ok(()),
-            Err(error @ (CommitError::Full { .. } | CommitError::Limited { .. } | CommitError::Store(_))) => Err(self.failed(&error)),
-        }
+        let facts = refusals(letter, told).into_iter().chain([letter_fact(kind, letter, data)]).collect();
+        self.delivered(letter, &told.reached, None, facts).await
     }
 }
 
-fn refusals(letter: &Letter, told: &Told) -> Vec<Fact> {
+fn letter_fact(kind: &'static str, letter: &Letter, data: serde_json::Value) -> Fact {
+    Fact { kind, call: letter.call.clone(), actor: "paraph".into(), data }
+}
+
+fn refusals(letter: &Letter, told: &Told) -> Option<Fact> {
     let data = json!({ "letter": letter.id, "people": told.refused.len() });
-    let fact = Fact { kind: "letter.refused", call: letter.call.clone(), actor: "paraph".into(), data };
-    if told.refused.is_empty() { Vec::new() } else { vec![fact] }
+    (!told.refused.is_empty()).then(|| letter_fact("letter.refused", letter, data))
 }
 
-/// Who is told: everybody active who may decide; the operators when the rule's groups hold nobody
-/// (semantics.md 16).
-fn readers(people: &[Person], call: &Call) -> Vec<Person> {
-    let active = |person: &&Person| person.disabled_at.is_none() && person.role != Role::Auditor;
-    let asked: Vec<Person> = people.iter().filter(active).filter(|person| person.is_asked(&call.reviewers)).cloned().collect();
-    if asked.is_empty() { people.iter().filter(active).filter(|person| person.role == Role::Operator).cloned().collect() } else { asked }
+/// Whether somebody waits for the letter and must not wait for those about calls.
+fn is_waited_for(occasion: Occasion) -> bool {
+    match occasion {
+        Occasion::SignIn | Occasion::Trouble => true,
+        Occasion::Held | Occasion::Reminder | Occasion::Settled | Occasion::Unconfirmed => false,
+    }
+}
+
+fn active(people: &[Person]) -> impl Iterator<Item = &Person> {
+    people.iter().filter(|person| person.disabled_at.is_none())
+}
+
+/// Those who want mails; `None` when there is nobody among them who does.
+fn wanting<'a>(people: impl Iterator<Item = &'a Person>) -> Option<Vec<Person>> {
+    let wanting: Vec<Person> = people.filter(|person| person.mail != MailChoice::Off).cloned().collect();
+    (!wanting.is_empty()).then_some(wanting)
+}
+
+/// Who is asked to decide: the people the rule asks for; the operators too when these are fewer than it needs
+/// (semantics.md 16). Nobody at all is no reason to forget the letter: somebody may be added.
+fn asked(people: &[Person], call: &Call, owner: Option<&str>) -> Option<Vec<Person>> {
+    let asked: Vec<&Person> = entitled(people, &call.reviewers, call.approvals, owner).collect();
+    let enough = usize::try_from(call.approvals.max(1)).is_ok_and(|needed| asked.len() >= needed);
+    let operator = |person: &Person| !enough && person.role == Role::Operator;
+    let told: Vec<&Person> = active(people).filter(|person| operator(person) || asked.iter().any(|asked| asked.email == person.email)).collect();
+    if told.is_empty() { Some(Vec::new()) } else { wanting(told.into_iter()) }
+}
+
+/// Who hears how it ended, as far as they may still see it; of what a person has to look into, the operators too.
+fn hear_of_end(people: &[Person], call: &Call, operators: bool) -> Option<Vec<Person>> {
+    let hear = call.hear_of_end();
+    let hears = |person: &&Person| (person.may_see(call) && hear.contains(&person.email.as_str())) || (operators && person.role == Role::Operator);
+    wanting(active(people).filter(hears))
+}
+
+/// What to call the people whose word ended it.
+fn ended_by(call: &Call, people: &[Person]) -> Vec<String> {
+    let name = |email: &str| people.iter().find(|person| person.email == email).map_or(email, Person::display).to_owned();
+    let told = if let State::Answered { outcome, .. } = &call.state { outcome.as_told() } else { None };
+    told.map_or_else(|| call.ended_by().into_iter().map(name).collect(), |told| vec![name(&told.by)])
 }

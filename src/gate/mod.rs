@@ -1,11 +1,13 @@
 //! The gate: the only writer of call states. Edges ask it, engines keep what it decides.
 //! One step of a call's life per file, in this order: `admit` → `hold` → `review` → `release` → `deliver`, with
-//! `expire`, `cancel`, `resume`, `pause`, `resolve`, `refusals`, `erase`, `recover`, `reload` and `restore` beside;
-//! `people`, `signin` and `switch` say who somebody is and what they may turn. Made by `serve`, used by `mcp`, `web`, `notify`
-//! and `cli`.
+//! `expire`, `remind`, `cancel`, `resume`, `pause`, `resolve`, `refusals`, `erase`, `recover`, `reload` and `restore` beside;
+//! `people`, `signin`, `account` and `switch` say who somebody is and what they may turn. Made by `serve`, used by `mcp`,
+//! `web`, `notify` and `cli`.
 
+pub mod account;
 mod admit;
 mod arguments;
+mod attempts;
 mod behind;
 mod cancel;
 mod clock;
@@ -16,12 +18,16 @@ mod erase;
 mod expire;
 mod failure;
 mod forward;
+mod health;
 mod hold;
 mod kin;
 pub mod letters;
 pub mod limits;
 mod mailing;
+pub mod masking;
 mod notice;
+pub mod passkeys;
+mod passwords;
 pub mod pause;
 pub mod people;
 mod promises;
@@ -29,13 +35,14 @@ mod recover;
 mod refusals;
 mod release;
 mod reload;
+mod remind;
 pub mod resolve;
 mod restore;
 mod resume;
 pub mod review;
 mod reviewer;
 mod room;
-mod signin;
+pub mod signin;
 pub mod switch;
 pub mod upstream;
 mod waiters;
@@ -47,6 +54,7 @@ pub use clock::{Clock, SystemClock};
 pub use deliver::Grace;
 pub use failure::Failure;
 pub use forward::Pass;
+pub use health::{Health, Letters};
 pub use hold::{Delivery, Seat, TimeIsUp};
 pub use mailing::{MailFailing, MailStanding, Mailing, Unreached};
 pub use notice::Notice;
@@ -57,8 +65,10 @@ use crate::domain::audit::{Entry, Fact, Head};
 use crate::domain::call::{Call, CallId, Presence};
 use crate::domain::digest::Digest;
 use crate::domain::limit::GiveBack;
+use crate::domain::mask::{MaskKey, Names};
 use crate::domain::message::MessagePointers;
 use crate::domain::policy::{Asked, Judgement, Policy};
+use crate::domain::sign_in::SignInSettings;
 use crate::store::{Change, CommitError, Row, Store};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -83,12 +93,16 @@ pub struct Settings {
     pub in_flight_per_server: usize,
     /// Whether holds write letters.
     pub letters: bool,
+    /// How people may sign in.
+    pub sign_in: SignInSettings,
     /// How long after its end a call keeps its texts.
     pub keep_text: Duration,
     /// Keys that one counter of a limit may have, such as recipients.
     pub limit_keys: usize,
     /// Bytes of the arguments of one call, also after a person edited them.
     pub arguments: usize,
+    /// Names of arguments that are masked, or never are, besides the known ones.
+    pub mask: Names,
 }
 
 impl Default for Settings {
@@ -99,9 +113,11 @@ impl Default for Settings {
             audit_queue: 10_000,
             in_flight_per_server: 256,
             letters: false,
+            sign_in: SignInSettings::default(),
             keep_text: Duration::from_secs(90 * 24 * 3600),
             limit_keys: 10_000,
             arguments: 1024 * 1024,
+            mask: Names::default(),
         }
     }
 }
@@ -152,10 +168,15 @@ struct Inner {
     deliveries: deliver::Deliveries,
     checks: arguments::Checks,
     behind: behind::Behind,
+    /// What the marks of masked values are made with.
+    mask_key: OnceLock<MaskKey>,
     lives: Lives,
     /// When this process found that the last one had not stopped cleanly.
     unclean_start: OnceLock<Timestamp>,
     mailing: Mailing,
+    entrance: signin::Entrance,
+    /// What operators were told of.
+    troubles: letters::Troubles,
 }
 
 /// The tasks that live as long as the gate.
@@ -188,6 +209,7 @@ impl Gate {
         let (draining, broken, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let (behind, writer) = behind::Behind::new(store.clone(), clock.clone(), settings.audit_queue.max(1));
         let sends = release::Sends::new(settings.in_flight_per_server.max(1));
+        let entrance = signin::Entrance::new(clock.now());
         let gate = Gate {
             inner: Arc::new(Inner {
                 store,
@@ -200,13 +222,17 @@ impl Gate {
                 deliveries: deliver::Deliveries::default(),
                 checks: arguments::Checks::default(),
                 behind,
+                mask_key: OnceLock::new(),
                 lives: Lives { draining, broken, tasks, sends },
                 unclean_start: OnceLock::new(),
                 mailing: Mailing::default(),
+                entrance,
+                troubles: letters::Troubles::default(),
             }),
         };
         gate.keep(writer);
         gate.keep(gate.clone().pass_hints());
+        gate.keep(gate.clone().tell_of_failed_sign_ins());
         gate
     }
 
@@ -339,7 +365,9 @@ impl Gate {
                 return Ok(Some(call));
             }
             let Some((written, fact)) = next(&call) else { return Ok(None) };
-            let change = Change { given_back: given_back.to_vec(), ..Change::of_call(self.inner.clock.now(), written.clone(), fact) };
+            let now = self.inner.clock.now();
+            let rows = self.letter_of_step(&call, &written, now);
+            let change = Change { given_back: given_back.to_vec(), rows, ..Change::of_call(now, written.clone(), fact) };
             match self.inner.store.commit(change).await {
                 Ok(_) => {
                     self.inner.promises.follow(&written);

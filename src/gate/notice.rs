@@ -278,6 +278,8 @@ mod tests {
             erased_at: None,
             decisions: Vec::new(),
             views: Vec::new(),
+            told: Vec::new(),
+            remind_at: None,
         }
     }
 

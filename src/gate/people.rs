@@ -250,7 +250,7 @@ impl Gate {
         }
     }
 
-    async fn all_rows(&self, kind: Kind) -> Result<Vec<Row>, Failure> {
+    pub(super) async fn all_rows(&self, kind: Kind) -> Result<Vec<Row>, Failure> {
         let mut all: Vec<Row> = Vec::new();
         loop {
             let after = all.last().map(|row| row.key().to_owned());

@@ -32,7 +32,7 @@ impl Gate {
         self.remove_rows(Kind::Credential, |row| match row {
             // A token is revoked by name and would be missed by scripts; a link or a session is made anew in a moment.
             Row::Credential(credential) => match credential.kind {
-                CredentialKind::Link | CredentialKind::Session => true,
+                CredentialKind::Link | CredentialKind::Session | CredentialKind::HalfWay => true,
                 CredentialKind::ApiToken | CredentialKind::AgentToken => false,
             },
             Row::Agent(_)

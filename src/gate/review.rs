@@ -64,7 +64,7 @@ impl Reviewer {
     /// One call, whole, and a record that this person was served its text.
     pub async fn read(&self, id: &CallId) -> Result<Listed, ReviewError> {
         let (gate, person) = (self.gate(), self.person());
-        let call = self.visible(id).await?;
+        let call = self.kept(id).await?;
         if !call.seen_by(&person.email) && call.state.settled_at().is_none() {
             gate.rewrite(id, |call| {
                 if call.seen_by(&person.email) {
@@ -77,27 +77,27 @@ impl Reviewer {
             })
             .await?;
         }
-        let call = self.visible(id).await?;
-        Ok(gate.listed(call))
+        let call = self.kept(id).await?;
+        Ok(gate.listed(call).await?)
     }
 
     /// Decides, or says why not.
     pub async fn decide(&self, id: &CallId, decide: Decide) -> Result<Listed, ReviewError> {
         let gate = self.gate();
         for _ in 0..super::REWRITES {
-            let mut call = self.visible(id).await?;
+            let mut call = self.kept(id).await?;
             self.entitled(&call).await?;
             let still_in = self.still_in().await?;
             let now = gate.inner.clock.now();
             if matches!(call.state, State::Held { expires_at } if now >= expires_at) {
                 gate.expire(id).await?;
-                call = self.visible(id).await?;
+                call = self.kept(id).await?;
             }
             if !matches!(call.state, State::Held { .. }) {
-                return Err(ReviewError::Settled(Box::new(gate.listed(call))));
+                return Err(ReviewError::Settled(Box::new(gate.listed(call).await?)));
             }
             if decide.digest != call.digest || decide.version != call.version {
-                return Err(ReviewError::Stale(Box::new(gate.listed(call))));
+                return Err(ReviewError::Stale(Box::new(gate.listed(call).await?)));
             }
             if !call.seen_by(&self.person().email) {
                 return Err(ReviewError::NotShown);
@@ -135,12 +135,13 @@ impl Reviewer {
             let next = match decided {
                 Ok(next) => next,
                 Err(Refusal::TooLate | Refusal::TooEarly) => continue,
-                Err(Refusal::Settled(_) | Refusal::OutOfOrder(_)) => return Err(ReviewError::Settled(Box::new(gate.listed(call)))),
+                Err(Refusal::Settled(_) | Refusal::OutOfOrder(_)) => return Err(ReviewError::Settled(Box::new(gate.listed(call).await?))),
             };
             if next.decisions.len() == call.decisions.len() {
-                return Ok(gate.listed(call));
+                return Ok(gate.listed(call).await?);
             }
-            let mut change = Change { seen, ..Change::of_call(now, next.clone(), self.decision_fact(&next, decide.verdict)) };
+            let rows = gate.letter_of_step(&call, &next, now);
+            let mut change = Change { seen, rows, ..Change::of_call(now, next.clone(), self.decision_fact(&next, decide.verdict)) };
             if next.digest != call.digest {
                 self.tell_of_edit(&mut change, &call, &next).await?;
             }
@@ -154,7 +155,7 @@ impl Reviewer {
                         gate.inner.waiters.forget(id);
                     }
                     tracing::info!(call.id = %id, verdict = decide.verdict.word(), state = next.state.word(), "a person decided");
-                    return Ok(gate.listed(next));
+                    return Ok(gate.listed(next).await?);
                 }
                 Err(CommitError::Conflict) => {}
                 // It may have been written: then the next round says who was first, which is this person.
@@ -168,7 +169,7 @@ impl Reviewer {
     /// Takes an approval back before the call left.
     pub async fn undo(&self, id: &CallId) -> Result<Listed, ReviewError> {
         let gate = self.gate();
-        let call = self.visible(id).await?;
+        let call = self.kept(id).await?;
         self.entitled(&call).await?;
         let written = gate
             .rewrite(id, |call| {
@@ -178,8 +179,8 @@ impl Reviewer {
             })
             .await?;
         match written {
-            Some(call) => Ok(gate.listed(call)),
-            None => Err(ReviewError::Settled(Box::new(gate.listed(self.visible(id).await?)))),
+            Some(call) => Ok(gate.listed(call).await?),
+            None => Err(ReviewError::Settled(Box::new(gate.listed(self.kept(id).await?).await?))),
         }
     }
 
@@ -219,10 +220,10 @@ impl Reviewer {
 
     /// After a lost acknowledgement: the call as it is, if this person's decision is in it.
     async fn own_decision(&self, decided: &Call, verdict: Verdict) -> Result<Listed, ReviewError> {
-        let call = self.visible(&decided.id).await?;
+        let call = self.kept(&decided.id).await?;
         let by_me = |d: &Decision| d.by == self.person().email && d.verdict == verdict;
         let mine = call.digest == decided.digest && call.decisions.iter().any(|d| by_me(d) && (!d.void || decided.decisions.contains(d)));
-        let listed = self.gate().listed(call);
+        let listed = self.gate().listed(call).await?;
         if mine { Ok(listed) } else { Err(self.gate().failed(&CommitError::Lost).into()) }
     }
 
@@ -265,9 +266,10 @@ impl Gate {
         })
     }
 
-    /// A call together with what only memory knows.
-    pub(super) fn listed(&self, call: Call) -> Listed {
+    /// A call as people see it, together with what only memory knows.
+    pub(super) async fn listed(&self, call: Call) -> Result<Listed, Failure> {
         let presence = self.presence(&call);
-        Listed { call, presence }
+        let (call, masks) = self.for_people(call).await?;
+        Ok(Listed { call, presence, masks })
     }
 }

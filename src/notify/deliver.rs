@@ -21,8 +21,6 @@ pub(super) enum Fate {
     Reached,
     /// The person's mail server refused it for good.
     Refused,
-    /// The person wants no such mail.
-    Unwanted,
     /// It was not tried and waits until then.
     Later(Timestamp),
     /// It was tried and is tried again then.
@@ -96,6 +94,7 @@ impl Round<'_> {
         for due in &job.letters {
             match &due.about {
                 About::Call(call) => calls.push((due, call)),
+                About::Trouble => return self.writer.about_troubles(due, job.person, now).map(Some).map_err(Fault::Mail),
                 About::SignIn => {
                     let Some(secret) = self.gate.link_for(job.person).await.map_err(Fault::Store)? else { return Ok(None) };
                     return self.writer.about_sign_in(due, &secret, job.person, now).map(Some).map_err(Fault::Mail);

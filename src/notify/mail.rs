@@ -1,10 +1,10 @@
 //! One mail: its headers and its two parts. Ids are made from the letter and the person, so that a repeated
 //! delivery is the same mail; all mails of one call name the same thread root. No text of an agent stands in a
-//! header but its name and the tool's, cut to their alphabets. Called by `outbox`.
+//! header but its name and the tool's, cut to their alphabets, and not even they with `show = "link"`. Called by `outbox`.
 
 use super::NotifySettings;
 use super::fault::SmtpFault;
-use super::page::{self, Parts};
+use super::page::{self, Desk, Parts};
 use crate::domain::call::{Call, CallId};
 use crate::domain::digest::Digest;
 use crate::domain::people::Person;
@@ -53,7 +53,7 @@ pub enum MailError {
 pub(super) struct Writer {
     from: Mailbox,
     host: String,
-    public_url: String,
+    desk: Desk,
 }
 
 impl Writer {
@@ -63,44 +63,58 @@ impl Writer {
         let host = settings.public_url.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
         let host: String = host.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-')).collect();
         let host = if host.is_empty() { "localhost".to_owned() } else { host };
-        Ok(Writer { from, host, public_url: settings.public_url.trim_end_matches('/').to_owned() })
+        let desk = Desk { public_url: settings.public_url.trim_end_matches('/').to_owned(), show: settings.show };
+        Ok(Writer { from, host, desk })
     }
 
     /// One call's mail, or the list of many.
     pub(super) fn about_calls(&self, letters: &[(&DueLetter, &Call)], person: &Person, now: Timestamp) -> Result<Mail, MailError> {
         let who = short(&person.email);
-        let (key, parts, call) = match letters {
-            [(due, call)] => (format!("{}.{who}", plain(&due.letter.id)), page::one(call, &self.public_url)?, Some(&call.id)),
+        let (key, parts, thread) = match letters {
+            [(due, call)] => (format!("{}.{who}", plain(&due.letter.id)), page::one(due, call, &self.desk)?, self.thread(call)),
             _ => {
-                let (letters, calls): (Vec<&DueLetter>, Vec<&Call>) = letters.iter().copied().unzip();
-                let ids: Vec<&str> = letters.iter().map(|due| due.letter.id.as_str()).collect();
-                (format!("list-{}.{who}", short(&ids.join("\n"))), page::list(&calls, &self.public_url)?, None)
+                let ids: Vec<&str> = letters.iter().map(|(due, _)| due.letter.id.as_str()).collect();
+                (format!("list-{}.{who}", short(&ids.join("\n"))), page::list(letters, &self.desk)?, Vec::new())
             }
         };
-        let message = self.message(&key, parts, call, person, now)?;
+        let message = self.message(&key, parts, &thread, person, now)?;
         Ok(Mail { key, message })
     }
 
     /// The way in that somebody asked for.
     pub(super) fn about_sign_in(&self, due: &DueLetter, secret: &str, person: &Person, now: Timestamp) -> Result<Mail, MailError> {
         let key = format!("{}.{}", plain(&due.letter.id), short(&person.email));
-        let message = self.message(&key, page::sign_in(secret, &self.public_url)?, None, person, now)?;
+        let message = self.message(&key, page::sign_in(secret, &self.desk)?, &[], person, now)?;
         Ok(Mail { key, message })
+    }
+
+    /// What is wrong with the gateway.
+    pub(super) fn about_troubles(&self, due: &DueLetter, person: &Person, now: Timestamp) -> Result<Mail, MailError> {
+        let key = format!("{}.{}", plain(&due.letter.id), short(&person.email));
+        let message = self.message(&key, page::troubles(&due.letter, &self.desk)?, &[], person, now)?;
+        Ok(Mail { key, message })
+    }
+
+    /// The roots of the call's thread, the nearest last: of the version before it, and its own. No mail has them as
+    /// its id, and mail programs join what names the same one.
+    fn thread(&self, call: &Call) -> Vec<String> {
+        let root = |id: &CallId| format!("<call-{}@paraph.{}>", plain(id.as_str()), self.host);
+        call.revises.iter().chain([&call.id]).map(root).collect()
     }
 
     /// A mail that tells of nothing, to an address that need not be anybody's here.
     pub(super) fn about_nothing(&self, key: &str, parts: Parts, address: &str, now: Timestamp) -> Result<Mail, MailError> {
         let to = Mailbox::new(None, address.parse().map_err(|_| MailError::Address)?);
-        Ok(Mail { key: key.to_owned(), message: self.to_mailbox(key, parts, None, to, now)? })
+        Ok(Mail { key: key.to_owned(), message: self.to_mailbox(key, parts, &[], to, now)? })
     }
 
-    fn message(&self, key: &str, parts: Parts, call: Option<&CallId>, person: &Person, now: Timestamp) -> Result<Message, MailError> {
+    fn message(&self, key: &str, parts: Parts, thread: &[String], person: &Person, now: Timestamp) -> Result<Message, MailError> {
         let address: Address = person.email.parse().map_err(|_| MailError::Address)?;
         let called = person.name.as_ref().map(|name| name.chars().filter(|c| !c.is_control()).collect::<String>());
-        self.to_mailbox(key, parts, call, Mailbox::new(called, address), now)
+        self.to_mailbox(key, parts, thread, Mailbox::new(called, address), now)
     }
 
-    fn to_mailbox(&self, key: &str, parts: Parts, call: Option<&CallId>, to: Mailbox, now: Timestamp) -> Result<Message, MailError> {
+    fn to_mailbox(&self, key: &str, parts: Parts, thread: &[String], to: Mailbox, now: Timestamp) -> Result<Message, MailError> {
         let seconds = u64::try_from(now.as_second()).map_err(|_| MailError::Headers)?;
         let mut builder = Message::builder()
             .from(self.from.clone())
@@ -112,9 +126,8 @@ impl Writer {
             // RFC 3834: no vacation notice may answer this.
             .raw_header(raw("Auto-Submitted", "auto-generated".into()))
             .raw_header(raw("X-Auto-Response-Suppress", "All".into()));
-        if let Some(call) = call {
-            let root = format!("<call-{}@paraph.{}>", plain(call.as_str()), self.host);
-            builder = builder.in_reply_to(root.clone()).references(root);
+        if let Some(own) = thread.last() {
+            builder = builder.in_reply_to(own.clone()).references(thread.join(" "));
         }
         // The call's id is drawn after its text is fixed, so no text can hold this boundary.
         let boundary = format!("paraph-{}", short(&format!("{key} boundary")));

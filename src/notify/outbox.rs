@@ -8,7 +8,7 @@ use super::pace::{Pace, Plan};
 use super::way::{FIRST, Way, backoff};
 use super::{NotifySettings, Transport};
 use crate::domain::call::State;
-use crate::domain::people::{MailChoice, Person};
+use crate::domain::people::Person;
 use crate::gate::letters::{About, DueLetter, Skip, Told};
 use crate::gate::{Failure, Gate};
 use jiff::Timestamp;
@@ -137,9 +137,8 @@ impl Outbox {
         for due in due {
             for person in &due.to {
                 match &due.about {
-                    // Somebody waits at the page for it: it is neither listed nor held back.
-                    About::SignIn => jobs.push(Job { person, letters: vec![due], listed: false }),
-                    About::Call(_) if person.mail == MailChoice::Off => fates.set(due, person, Fate::Unwanted),
+                    // Somebody waits for it: it is neither listed nor held back.
+                    About::SignIn | About::Trouble => jobs.push(Job { person, letters: vec![due], listed: false }),
                     About::Call(_) => people.entry(&person.email).or_insert_with(|| (person, Vec::new())).1.push(due),
                 }
             }
@@ -206,7 +205,6 @@ impl Outbox {
             match fates.of(due, person) {
                 Some(Fate::Reached) => told.reached.push(person.email.clone()),
                 Some(Fate::Refused) => told.refused.push(person.email.clone()),
-                Some(Fate::Unwanted) => {}
                 Some(Fate::Later(until)) => later = Some(later.map_or(until, |earlier| earlier.min(until))),
                 Some(Fate::Failed(until)) => failed = Some(failed.map_or(until, |earlier| earlier.min(until))),
                 None => due_still = true,
@@ -228,7 +226,6 @@ impl Outbox {
                 tracing::debug!(letter = letter.id, people = told.reached.len(), "a letter was delivered");
                 self.gate.letter_sent(letter, &told).await
             }
-            (false, None, None) if told.refused.is_empty() && letter.refused_by.is_empty() => self.gate.letter_done(letter, "nobody_wants").await,
             (false, None, None) => self.gate.letter_refused(letter, &told).await,
         }
     }
@@ -254,6 +251,6 @@ fn expires_at(due: &DueLetter) -> Option<Timestamp> {
                 None
             }
         }
-        About::SignIn => None,
+        About::SignIn | About::Trouble => None,
     }
 }

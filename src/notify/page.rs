@@ -1,12 +1,23 @@
 //! What stands in a mail: the templates' values, made from a call. Everything of the agent goes through `shown`.
-//! A mail only links to the page, where signing in is needed; no link in it decides anything. Called by `mail`.
+//! A mail only links to the page, where signing in is needed; no link in it decides anything. `wording` says what
+//! happened to the call, `list` and `notes` make the other mails. Called by `mail`.
+
+mod list;
+mod notes;
+mod wording;
+
+pub(super) use list::list;
+pub(super) use notes::{sign_in, troubles};
 
 use super::json::lay_out;
 use super::shown::{Shown, lines, one_line};
+use crate::config::Show;
 use crate::domain::call::{Call, State};
-use crate::gate::people::LINK_FOR;
+use crate::domain::mask::looks_like;
+use crate::gate::letters::DueLetter;
 use askama::Template;
 use jiff::Timestamp;
+use wording::Wording;
 
 /// Texts above this stay on the page, in bytes.
 const SHOWN_WHOLE: usize = 64 * 1024;
@@ -23,137 +34,123 @@ pub(super) struct Parts {
     pub(super) html: String,
 }
 
-#[derive(Template)]
-#[template(path = "mail/held.subject.txt", escape = "none")]
-struct HeldSubject<'a> {
-    page: &'a Held,
+/// Where mails point at, and how much they show.
+pub(super) struct Desk {
+    /// Without a trailing slash.
+    pub(super) public_url: String,
+    /// Of a call.
+    pub(super) show: Show,
 }
 
 #[derive(Template)]
-#[template(path = "mail/held.txt", escape = "none")]
-struct HeldText<'a> {
-    page: &'a Held,
+#[template(path = "mail/call.txt", escape = "none")]
+struct CallText<'a> {
+    page: &'a Page,
+    mail: &'a Wording,
 }
 
 #[derive(Template)]
-#[template(path = "mail/held.html")]
-struct HeldHtml<'a> {
-    page: &'a Held,
+#[template(path = "mail/call.html")]
+struct CallHtml<'a> {
+    page: &'a Page,
+    mail: &'a Wording,
 }
 
-#[derive(Template)]
-#[template(path = "mail/list.subject.txt", escape = "none")]
-struct ListSubject<'a> {
-    rows: &'a [Held],
-}
-
-#[derive(Template)]
-#[template(path = "mail/list.txt", escape = "none")]
-struct ListText<'a> {
-    rows: &'a [Held],
-    inbox: &'a str,
-}
-
-#[derive(Template)]
-#[template(path = "mail/list.html")]
-struct ListHtml<'a> {
-    rows: &'a [Held],
-    inbox: &'a str,
-}
-
-#[derive(Template)]
-#[template(path = "mail/sign_in.txt", escape = "none")]
-struct SignInText<'a> {
-    link: &'a str,
-    minutes: u64,
-}
-
-#[derive(Template)]
-#[template(path = "mail/sign_in.html")]
-struct SignInHtml<'a> {
-    link: &'a str,
-    minutes: u64,
-}
-
-/// One held call as mails show it.
-struct Held {
+/// One call as mails show it. With `show = "link"` everything that an agent can write is left out.
+struct Page {
+    hidden: bool,
     is_message: bool,
     guessed: bool,
-    to: Shown,
-    text: Shown,
+    to: Option<Shown>,
+    text: Option<Shown>,
     arguments: Option<Shown>,
+    /// What in the text looks like a secret.
+    secrets: Vec<&'static str>,
     too_large: bool,
-    first_line: Shown,
+    first_line: Option<Shown>,
     agent: Shown,
     server: Shown,
-    tool: Shown,
+    tool: Option<Shown>,
     rule: Shown,
     reason: Option<Shown>,
     approvals: u32,
-    expires: String,
+    held: String,
+    expires: Option<String>,
     digest: String,
     link: String,
-    subject_agent: String,
-    subject_tool: String,
+    subject: String,
 }
 
 /// A mail about one call.
-pub(super) fn one(call: &Call, public_url: &str) -> Result<Parts, askama::Error> {
-    let page = Held::of(call, public_url);
-    let subject = HeldSubject { page: &page }.render()?;
-    Ok(Parts { subject, text: HeldText { page: &page }.render()?, html: HeldHtml { page: &page }.render()? })
+pub(super) fn one(due: &DueLetter, call: &Call, desk: &Desk) -> Result<Parts, askama::Error> {
+    let (page, mail) = (&Page::of(call, desk), &Wording::of(due, call, desk.show));
+    let subject = format!("{}{}", mail.subject_begins, page.subject);
+    Ok(Parts { subject, text: CallText { page, mail }.render()?, html: CallHtml { page, mail }.render()? })
 }
 
-/// A mail that lists many calls.
-pub(super) fn list(calls: &[&Call], public_url: &str) -> Result<Parts, askama::Error> {
-    let rows: Vec<Held> = calls.iter().map(|call| Held::of(call, public_url)).collect();
-    let inbox = format!("{public_url}/");
-    let subject = ListSubject { rows: &rows }.render()?;
-    Ok(Parts { subject, text: ListText { rows: &rows, inbox: &inbox }.render()?, html: ListHtml { rows: &rows, inbox: &inbox }.render()? })
-}
-
-/// A mail with a one-time link to sign in.
-pub(super) fn sign_in(secret: &str, public_url: &str) -> Result<Parts, askama::Error> {
-    let (link, minutes) = (format!("{public_url}/sign-in/{secret}"), LINK_FOR.as_secs() / 60);
-    let (text, html) = (SignInText { link: &link, minutes }.render()?, SignInHtml { link: &link, minutes }.render()?);
-    Ok(Parts { subject: "Your sign-in link for Paraph".to_owned(), text, html })
-}
-
-impl Held {
-    fn of(call: &Call, public_url: &str) -> Held {
-        let message = call.message.as_ref();
-        let text = message.map_or("", |message| message.text.as_str());
-        let too_large = text.len() > SHOWN_WHOLE || call.arguments.len() > SHOWN_WHOLE;
-        let first = message.map_or(call.arguments.as_str(), |message| message.text.trim_start()).lines().next().unwrap_or("");
-        Held {
-            is_message: message.is_some(),
+impl Page {
+    fn of(call: &Call, desk: &Desk) -> Page {
+        let hidden = desk.show == Show::Link;
+        let message = call.message.as_ref().filter(|_| !hidden);
+        let too_large = message.is_some_and(|message| message.text.len() > SHOWN_WHOLE) || call.arguments.len() > SHOWN_WHOLE;
+        let whole = !hidden && !too_large;
+        let is_message = call.message.is_some();
+        Page {
+            hidden,
+            is_message,
             guessed: message.is_some_and(|message| message.guessed),
             // A recipient beyond any real address is on the page with the rest.
-            to: message.map(|message| one_line(if too_large { cut(&message.to, FIRST_LINE) } else { &message.to })).unwrap_or_default(),
-            text: if too_large { Shown::default() } else { lines(text) },
-            arguments: (!too_large && !says_it_all(call)).then(|| lines(&lay_out(&call.arguments))),
-            too_large,
-            first_line: one_line(cut(first, FIRST_LINE)),
+            to: message.map(|message| one_line(if too_large { cut(&message.to, FIRST_LINE) } else { &message.to })),
+            text: message.filter(|_| whole).map(|message| lines(&message.text)),
+            arguments: (whole && !says_it_all(call)).then(|| arguments(call)),
+            secrets: message.filter(|_| whole).map(|message| looks_like(&message.text)).unwrap_or_default(),
+            too_large: too_large && !hidden,
+            first_line: (!hidden && call.erased_at.is_none()).then(|| first_line(call)),
             agent: one_line(&call.agent),
             server: one_line(&call.server),
-            tool: one_line(&call.tool),
+            // A tool's name is what the agent wrote, if a rule's pattern fits it.
+            tool: (!hidden).then(|| one_line(&call.tool)),
             rule: one_line(&call.rule),
             reason: call.reason.as_deref().map(one_line),
             approvals: call.approvals,
-            expires: if let State::Held { expires_at } = &call.state { utc(*expires_at) } else { String::new() },
-            digest: call.digest.short(),
-            link: format!("{public_url}/calls/{}", call.id),
-            subject_agent: name(&call.agent),
-            subject_tool: name(&call.tool),
+            held: utc(call.held_at),
+            expires: if let State::Held { expires_at } = &call.state { Some(utc(*expires_at)) } else { None },
+            digest: call.digest.words(),
+            link: format!("{}/calls/{}", desk.public_url, call.id),
+            subject: subject(call, hidden, is_message),
         }
     }
 
-    fn broken_links(&self) -> bool {
-        [&self.to, &self.text, &self.tool].into_iter().chain(&self.arguments).chain(&self.reason).any(|shown| shown.broken_links)
+    fn shown<'a>(&'a self, whole: bool) -> impl Iterator<Item = &'a Shown> {
+        let body = self.text.iter().chain(&self.arguments).filter(move |_| whole);
+        [&self.agent, &self.server, &self.rule].into_iter().chain(&self.to).chain(&self.tool).chain(&self.reason).chain(body)
     }
+}
 
-    fn named(&self) -> bool {
-        [&self.to, &self.text, &self.tool].into_iter().chain(&self.arguments).chain(&self.reason).any(|shown| shown.named)
+/// The arguments as a mail lays them out: the one place where they become text.
+fn arguments(call: &Call) -> Shown {
+    lines(&lay_out(&call.arguments))
+}
+
+fn first_line(call: &Call) -> Shown {
+    let first = match &call.message {
+        Some(message) => message.text.trim_start().lines().next().unwrap_or("").to_owned(),
+        None => arguments(call).flat().split_whitespace().collect::<Vec<_>>().join(" "),
+    };
+    let begins = cut(&first, FIRST_LINE);
+    if begins.len() < first.len() { one_line(&format!("{begins}…")) } else { one_line(begins) }
+}
+
+/// From the names' own alphabets alone. It stays the same for all mails about a call: some mail programs make one
+/// thread only of mails with one subject.
+fn subject(call: &Call, hidden: bool, is_message: bool) -> String {
+    let (agent, tool) = (name(&call.agent), name(&call.tool));
+    match (hidden, is_message) {
+        (true, _) => {
+            format!("a call waits for a decision ({})", call.id.as_str().chars().filter(char::is_ascii_alphanumeric).skip(1).take(6).collect::<String>())
+        }
+        (false, true) => format!("a message by {agent} ({tool})"),
+        (false, false) => format!("{agent} wants to use {tool}"),
     }
 }
 

@@ -34,6 +34,16 @@ pub(super) fn one_line(text: &str) -> Shown {
     show(reveal_line(text))
 }
 
+/// A sentence of ours with a person's name in it, on one line: addresses of our own people stay as they are.
+pub(super) fn of_ours(text: &str) -> Shown {
+    let pieces = reveal_line(text).into_iter().map(|run| match run {
+        Run::Plain(text) => Piece { text, marked: false },
+        Run::Marked { label, .. } => Piece { text: label, marked: true },
+    });
+    let pieces: Vec<Piece> = pieces.collect();
+    Shown { named: pieces.iter().any(|piece| piece.marked), broken_links: false, pieces }
+}
+
 fn show(runs: Vec<Run>) -> Shown {
     let mut shown = Shown::default();
     for run in runs {
@@ -73,10 +83,12 @@ fn unlink(text: &str) -> String {
     let mut word = String::new();
     for (index, &c) in characters.iter().enumerate() {
         let before = index.checked_sub(1).map_or(' ', at);
-        let scheme = c == ':' && ((at(index + 1) == '/' && at(index + 2) == '/') || SCHEMES.contains(&word.as_str()));
+        // Also behind other letters: where a mail program sees a word begin is not known here.
+        let named = || !at(index + 1).is_whitespace() && SCHEMES.iter().any(|scheme| word.ends_with(scheme));
+        let scheme = c == ':' && ((at(index + 1) == '/' && at(index + 2) == '/') || named());
         let host = matches!(c, '.' | '。' | '．' | '｡') && before.is_alphanumeric() && at(index + 1).is_alphabetic() && at(index + 2).is_alphanumeric();
         // `www.` is linked whatever follows.
-        let www = c == '.' && word == "www";
+        let www = c == '.' && word.ends_with("www");
         if scheme || host || www {
             out.extend(['[', c, ']']);
         } else {
@@ -97,14 +109,14 @@ mod tests {
 
     #[test]
     fn nothing_stays_that_a_mail_program_would_make_a_link_of() {
-        let shown = lines("see https://evil.example/x, WWW.1.de, Mailto:a@b.example or shop.example.");
+        let shown = lines("see https://evil.example/x, WWW.1.de, xMailto:a@b.example or shop.example.");
         assert!(shown.broken_links);
-        assert_eq!(shown.flat(), "see https[:]//evil[.]example/x, WWW[.]1[.]de, Mailto[:]a@b[.]example or shop[.]example.");
+        assert_eq!(shown.flat(), "see https[:]//evil[.]example/x, WWW[.]1[.]de, xMailto[:]a@b[.]example or shop[.]example.");
     }
 
     #[test]
     fn ordinary_text_is_shown_as_it_is() {
-        let text = "Hello Bob. It is 12:30, version 1.2.\n\tYours";
+        let text = "Hello Bob. It is 12:30, version 1.2, metadata: none.\n\tYours";
         assert_eq!(lines(text), Shown { pieces: vec![Piece { text: text.into(), marked: false }], broken_links: false, named: false });
     }
 

@@ -54,8 +54,10 @@ pub(super) fn settings_of(config: &Config) -> Settings {
         audit_queue: config.bounds.audit_queue,
         in_flight_per_server: config.bounds.in_flight_per_server,
         letters,
+        sign_in: config.sign_in.clone(),
         keep_text: config.store.keep_text,
         limit_keys: config.bounds.limit_keys,
+        mask: config.mask.clone(),
         arguments: config.bounds.arguments,
     }
 }

@@ -12,9 +12,10 @@ struct Asset {
     body: &'static str,
 }
 
-static ASSETS: [Asset; 3] = [
+static ASSETS: [Asset; 4] = [
     Asset { name: "app.css", kind: "text/css; charset=utf-8", body: include_str!("../../static/app.css") },
     Asset { name: "live.js", kind: "text/javascript; charset=utf-8", body: include_str!("../../static/live.js") },
+    Asset { name: "passkey.js", kind: "text/javascript; charset=utf-8", body: include_str!("../../static/passkey.js") },
     Asset { name: "icon.svg", kind: "image/svg+xml", body: include_str!("../../static/icon.svg") },
 ];
 

@@ -6,6 +6,7 @@ use super::WebState;
 use super::call_view::{self, Argument, MessageView};
 use super::context::Context;
 use super::edit::{Difference, Draft, EditForm};
+use super::masked::{self, MaskLine};
 use super::moment::Moment;
 use super::page::{self, Frame};
 use super::panel::Panel;
@@ -31,6 +32,7 @@ struct CallTemplate {
     title: Shown,
     message: Option<MessageView>,
     others: Vec<Argument>,
+    masks: Vec<MaskLine>,
     raw: Shown,
     legend: Vec<Mark>,
     agent: String,
@@ -120,6 +122,7 @@ async fn template(by: &SignedIn, state: &WebState, listed: &Listed, banner: Opti
         title,
         message: call_view::message(call),
         others: call_view::other_arguments(call),
+        masks: masked::lines(&by.reviewer, listed).await?,
         legend: raw.legend(),
         raw,
         agent: call.agent.clone(),
@@ -130,7 +133,7 @@ async fn template(by: &SignedIn, state: &WebState, listed: &Listed, banner: Opti
         shadows: call.shadows.iter().map(|shadow| (shadow.rule.clone(), would_be(shadow.action))).collect(),
         reviewers: call.reviewers.clone(),
         digest: call.digest.to_string(),
-        short_digest: call.digest.short(),
+        short_digest: call.digest.words(),
         meta_dropped: call.meta_dropped,
         held: Moment::new(call.held_at, now),
         views: call.views.iter().map(|view| (view.by.clone(), Moment::new(view.at, now))).collect(),

@@ -1,5 +1,5 @@
 //! Forms of signed-in people: bounded, and only with the form token that the page of the same session carried
-//! (CSRF). The token is compared in constant time. Used by every action.
+//! (CSRF). The token is compared in constant time. Used by every action; `Fields` is for those who sign in.
 
 use super::session::SignedIn;
 use super::{WebState, page};
@@ -11,6 +11,36 @@ use subtle::ConstantTimeEq as _;
 
 /// Bytes of a form.
 const MAX_FORM: usize = 512 * 1024;
+/// Bytes of a form that anybody may send.
+const MAX_OPEN_FORM: usize = 16 * 1024;
+
+/// A form that nobody has to be signed in for. The Origin check of `door` is all that stands before it.
+pub struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// A field's value; empty when it is missing.
+    pub fn field(&self, name: &str) -> &str {
+        field(&self.0, name)
+    }
+}
+
+impl FromRequest<WebState> for Fields {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &WebState) -> Result<Fields, Response> {
+        match axum::body::to_bytes(request.into_body(), MAX_OPEN_FORM).await {
+            Ok(body) => Ok(Fields(fields(&body))),
+            Err(_) => {
+                let (title, detail) = ("The form is too large", "Nothing was changed. This form may have 16 KiB; open the page again and send it as it is.");
+                Err(page::problem(state, None, StatusCode::PAYLOAD_TOO_LARGE, title, detail).await)
+            }
+        }
+    }
+}
+
+fn field<'a>(fields: &'a [(String, String)], name: &str) -> &'a str {
+    fields.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+}
 
 /// A form whose token was right, and who sent it.
 pub struct Submitted {
@@ -22,7 +52,7 @@ pub struct Submitted {
 impl Submitted {
     /// A field's value; empty when it is missing.
     pub fn field(&self, name: &str) -> &str {
-        self.fields.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+        field(&self.fields, name)
     }
 
     /// A field's value, when the form has the field.

@@ -2,7 +2,9 @@
 //! API of contract.md 3. Every route stands here on one screen; one page or action per file beside it.
 //! It decides nothing: everything goes through a `Reviewer` of the gate. Made by `serve`.
 
+mod account;
 mod api;
+mod arrival;
 mod assets;
 mod audit;
 mod before;
@@ -10,20 +12,24 @@ mod call_page;
 mod call_view;
 mod config;
 mod context;
+mod cookies;
 mod decision;
 mod difference;
 mod door;
 mod edit;
 mod form;
 mod inbox;
+mod landing;
 mod lift;
 mod limits;
 mod lists;
 mod live;
+mod masked;
 mod moment;
 mod notices;
 mod page;
 mod panel;
+mod passkeys;
 mod pause;
 mod resolution;
 mod row;
@@ -37,6 +43,7 @@ mod undo;
 use crate::config::Standing;
 use crate::domain::door::Door;
 use crate::gate::Gate;
+use crate::gate::passkeys::Passkeys;
 use axum::Router;
 use axum::routing::{get, post};
 use std::sync::Arc;
@@ -68,6 +75,8 @@ pub struct WebState {
     gate: Gate,
     settings: Arc<WebSettings>,
     streams: Arc<Semaphore>,
+    /// Where browsers offer passkeys.
+    passkeys: Option<Passkeys>,
     /// Bytes of an API request body, at most; a reload changes it.
     body: Arc<AtomicUsize>,
 }
@@ -77,7 +86,8 @@ impl WebState {
     pub fn new(gate: Gate, settings: WebSettings) -> WebState {
         let streams = Arc::new(Semaphore::new(settings.live_pages.min(Semaphore::MAX_PERMITS)));
         let body = Arc::new(AtomicUsize::new(settings.body));
-        WebState { gate, settings: Arc::new(settings), streams, body }
+        let passkeys = Passkeys::new(gate.clone(), &settings.public_url);
+        WebState { passkeys, gate, settings: Arc::new(settings), streams, body }
     }
 
     /// Another bound for API requests that come from now on, in bytes.
@@ -109,8 +119,23 @@ pub fn routes(state: WebState) -> Router {
         .route("/config", get(config::show))
         .route("/limits", get(limits::show))
         .route("/sign-in", get(sign_in::help))
+        .route("/sign-in/link", post(sign_in::mail_link))
+        .route("/sign-in/password", post(sign_in::password))
+        .route("/sign-in/passkey", post(passkeys::sign_in))
+        .route("/sign-in/second", get(passkeys::second).post(passkeys::finish_second))
         .route("/sign-in/{secret}", get(sign_in::ask).post(sign_in::redeem))
         .route("/sign-out", post(sign_out::sign_out))
+        .route("/account", get(account::show))
+        .route("/account/mail", post(account::choose_mail))
+        .route("/account/password", post(account::set_password))
+        .route("/account/password/remove", post(account::remove_password))
+        .route("/account/passkeys", post(passkeys::add))
+        .route("/account/passkeys/remove", post(passkeys::remove))
+        .route("/account/second-factor", post(passkeys::second_factor))
+        .route("/account/sessions/end", post(account::end_session))
+        .route("/account/sign-out", post(account::sign_out_everywhere))
+        .route("/account/tokens", post(account::make_token))
+        .route("/account/tokens/revoke", post(account::revoke_token))
         .route("/live", get(live::stream))
         .route("/static/{name}", get(assets::serve));
     pages

@@ -6,6 +6,9 @@ mod configuration;
 mod limits;
 mod mailing;
 mod outcomes;
+mod passkeys;
+
+pub use accessibility::look;
 
 use crate::world::{Agent, Browser, Desk, Gateway, World, text_of, until};
 use serde_json::{Value, json};

@@ -1,16 +1,23 @@
 //! From a held call to a mail in a folder, through the real gate and the real outbox. Time is tokio's paused
 //! time, for the gate's clock too; Python's own mail parser reads what was written.
 
+mod ends;
+mod hostile;
+mod looks;
+mod reminders;
+mod troubles;
+
 use crate::fakes::{CountingUpstream, copy_folder, unlike_before};
 use crate::life::{HOUR, settings};
 
 use jiff::Timestamp;
 use paraph::config::Show;
-use paraph::domain::call::CallId;
+use paraph::domain::call::{Call, CallId};
 use paraph::domain::message::MessagePointers;
 use paraph::domain::people::{Agent, MailChoice, Person, Role};
 use paraph::gate::people::NewAgent;
-use paraph::gate::{Admission, Ask, Clock, Gate, Settings};
+use paraph::gate::review::Decide;
+use paraph::gate::{Admission, Ask, Clock, Gate, Reviewer, Settings};
 use paraph::notify::{NotifySettings, Transport, run};
 use paraph::store::in_memory::InMemory;
 use paraph::store::on_sled::{OnSled, Settings as SledSettings};
@@ -45,6 +52,7 @@ struct Office {
     gate: Gate,
     store: Arc<dyn Store>,
     clock: Arc<PausedClock>,
+    upstream: Arc<CountingUpstream>,
     agent: Agent,
     home: tempfile::TempDir,
 }
@@ -56,20 +64,27 @@ impl Office {
 
     async fn over(store: Arc<dyn Store>, home: tempfile::TempDir) -> Office {
         let clock = Arc::new(PausedClock { start: tokio::time::Instant::now(), drawn: AtomicU64::new(0) });
-        let gate = gate_over(store.clone(), clock.clone());
+        let upstream = Arc::new(CountingUpstream::default());
+        let gate = gate_over(store.clone(), clock.clone(), upstream.clone());
         let token = gate.add_agent(NewAgent { name: "bot".into(), ..NewAgent::default() }).await.unwrap();
         let agent = gate.agent_by_token(&token).await.unwrap().unwrap();
-        Office { gate, store, clock, agent, home }
+        Office { gate, store, clock, upstream, agent, home }
+    }
+
+    /// A new process over what an earlier one kept.
+    fn again(store: Arc<dyn Store>, clock: Arc<PausedClock>, agent: Agent, home: tempfile::TempDir) -> Office {
+        let upstream = Arc::new(CountingUpstream::default());
+        Office { gate: gate_over(store.clone(), clock.clone(), upstream.clone()), store, clock, upstream, agent, home }
     }
 
     /// The process ends in order; what it kept stays in the folder.
     async fn close(self, outbox: Option<JoinHandle<()>>) -> (tempfile::TempDir, Arc<PausedClock>, Agent) {
-        let Office { gate, store, clock, agent, home } = self;
+        let Office { gate, store, clock, upstream, agent, home } = self;
         gate.close(HOUR).await;
         if let Some(outbox) = outbox {
             outbox.await.unwrap();
         }
-        drop((gate, store));
+        drop((gate, store, upstream));
         (home, clock, agent)
     }
 
@@ -77,21 +92,35 @@ impl Office {
         self.gate.add_person(email, None, groups.iter().map(|&g| g.to_owned()).collect(), role).await.unwrap();
     }
 
+    /// Somebody who may decide, as a signed-in person.
+    async fn reviewer(&self, email: &str, role: Role) -> Reviewer {
+        self.person(email, role, &[]).await;
+        let token = self.gate.make_api_token(email, HOUR).await.unwrap();
+        self.gate.by_api_token(&token).await.unwrap().unwrap()
+    }
+
+    async fn decide(&self, reviewer: &Reviewer, id: &CallId, decide: fn(&Call) -> Decide) {
+        let shown = reviewer.read(id).await.unwrap();
+        reviewer.decide(id, decide(&shown.call)).await.unwrap();
+    }
+
     async fn hold(&self, tool: &str, arguments: Value) -> CallId {
+        self.hold_with(tool, arguments, None).await
+    }
+
+    async fn hold_with(&self, tool: &str, arguments: Value, meta: Option<Value>) -> CallId {
         let ask = Ask {
             agent: self.agent.clone(),
             server: "demo".into(),
             tool: tool.into(),
             arguments: arguments.to_string(),
             value: arguments,
-            meta: None,
+            meta: meta.map(|meta| meta.to_string()),
             trace: Vec::new(),
             session: None,
         };
         let Admission::Waiting(seat) = self.gate.admit(ask).await.unwrap() else { panic!("the call was not held") };
-        drop(seat);
-        let letters = self.store.rows(Kind::Letter, None, 1000).await.unwrap();
-        CallId(letters.last().map(|row| row.key().trim_start_matches("held-").to_owned()).unwrap_or_default())
+        seat.call().clone()
     }
 
     async fn dm(&self, text: &str) -> CallId {
@@ -103,10 +132,14 @@ impl Office {
     }
 
     fn start(&self) -> JoinHandle<()> {
+        self.start_showing(Show::Message)
+    }
+
+    fn start_showing(&self, show: Show) -> JoinHandle<()> {
         let settings = NotifySettings {
             public_url: "https://desk.example.org".into(),
             from: "Paraph <paraph@example.org>".into(),
-            show: Show::Message,
+            show,
             digest: Duration::from_secs(300),
         };
         tokio::spawn(run(self.gate.clone(), Transport::File { folder: self.folder() }, settings))
@@ -135,33 +168,69 @@ impl Office {
     }
 
     fn mails(&self) -> Vec<Value> {
-        self.files().iter().map(|path| parsed(path)).collect()
+        parsed_all(&self.files())
+    }
+
+    /// The mails whose file names begin with this, by their readers.
+    fn mails_about(&self, begins: &str) -> Vec<(String, Value)> {
+        let named = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(begins));
+        let paths: Vec<PathBuf> = self.files().into_iter().filter(named).collect();
+        let mut mails: Vec<_> = parsed_all(&paths).into_iter().map(|mail| (header(&mail, "To").to_owned(), mail)).collect();
+        mails.sort_by(|(one, _), (other, _)| one.cmp(other));
+        mails
+    }
+
+    async fn call(&self, id: &CallId) -> Call {
+        self.store.call(id).await.unwrap().unwrap()
     }
 }
 
-fn gate_over(store: Arc<dyn Store>, clock: Arc<PausedClock>) -> Gate {
+fn gate_over(store: Arc<dyn Store>, clock: Arc<PausedClock>, upstream: Arc<CountingUpstream>) -> Gate {
     let mut settings: Settings = settings();
     let messages = &mut settings.servers.get_mut("demo").unwrap().messages;
     messages.insert("send_dm".into(), MessagePointers { to: "/to".into(), text: "/text".into() });
-    Gate::open(store, Arc::new(CountingUpstream::default()), clock, settings)
+    Gate::open(store, upstream, clock, settings)
 }
 
-const READER: &str = "
-import sys, json, email, email.policy
-m = email.message_from_binary_file(open(sys.stdin.read(), 'rb'), policy=email.policy.default)
-text, html = (p.get_content() for p in m.iter_parts())
-print(json.dumps({'headers': [[k, str(v)] for k, v in m.items()], 'text': text, 'html': html, 'defects': [str(d) for d in m.defects]}))
-";
+/// Also what a reader's program would make of the HTML: elements, links, and whether anything was left open.
+const READER: &str = r#"
+import sys, json, email, email.policy, html.parser
+class Elements(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__(); self.found = []; self.links = []; self.attributes = set(); self.words = ''; self.style = False
+    def handle_starttag(self, tag, attributes):
+        self.found.append(tag); self.style = tag == 'style'
+        self.attributes |= {name for name, _ in attributes}
+        self.links += [value for name, value in attributes if name in ('href', 'src', 'action', 'background', 'srcset')]
+    def handle_endtag(self, tag):
+        self.style = False
+    def handle_data(self, data):
+        self.words += '' if self.style else data
+mails = []
+for path in json.load(sys.stdin):
+    m = email.message_from_binary_file(open(path, 'rb'), policy=email.policy.default)
+    text, html = (p.get_content() for p in m.iter_parts())
+    elements = Elements(); elements.feed(html); elements.close()
+    mails.append({'headers': [[k, str(v)] for k, v in m.items()], 'text': text, 'html': html, 'defects': [str(d) for d in m.defects],
+        'elements': elements.found, 'links': elements.links, 'attributes': sorted(elements.attributes), 'words': elements.words})
+print(json.dumps(mails))
+"#;
 
 /// What an independent parser makes of the file.
 fn parsed(path: &Path) -> Value {
+    parsed_all(&[path.to_owned()]).remove(0)
+}
+
+fn parsed_all(paths: &[PathBuf]) -> Vec<Value> {
     let mut python = Command::new("python3").args(["-c", READER]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python3 is installed");
-    python.stdin.take().unwrap().write_all(path.to_str().unwrap().as_bytes()).unwrap();
+    python.stdin.take().unwrap().write_all(json!(paths).to_string().as_bytes()).unwrap();
     let output = python.wait_with_output().unwrap();
     assert!(output.status.success());
-    let mail: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(mail["defects"], json!([]));
-    mail
+    let mails: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    for mail in &mails {
+        assert_eq!(mail["defects"], json!([]));
+    }
+    mails
 }
 
 fn header<'a>(mail: &'a Value, name: &str) -> &'a str {
@@ -197,6 +266,9 @@ async fn a_held_call_becomes_one_mail_for_everybody_who_may_decide() {
         assert!(text.contains(part), "{part} in {text}");
     }
     assert!(text.contains(&format!("https://desk.example.org/calls/{id}")));
+    let words = office.call(&id).await.digest.words();
+    assert_eq!(words.split(' ').count(), 4);
+    assert!(text.contains(&words) && mail["html"].as_str().unwrap().contains(&words), "{words}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -240,7 +312,7 @@ async fn a_letter_survives_a_restart_and_a_repeat_overwrites_the_same_file() {
 
     // A new process: it delivers once and writes down that it did.
     let store = opened(&kept);
-    let office = Office { gate: gate_over(store.clone(), clock.clone()), store, clock, agent, home };
+    let office = Office::again(store, clock, agent, home);
     let outbox = office.start();
     office.emptied().await;
     let sent = office.files();
@@ -253,7 +325,7 @@ async fn a_letter_survives_a_restart_and_a_repeat_overwrites_the_same_file() {
     // One that lost the record of it: it delivers again, to the same name, under the same Message-ID.
     std::fs::write(&sent[0], "to be overwritten").unwrap();
     let store = opened(&earlier);
-    let office = Office { gate: gate_over(store.clone(), clock.clone()), store, clock, agent, home };
+    let office = Office::again(store, clock, agent, home);
     office.start();
     office.emptied().await;
     assert_eq!(office.files(), sent);
@@ -291,7 +363,7 @@ async fn more_than_ten_held_calls_leave_as_one_mail_that_lists_them() {
     office.emptied().await;
     let mails = office.mails();
     assert_eq!(mails.len(), 1);
-    assert_eq!(header(&mails[0], "Subject"), "Held: 12 calls wait for a decision");
+    assert_eq!(header(&mails[0], "Subject"), "12 calls wait for you");
     let text = mails[0]["text"].as_str().unwrap();
     assert_eq!(text.matches("/calls/c_").count(), 12);
     assert!(text.contains("| Message 11\n") && !text.contains("and more"));
@@ -384,7 +456,7 @@ async fn who_wants_no_mail_gets_none_and_the_letter_is_put_away() {
     office.emptied().await;
     assert!(office.mails().is_empty());
     let entries = office.store.entries(1, 1000).await.unwrap();
-    assert!(entries.iter().any(|entry| entry.kind == "letter.dropped" && entry.data["why"] == "nobody_wants"));
+    assert!(entries.iter().any(|entry| entry.kind == "letter.dropped" && entry.data["why"] == "not_needed"));
 }
 
 #[tokio::test(start_paused = true)]

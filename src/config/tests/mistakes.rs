@@ -30,7 +30,6 @@ fn every_kind_of_mistake_outside_of_servers_is_found_at_its_key() {
         ("[listen]\ntrusted_proxies = [\"10.0.0.1\"]", "listen.trusted_proxies"),
         ("[listen]\ntls = []", "listen.tls"),
         ("[listen]\ntls = { cert = \"c\", key = \"k\" }", "listen.tls"),
-        ("[listen]\nmetrics = \"127.0.0.1:9\"", "listen.metrics"),
         ("[store]\nengine = \"postgres\"", "store.engine"),
         ("[store]\nengine = \"sqlite\"", "store.engine"),
         ("[store]\npath = \"\"", "store.path"),

@@ -4,6 +4,7 @@
 
 mod decision;
 mod edit;
+mod mail;
 mod outcome;
 mod state;
 
@@ -133,6 +134,12 @@ pub struct Call {
     pub decisions: Vec<Decision>,
     /// Who was served the full text of which digest, once each.
     pub views: Vec<View>,
+    /// Whom a mail about it reached, once each.
+    #[serde(default)]
+    pub told: Vec<String>,
+    /// When they are to be reminded, unless somebody has opened it; `None` when that is over.
+    #[serde(default)]
+    pub remind_at: Option<Timestamp>,
 }
 
 /// Waiting times stamped at the hold, so that a reload does not move them.
@@ -357,10 +364,10 @@ impl Call {
         self.cancelled && matches!(self.state, State::Approved { .. })
     }
 
-    /// When the call wants attention next by itself: expiry, release or lapse.
+    /// When the call wants attention next by itself: reminder, expiry, release or lapse.
     pub fn deadline(&self) -> Option<Timestamp> {
         match &self.state {
-            State::Held { expires_at } => Some(*expires_at),
+            State::Held { expires_at } => Some(self.reminder().map_or(*expires_at, |at| at.min(*expires_at))),
             State::Approved { send_by, .. } if self.cancelled => Some(*send_by),
             State::Approved { release_at, send_by, .. } => Some(*release_at.min(send_by)),
             State::Sending { .. }

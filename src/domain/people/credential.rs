@@ -94,6 +94,8 @@ pub struct Passkey {
     pub revision: u64,
     /// Whose.
     pub email: String,
+    /// What devices call the person: a random UUID, the same for all passkeys of one.
+    pub user: String,
     /// What its owner calls it.
     pub name: String,
     /// As the WebAuthn library keeps it, JSON.
@@ -112,6 +114,8 @@ pub enum CredentialKind {
     Link,
     /// Browser session cookie.
     Session,
+    /// A sign-in by link or password that a passkey has to finish ([`Person::second_factor`](super::Person)).
+    HalfWay,
     /// API token.
     ApiToken,
     /// An agent's bearer token; `email` holds the agent's name.

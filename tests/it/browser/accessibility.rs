@@ -27,7 +27,7 @@ async fn faults(browser: &Browser) -> Vec<String> {
 }
 
 /// The page in both themes and both sizes; light and wide again afterwards.
-pub(super) async fn look(browser: &Browser, page: &str, all: &mut Vec<String>) {
+pub async fn look(browser: &Browser, page: &str, all: &mut Vec<String>) {
     for theme in ["light", "dark"] {
         browser.theme(theme).await;
         for (width, height) in [DESKTOP, PHONE] {

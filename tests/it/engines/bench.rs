@@ -99,6 +99,8 @@ pub(super) fn call(number: u32, agent: &str) -> Call {
         erased_at: None,
         decisions: Vec::new(),
         views: Vec::new(),
+        told: Vec::new(),
+        remind_at: None,
     }
 }
 

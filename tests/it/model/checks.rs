@@ -18,6 +18,8 @@ struct Life {
     sending: bool,
     settlements: usize,
     resolved: bool,
+    opened: bool,
+    reminded: bool,
 }
 
 /// What the chain says.
@@ -89,7 +91,12 @@ impl Books {
                 assert!(!life.resolved && life.settlements == 1, "{id} is resolved twice");
                 life.resolved = true;
             }
-            "call.viewed" | "call.cancelled" | "call.asked_again" | "call.delivered" | "call.window_again" | "recipient.opened" => {}
+            "call.unopened" => {
+                assert!(!life.opened && !life.reminded && !life.sending && life.settlements == 0, "{id}: who is reminded of what?");
+                life.reminded = true;
+            }
+            "call.viewed" => life.opened = true,
+            "call.cancelled" | "call.asked_again" | "call.delivered" | "call.window_again" | "recipient.opened" => {}
             other => panic!("the chain tells of {other}, which this model does not know"),
         }
         assert!(life.settlements <= 1, "1. {id} is settled twice");

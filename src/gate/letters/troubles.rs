@@ -1,0 +1,97 @@
+//! What operators are told by mail about the gateway itself: each trouble once until it ends (semantics.md 37). What
+//! was told is kept in memory: a trouble that outlives a restart is told again, which does no harm.
+//! Called by whoever watches for troubles, with all that there are.
+
+use crate::domain::audit::Fact;
+use crate::domain::digest::hex;
+use crate::domain::letter::{Letter, Trouble};
+use crate::gate::{Failure, Gate};
+use crate::store::{Change, Row};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+/// A trouble that comes and goes is told of at most this often.
+const AGAIN: SignedDuration = SignedDuration::from_hours(1);
+
+/// When which trouble was told, and whether it lasts; as many as there are servers, and a few.
+#[derive(Default)]
+pub(in crate::gate) struct Troubles {
+    told: Mutex<BTreeMap<String, Told>>,
+}
+
+struct Told {
+    at: Timestamp,
+    lasts: bool,
+}
+
+impl Troubles {
+    /// Those of them that nobody was told of.
+    fn untold(&self, troubles: &[Trouble], now: Timestamp) -> Vec<Trouble> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let lasting: Vec<String> = troubles.iter().map(Trouble::key).collect();
+        told.retain(|key, told| {
+            told.lasts &= lasting.contains(key);
+            told.lasts || now.duration_since(told.at) < AGAIN
+        });
+        let new = troubles.iter().filter(|trouble| !told.contains_key(&trouble.key())).cloned().collect();
+        for key in lasting {
+            told.entry(key).or_insert(Told { at: now, lasts: true }).lasts = true;
+        }
+        new
+    }
+
+    fn forget(&self, troubles: &[Trouble]) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for trouble in troubles {
+            told.remove(&trouble.key());
+        }
+    }
+}
+
+impl Gate {
+    /// Tells every active operator of the troubles that there are now, all of them: one that is not named any more has
+    /// ended. Writes one letter about those that are new, and none while mail is off.
+    pub async fn tell_operators(&self, troubles: &[Trouble]) -> Result<(), Failure> {
+        if !self.settings().letters {
+            return Ok(());
+        }
+        let now = self.inner.clock.now();
+        let new = self.inner.troubles.untold(troubles, now);
+        if new.is_empty() {
+            return Ok(());
+        }
+        let mut drawn = [0_u8; 8];
+        self.inner.clock.random(&mut drawn);
+        let letter = Letter::about_troubles(&hex(&drawn), new.clone(), now);
+        let data = json!({ "letter": letter.id, "troubles": new.iter().map(Trouble::key).collect::<Vec<_>>() });
+        let fact = Fact { kind: "trouble.told", call: None, actor: "paraph".into(), data };
+        let written = self.inner.store.commit(Change::of_row(now, Row::Letter(letter), fact)).await;
+        written.map(drop).map_err(|error| {
+            self.inner.troubles.forget(&new);
+            self.failed(&error)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_is_told_once_until_it_ends_and_not_more_than_once_an_hour() {
+        let troubles = Troubles::default();
+        let at = |minute: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minute);
+        let down = Trouble::UpstreamDown { server: "demo".into() };
+        let lost = |calls| Trouble::Unconfirmed { calls };
+        assert_eq!(troubles.untold(&[down.clone(), lost(1)], at(0)), [down.clone(), lost(1)]);
+        assert_eq!(troubles.untold(&[down.clone(), lost(2)], at(300)), []);
+        assert_eq!(troubles.untold(&[lost(2)], at(301)), []);
+        assert_eq!(troubles.untold(std::slice::from_ref(&down), at(302)), [down.clone()]);
+        assert_eq!(troubles.untold(&[], at(303)), []);
+        assert_eq!(troubles.untold(std::slice::from_ref(&down), at(304)), []);
+        assert_eq!(troubles.untold(&[], at(305)), []);
+        assert_eq!(troubles.untold(std::slice::from_ref(&down), at(400)), [down]);
+    }
+}
