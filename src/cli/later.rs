@@ -16,11 +16,7 @@ pub(super) enum Later {
     #[command(hide = true)]
     Init(Rest),
     #[command(hide = true)]
-    Connect(Rest),
-    #[command(hide = true)]
     Scan(Rest),
-    #[command(hide = true)]
-    Completions(Rest),
 }
 
 impl Later {
@@ -28,9 +24,7 @@ impl Later {
     pub(super) fn refuse(&self) -> Fault {
         let (name, rest) = match self {
             Later::Init(rest) => ("init", rest),
-            Later::Connect(rest) => ("connect", rest),
             Later::Scan(rest) => ("scan", rest),
-            Later::Completions(rest) => ("completions", rest),
         };
         tracing::debug!(command = name, words = rest.rest.len(), "a command of a later version");
         Fault::usage(format!("`paraph {name}` is not in this version"))

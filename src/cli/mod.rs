@@ -6,10 +6,12 @@ mod agent;
 mod audit;
 mod calls;
 mod check;
+mod connect;
 mod demo;
 mod fault;
 mod later;
 mod mail;
+mod manual;
 mod pause;
 mod policy;
 mod reviewer;
@@ -18,7 +20,7 @@ mod settings;
 mod store;
 mod terminal;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use fault::Fault;
 use settings::Where;
 use std::process::ExitCode;
@@ -88,6 +90,12 @@ enum Command {
     /// Try out how mails leave
     #[command(subcommand)]
     Mail(mail::Mail),
+    /// MCP on standard input and output, bridged to the running gateway
+    Connect(connect::Connect),
+    /// Print a completion script for a shell
+    Completions(manual::Completions),
+    /// Print the manual page
+    Man(manual::Man),
     #[command(flatten)]
     Later(later::Later),
 }
@@ -134,6 +142,9 @@ async fn run(cli: Cli) -> ExitCode {
         Some(Command::Resume(resume)) => Box::pin(resume.run(&place)).await,
         Some(Command::Store(store)) => Box::pin(store.run(&place)).await,
         Some(Command::Mail(mail)) => Box::pin(mail.run(&place)).await,
+        Some(Command::Connect(connect)) => Box::pin(connect.run()).await,
+        Some(Command::Completions(completions)) => Ok(completions.run(&Cli::command())),
+        Some(Command::Man(man)) => man.run(&Cli::command()),
         Some(Command::Later(later)) => Err(later.refuse()),
     };
     done.unwrap_or_else(|fault| fault.told())
@@ -142,7 +153,6 @@ async fn run(cli: Cli) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_consistent() {

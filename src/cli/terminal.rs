@@ -63,6 +63,11 @@ pub(super) fn strong(text: &str) -> String {
     styled(text, Style::new().bold())
 }
 
+/// An instant to the minute, in UTC (RFC 3339 without its seconds).
+pub(super) fn minute(at: jiff::Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%MZ").to_string()
+}
+
 /// Green, yellow or red by what a state means.
 pub(super) fn state(word: &str) -> String {
     let colour = match word {

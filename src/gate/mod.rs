@@ -1,11 +1,12 @@
 //! The gate: the only writer of call states. Edges ask it, engines keep what it decides.
 //! One step of a call's life per file, in this order: `admit` → `hold` → `review` → `release` → `deliver`, with
 //! `expire`, `remind`, `cancel`, `resume`, `pause`, `resolve`, `refusals`, `erase`, `recover`, `reload` and `restore` beside;
-//! `people`, `signin`, `account` and `switch` say who somebody is and what they may turn. Made by `serve`, used by `mcp`,
-//! `web`, `notify` and `cli`.
+//! `people`, `agents`, `signin`, `account` and `switch` say who somebody is and what they may turn, `registrar` who may
+//! change that. Made by `serve`, used by `mcp`, `web`, `notify` and `cli`.
 
 pub mod account;
 mod admit;
+pub mod agents;
 mod arguments;
 mod attempts;
 mod behind;
@@ -18,6 +19,7 @@ mod erase;
 mod expire;
 mod failure;
 mod forward;
+mod gaps;
 mod health;
 mod hold;
 mod kin;
@@ -33,6 +35,7 @@ pub mod people;
 mod promises;
 mod recover;
 mod refusals;
+pub mod registrar;
 mod release;
 mod reload;
 mod remind;
@@ -45,6 +48,7 @@ mod room;
 pub mod signin;
 pub mod switch;
 pub mod upstream;
+mod uses;
 mod waiters;
 
 pub use crate::domain::hold::HoldSettings;
@@ -170,6 +174,7 @@ struct Inner {
     behind: behind::Behind,
     /// What the marks of masked values are made with.
     mask_key: OnceLock<MaskKey>,
+    uses: uses::Uses,
     lives: Lives,
     /// When this process found that the last one had not stopped cleanly.
     unclean_start: OnceLock<Timestamp>,
@@ -223,6 +228,7 @@ impl Gate {
                 checks: arguments::Checks::default(),
                 behind,
                 mask_key: OnceLock::new(),
+                uses: uses::Uses::default(),
                 lives: Lives { draining, broken, tasks, sends },
                 unclean_start: OnceLock::new(),
                 mailing: Mailing::default(),

@@ -85,9 +85,10 @@ impl Reviewer {
     pub async fn decide(&self, id: &CallId, decide: Decide) -> Result<Listed, ReviewError> {
         let gate = self.gate();
         for _ in 0..super::REWRITES {
-            let mut call = self.kept(id).await?;
-            self.entitled(&call).await?;
-            let still_in = self.still_in().await?;
+            // Rights that were taken away since the request came count no more.
+            let (me, still_in) = self.again().await?;
+            let mut call = me.kept(id).await?;
+            me.entitled(&call).await?;
             let now = gate.inner.clock.now();
             if matches!(call.state, State::Held { expires_at } if now >= expires_at) {
                 gate.expire(id).await?;
@@ -126,7 +127,7 @@ impl Reviewer {
             };
             let (decided, mut seen) = match edited {
                 Some(Edited { edit, seen }) => {
-                    let counts = self.entitled(&call.edited(edit.clone())).await.is_ok();
+                    let counts = me.entitled(&call.edited(edit.clone())).await.is_ok();
                     (call.decided_edited(edit, decision, counts), seen)
                 }
                 None => (call.decided(decision), Vec::new()),
@@ -187,21 +188,7 @@ impl Reviewer {
     /// Whether this person may decide the call at all; says why not.
     pub async fn entitled(&self, call: &Call) -> Result<(), ReviewError> {
         let gate = self.gate();
-        let owner = match gate.inner.store.row(Kind::Agent, &call.agent).await.map_err(|e| gate.failed(&e))? {
-            Some(Row::Agent(agent)) => agent.owner,
-            Some(
-                Row::Person(_)
-                | Row::Credential(_)
-                | Row::Letter(_)
-                | Row::Refusals(_)
-                | Row::Pause(_)
-                | Row::Counter(_)
-                | Row::Restored(_)
-                | Row::Password(_)
-                | Row::Passkey(_),
-            )
-            | None => None,
-        };
+        let owner = gate.owner_of(&call.agent).await?;
         if self.person().may_decide(call, owner.as_deref()) {
             return Ok(());
         }
@@ -212,10 +199,17 @@ impl Reviewer {
         }))
     }
 
-    /// The person's record as it is now: a decision must not count when its person is shut out first.
-    async fn still_in(&self) -> Result<Seen, ReviewError> {
-        let seen = self.gate().still_in(&self.person().email).await?;
-        seen.ok_or(ReviewError::NotEntitled("an operator has shut you out"))
+    /// This person with the rights that their record gives now, and the record: a decision must not count when its
+    /// person is shut out or demoted first.
+    async fn again(&self) -> Result<(Reviewer, Seen), ReviewError> {
+        let gate = self.gate();
+        match gate.inner.store.row(Kind::Person, &self.person().email).await.map_err(|e| gate.failed(&e))? {
+            Some(Row::Person(person)) if person.disabled_at.is_none() => {
+                let seen = Seen { kind: Kind::Person, key: person.email.clone(), revision: person.revision };
+                Ok((Reviewer::new(gate.clone(), person, self.via()), seen))
+            }
+            _ => Err(ReviewError::NotEntitled("an operator has shut you out")),
+        }
     }
 
     /// After a lost acknowledgement: the call as it is, if this person's decision is in it.
@@ -257,15 +251,6 @@ fn can_be_seen(reason: &str) -> bool {
 }
 
 impl Gate {
-    /// What a change names that must not happen once this person is shut out; `None` when they are.
-    pub(super) async fn still_in(&self, email: &str) -> Result<Option<Seen>, Failure> {
-        let row = self.inner.store.row(Kind::Person, email).await.map_err(|e| self.failed(&e))?;
-        Ok(match row {
-            Some(Row::Person(person)) if person.disabled_at.is_none() => Some(Seen { kind: Kind::Person, key: person.email, revision: person.revision }),
-            _ => None,
-        })
-    }
-
     /// A call as people see it, together with what only memory knows.
     pub(super) async fn listed(&self, call: Call) -> Result<Listed, Failure> {
         let presence = self.presence(&call);

@@ -36,6 +36,8 @@ struct CallTemplate {
     raw: Shown,
     legend: Vec<Mark>,
     agent: String,
+    /// Whose agent it is.
+    owner: Option<Shown>,
     server: String,
     tool: Shown,
     rule: String,
@@ -126,6 +128,7 @@ async fn template(by: &SignedIn, state: &WebState, listed: &Listed, banner: Opti
         legend: raw.legend(),
         raw,
         agent: call.agent.clone(),
+        owner: by.reviewer.owner_of(&call.agent).await?.as_deref().map(Shown::new),
         server: call.server.clone(),
         tool: Shown::new(&call.tool),
         rule: call.rule.clone(),

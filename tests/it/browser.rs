@@ -9,6 +9,7 @@ mod outcomes;
 mod passkeys;
 
 pub use accessibility::look;
+mod people;
 
 use crate::world::{Agent, Browser, Desk, Gateway, World, text_of, until};
 use serde_json::{Value, json};

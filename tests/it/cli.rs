@@ -6,6 +6,7 @@ mod check;
 mod data;
 mod demo;
 mod pause;
+mod people;
 mod policy;
 mod socket;
 mod store;

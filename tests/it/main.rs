@@ -7,6 +7,7 @@ mod architecture;
 mod attacks;
 mod browser;
 mod cli;
+mod connect;
 mod engines;
 mod fakes;
 mod faulty;

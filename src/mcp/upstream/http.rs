@@ -400,13 +400,13 @@ impl HttpLink {
     }
 }
 
-pub(super) fn is_events(response: &Response) -> bool {
+pub(in crate::mcp) fn is_events(response: &Response) -> bool {
     let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
 }
 
 /// The body; `None` when it breaks off or is larger than the cap.
-async fn capped(mut response: Response, cap: usize) -> Option<Vec<u8>> {
+pub(in crate::mcp) async fn capped(mut response: Response, cap: usize) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.ok()? {
         if body.len() + chunk.len() > cap {
