@@ -13,6 +13,7 @@ mod running;
 mod watch;
 mod wiring;
 
+pub use mails::{Left, MailTest, Tried, TryError, test_mail};
 pub use offline::{Offline, after_restore, open_offline};
 pub use reload::Origin;
 pub use running::{Running, Signals};

@@ -10,7 +10,7 @@ mod connect;
 mod demo;
 mod fault;
 mod init;
-mod later;
+mod mail;
 mod manual;
 mod listing;
 mod pause;
@@ -96,14 +96,15 @@ enum Command {
     /// Back up, restore and shrink the store
     #[command(subcommand)]
     Store(store::Store),
+    /// Try out how mails leave
+    #[command(subcommand)]
+    Mail(mail::Mail),
     /// MCP on standard input and output, bridged to the running gateway
     Connect(connect::Connect),
     /// Print a completion script for a shell
     Completions(manual::Completions),
     /// Print the manual page
     Man(manual::Man),
-    #[command(flatten)]
-    Later(later::Later),
 }
 
 /// Runs the command line of this process.
@@ -149,10 +150,10 @@ async fn run(cli: Cli) -> ExitCode {
         Some(Command::Pause(pause)) => Box::pin(pause.run(&place)).await,
         Some(Command::Resume(resume)) => Box::pin(resume.run(&place)).await,
         Some(Command::Store(store)) => Box::pin(store.run(&place)).await,
+        Some(Command::Mail(mail)) => Box::pin(mail.run(&place)).await,
         Some(Command::Connect(connect)) => Box::pin(connect.run()).await,
         Some(Command::Completions(completions)) => Ok(completions.run(&Cli::command())),
         Some(Command::Man(man)) => man.run(&Cli::command()),
-        Some(Command::Later(later)) => Err(later.refuse()),
     };
     done.unwrap_or_else(|fault| fault.told())
 }

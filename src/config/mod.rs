@@ -16,6 +16,7 @@ mod secret;
 mod sections;
 mod servers;
 mod sign_in;
+mod smtp;
 mod source;
 mod standing;
 mod tls;
@@ -27,6 +28,7 @@ pub use mail::{Mail, MailTransport, Show};
 pub use mistake::Mistake;
 pub use secret::Secret;
 pub use servers::is_server_name;
+pub use smtp::{Encryption, SmtpServer};
 pub use source::Places;
 pub use standing::{Reading, Refused, Standing};
 pub use tls::Tls;
@@ -204,6 +206,7 @@ impl Config {
             mask: mask::mask(&mut file, &mut source),
             servers: servers::servers(&mut file, &mut source),
         };
+        mail::check_links(&config.mail, &config.listen, &mut source);
         sections::audit(&mut file, &mut source);
         file.finish(&mut source);
         let refused = source.has_mistakes();

@@ -25,6 +25,7 @@ mod hold;
 mod kin;
 pub mod letters;
 pub mod limits;
+mod mailing;
 pub mod masking;
 mod notice;
 pub mod passkeys;
@@ -59,6 +60,7 @@ pub use failure::Failure;
 pub use forward::Pass;
 pub use health::{Health, Letters};
 pub use hold::{Delivery, Seat, TimeIsUp};
+pub use mailing::{MailFailing, MailStanding, Mailing, Unreached};
 pub use notice::Notice;
 pub use reviewer::{Listed, Reviewer, ServerView};
 pub use upstream::Upstream;
@@ -176,6 +178,7 @@ struct Inner {
     lives: Lives,
     /// When this process found that the last one had not stopped cleanly.
     unclean_start: OnceLock<Timestamp>,
+    mailing: Mailing,
     entrance: signin::Entrance,
     /// What operators were told of.
     troubles: letters::Troubles,
@@ -228,6 +231,7 @@ impl Gate {
                 uses: uses::Uses::default(),
                 lives: Lives { draining, broken, tasks, sends },
                 unclean_start: OnceLock::new(),
+                mailing: Mailing::default(),
                 entrance,
                 troubles: letters::Troubles::default(),
             }),

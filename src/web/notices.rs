@@ -1,5 +1,5 @@
 //! What stands above every page while it is so: the gateway is paused, calls of which nobody knows whether they
-//! left, a start after an unclean stop (semantics.md 37), rules without people (16), a configuration that is not in force. Read with the reader's own rights at every page; the
+//! left, a start after an unclean stop, mails that do not leave (semantics.md 37), rules without people (16), a configuration that is not in force. Read with the reader's own rights at every page; the
 //! live update fetches the same piece alone. Used by `page`.
 
 use super::WebState;
@@ -10,7 +10,7 @@ use super::shown::Shown;
 use crate::config::Reading;
 use crate::domain::pause::{Pause, Stopped};
 use crate::domain::people::Role;
-use crate::gate;
+use crate::gate::{self, MailStanding, Unreached};
 use askama::Template;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -34,6 +34,10 @@ pub struct Notices {
     pub refused: Option<NotInForce>,
     /// For operators: changes of the configuration that wait for a restart.
     pub needs_restart: usize,
+    /// For operators: no mail leaves.
+    pub no_mail: Option<NoMail>,
+    /// For operators: whose mail does not arrive although others' does.
+    pub unreached: Vec<NotReached>,
     /// For operators: rules that ask for people who are not there.
     pub gaps: usize,
     /// The reader is an operator.
@@ -48,6 +52,28 @@ pub struct Paused {
     pub by: String,
     /// Why.
     pub reason: Shown,
+}
+
+/// Why no mail leaves.
+pub struct NoMail {
+    /// Since when.
+    pub since: Moment,
+    /// What is the matter.
+    pub cause: String,
+    /// What to do.
+    pub mend: &'static str,
+    /// Letters that wait.
+    pub waiting: usize,
+}
+
+/// Somebody whom no mail reaches.
+pub struct NotReached {
+    /// Their address.
+    pub person: Shown,
+    /// Since when.
+    pub since: Moment,
+    /// For good, or put off.
+    pub refused: bool,
 }
 
 /// A configuration file that changed nothing.
@@ -67,6 +93,12 @@ impl NotInForce {
     }
 }
 
+impl NotReached {
+    fn of(known: &Unreached, now: Timestamp) -> NotReached {
+        NotReached { person: Shown::new(&known.person), since: Moment::new(known.since, now), refused: known.refused }
+    }
+}
+
 impl Paused {
     /// The record in words.
     pub fn new(stopped: &Stopped, now: Timestamp) -> Paused {
@@ -83,6 +115,7 @@ impl Notices {
         let role = by.reviewer.person().role;
         let operator = role == Role::Operator;
         let config = if operator { state.settings.standing.now() } else { Reading::default() };
+        let mailing = if operator { state.gate.mailing().now() } else { MailStanding::default() };
         let unknown = gate::Query { states: vec!["unconfirmed".to_owned()], limit: 1, ..gate::Query::default() };
         Notices {
             paused: switch(state).await.stopped.map(|stopped| Paused::new(&stopped, now)),
@@ -92,6 +125,13 @@ impl Notices {
             no_room: operator && state.gate.space().is_low(),
             refused: NotInForce::of(&config, now),
             needs_restart: config.needs_restart.len(),
+            no_mail: mailing.failing.as_ref().map(|failing| NoMail {
+                since: Moment::new(failing.since, now),
+                cause: page::sentence(failing.cause),
+                mend: failing.mend,
+                waiting: mailing.waiting,
+            }),
+            unreached: mailing.unreached_to_show(now).map(|known| NotReached::of(known, now)).collect(),
             gaps: if operator { state.gate.gaps().await.map_or(0, |gaps| gaps.len()) } else { 0 },
             operator,
         }

@@ -5,6 +5,7 @@ mod accessibility;
 mod account;
 mod configuration;
 mod limits;
+mod mailing;
 mod outcomes;
 mod passkeys;
 

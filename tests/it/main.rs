@@ -30,6 +30,7 @@ mod readme;
 mod reload;
 mod sdks;
 mod shutdown;
+mod smtp;
 mod upstream_servers;
 mod upstreams;
 mod web;

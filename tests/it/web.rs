@@ -254,6 +254,7 @@ mod api;
 mod config;
 mod limits;
 mod live;
+mod mailing;
 mod people;
 mod sign_in;
 mod switch;

@@ -107,16 +107,6 @@ fn wrong_use_is_2_and_says_so_on_standard_error() {
 }
 
 #[test]
-fn a_command_of_a_later_version_is_known_by_name() {
-    let place = Place::new();
-    for command in ["mail"] {
-        let ran = place.run(&[command, "some", "--thing"]);
-        assert_eq!((ran.code, ran.out.as_str()), (2, ""));
-        assert!(ran.err.contains("is not in this version"), "{}", ran.err);
-    }
-}
-
-#[test]
 fn without_a_configuration_a_bare_paraph_says_how_to_begin() {
     let empty = tempfile::tempdir().unwrap();
     let ran = Ran::of(Command::new(PROGRAM).current_dir(empty.path()).output().unwrap());

@@ -4,7 +4,7 @@
 use super::*;
 use crate::faulty::store::{FaultyStore, OnCommit};
 use paraph::gate::agents::{AgentEdit, OLD_TOKEN_FOR};
-use paraph::gate::letters::About;
+use paraph::gate::letters::{About, Skip};
 use paraph::gate::people::{PeopleError, PersonEdit};
 use paraph::gate::registrar::RegistrarError;
 use paraph::gate::signin::{Arrival, Opened};
@@ -264,7 +264,7 @@ async fn a_rule_with_too_few_people_is_named_and_its_mail_goes_to_operators_too(
     let desk = Desk::new().await;
     desk.reviewer("olga@example.org", Role::Operator, &[]).await;
     let told = || async {
-        let outbox = desk.gate.outbox(100).await.unwrap();
+        let outbox = desk.gate.outbox(100, &Skip::default()).await.unwrap();
         let letter = outbox.due.into_iter().next_back().unwrap();
         assert!(matches!(letter.about, About::Call(_)));
         let mut to: Vec<String> = letter.to.into_iter().map(|person| person.email.split('@').next().unwrap().to_owned()).collect();
@@ -290,7 +290,7 @@ async fn the_owner_gets_no_mail_about_a_call_that_they_may_not_decide_and_operat
     desk.reviewer("ann@example.org", Role::Reviewer, &[]).await;
     desk.gate.registrar().set_agent("bot", AgentEdit { owner: Some(Some("ann@example.org".into())), ..AgentEdit::default() }).await.unwrap();
     let _pair = desk.seat("send_pair", DM).await;
-    let outbox = desk.gate.outbox(10).await.unwrap();
+    let outbox = desk.gate.outbox(10, &Skip::default()).await.unwrap();
     assert_eq!(outbox.due[0].to.iter().map(|person| person.email.as_str()).collect::<Vec<_>>(), ["olga@example.org"]);
 }
 

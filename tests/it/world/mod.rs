@@ -17,7 +17,7 @@ pub use desk::Desk;
 pub use disk::Disk;
 pub use front::Front;
 pub use gateway::{Address, Gateway, World, all_gone};
-pub use real_parts::{EverythingServer, axe, node, python, sdk_folder, time_server_python};
+pub use real_parts::{EverythingServer, axe, node, python, script, sdk_folder, smtp_python, time_server_python};
 pub use sdk::{Sdk, SdkAgent};
 
 use std::future::Future;
