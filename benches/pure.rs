@@ -6,6 +6,7 @@ use criterion::measurement::{Measurement as _, WallTime};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use paraph::domain::digest::Digest;
 use paraph::domain::json::strict;
+use paraph::domain::mask::{MaskKey, Masker, Names};
 use paraph::domain::policy::{Action, Asked, ConditionSpec, Operator, Policy, PolicySpec, RuleSpec};
 use serde_json::{Value, json};
 use std::hint::black_box;
@@ -87,6 +88,18 @@ fn main() {
             let asked = Asked { agent: "bot", tool: "send_dm", arguments, session: None, now: jiff::Timestamp::UNIX_EPOCH };
             table.measure(&mut criterion, &format!("judge, {rules} rules"), size, || policy.judge(black_box(&asked)));
         }
+    }
+    // Masking is linear: ten times the arguments take about ten times as long, as one text and as many small ones.
+    let (key, names) = (MaskKey::new([7; 32]), Names::default());
+    let masker = Masker::new(&key, &names);
+    for size in [10_000, 100_000, 1_000_000] {
+        let line = "See you at the caf\u{e9} at 12:30, https://example.org/a?b=c, id sk_1. ";
+        let text = json!({ "to": "@bob", "text": line.repeat(size / line.len()) });
+        let many =
+            json!({ "api_key": "planted", "items": (0..size / 40).map(|at| json!({ "name": format!("n{at}"), "value": "at 12:30" })).collect::<Vec<_>>() });
+        table.measure(&mut criterion, PLAIN, size, || serde_json::from_str::<Value>(black_box(&text.to_string())));
+        table.measure(&mut criterion, "mask, one text", size, || masker.mask(black_box(&text), &[]));
+        table.measure(&mut criterion, "mask, many texts", size, || masker.mask(black_box(&many), &[]));
     }
     // The most that one evaluation can cost: each of these is cut off, or looks at all of a megabyte.
     let most = json!({ "list": vec![1; 500_000], "text": "a".repeat(1 << 20), "texts": vec!["b".repeat(1000); 1000] });

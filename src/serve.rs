@@ -28,7 +28,7 @@ use crate::observe::{self, Readiness};
 use crate::store::Store;
 use crate::store::on_sled::OpenError;
 use crate::web::WebState;
-use folder::{open_key, open_session_key, open_store};
+use folder::{open_key, open_mask_key, open_session_key, open_store};
 use listen::{Listening, Tls};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -88,6 +88,7 @@ pub async fn start(config: Config, guard_program: PathBuf, origin: Option<Origin
     let store = open_store(&config.store, config.store.ballast).await?;
     let attestor = Arc::new(open_key(&data, clock.as_ref())?);
     let session_key = open_session_key(&data, clock.as_ref())?;
+    let mask_key = open_mask_key(&data, clock.as_ref())?;
     let listener = bind(&config.listen.address).await?;
     let address = listener.local_addr().map_err(|cause| StartError::Listen { address: config.listen.address.clone(), cause })?;
     let public_url = config.listen.url_at(&address.to_string());
@@ -98,6 +99,7 @@ pub async fn start(config: Config, guard_program: PathBuf, origin: Option<Origin
     let counted: Arc<dyn Store> = Arc::new(counted::Counted { store: Arc::new(store.clone()), metrics: metrics.clone() });
     let gate = Gate::open(counted, upstreams.clone(), clock, settings_of(&config));
     gate.know_devices_by(&session_key.0);
+    gate.mask_with(mask_key);
     let lost = gate.recover().await?;
     gate.resume_work().await?;
     if lost > 0 {

@@ -8,7 +8,7 @@ use super::settings::Where;
 use super::terminal;
 use crate::config::{Config, Loaded, Mistake};
 use crate::control::{AgentView, Answer, Line, LineError, Request};
-use crate::domain::people::{Person, Role};
+use crate::domain::people::{Person, gap};
 use clap::Args;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -81,7 +81,7 @@ async fn warnings_from_data(loaded: &Loaded) -> Vec<Value> {
     let Ok(known) = Box::pin(Known::ask(config)).await else {
         return vec![json!({ "text": "the data folder could not be read, so nobody checked whether every rule has reviewers" })];
     };
-    let mut warnings = warnings_about_people(loaded, &known.people);
+    let mut warnings = warnings_about_people(loaded, &known);
     for (server, settings) in &config.servers {
         let tools = known.tools.get(server).map(|tools| settings.policy.advice_on_tools(tools));
         let agents: Vec<String> = known.agents.iter().filter(|agent| may_use(agent, server)).map(|agent| agent.name.clone()).collect();
@@ -130,23 +130,17 @@ fn may_use(agent: &AgentView, server: &str) -> bool {
 }
 
 /// Rules that nobody, or too few people, may decide (semantics.md 16).
-fn warnings_about_people(loaded: &Loaded, people: &[Person]) -> Vec<Value> {
+fn warnings_about_people(loaded: &Loaded, known: &Known) -> Vec<Value> {
     let mut warnings = Vec::new();
     for (server, settings) in &loaded.config.servers {
-        for rule in settings.policy.holding() {
-            let able = people.iter().filter(|person| may_decide(person, &rule.reviewers)).count();
-            if able < usize::try_from(rule.approvals).unwrap_or(usize::MAX) {
-                let problem = format!(
-                    "rule {:?} needs {} approval(s), but {able} active reviewer(s) may decide its calls; they go to operators",
-                    rule.rule, rule.approvals
-                );
-                warnings.push(view(&loaded.places.warning(&format!("servers.{server}"), problem, "paraph reviewer add EMAIL --group GROUP")));
-            }
+        let owners: Vec<(&str, &str)> =
+            known.agents.iter().filter(|agent| may_use(agent, server)).filter_map(|agent| Some((agent.name.as_str(), agent.owner.as_deref()?))).collect();
+        for gap in settings.policy.holding().iter().filter_map(|rule| gap(&known.people, &owners, rule)) {
+            let of = gap.agent.map_or_else(|| "its calls".to_owned(), |agent| format!("calls of agent {agent:?}, whose owner does not count"));
+            let problem =
+                format!("rule {:?} needs {} approval(s), but {} active reviewer(s) may decide {of}; they go to operators", gap.rule, gap.needed, gap.able);
+            warnings.push(view(&loaded.places.warning(&format!("servers.{server}"), problem, "paraph reviewer add EMAIL --group GROUP")));
         }
     }
     warnings
-}
-
-fn may_decide(person: &Person, groups: &[String]) -> bool {
-    person.disabled_at.is_none() && person.role != Role::Auditor && person.is_asked(groups)
 }

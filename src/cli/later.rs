@@ -14,26 +14,14 @@ pub(super) struct Rest {
 #[derive(Debug, Subcommand)]
 pub(super) enum Later {
     #[command(hide = true)]
-    Init(Rest),
-    #[command(hide = true)]
-    Connect(Rest),
-    #[command(hide = true)]
-    Scan(Rest),
-    #[command(hide = true)]
     Mail(Rest),
-    #[command(hide = true)]
-    Completions(Rest),
 }
 
 impl Later {
     /// Which and why not.
     pub(super) fn refuse(&self) -> Fault {
         let (name, rest) = match self {
-            Later::Init(rest) => ("init", rest),
-            Later::Connect(rest) => ("connect", rest),
-            Later::Scan(rest) => ("scan", rest),
             Later::Mail(rest) => ("mail", rest),
-            Later::Completions(rest) => ("completions", rest),
         };
         tracing::debug!(command = name, words = rest.rest.len(), "a command of a later version");
         Fault::usage(format!("`paraph {name}` is not in this version"))

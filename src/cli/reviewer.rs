@@ -4,7 +4,7 @@
 use super::fault::Fault;
 use super::settings::{Where, millis, time};
 use super::terminal;
-use crate::control::{Answer, Request, ask};
+use crate::control::{Answer, Request, TokenView, ask};
 use crate::domain::people::{Person, Role};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Subcommand, ValueEnum};
@@ -62,12 +62,64 @@ The link works once, for 15 minutes; `paraph reviewer link` makes another.")]
         #[arg(long, value_name = "TIME", default_value = "90d", value_parser = time)]
         expires: Duration,
     },
-    #[command(hide = true)]
-    Tokens(super::later::Rest),
-    #[command(hide = true)]
-    RevokeToken(super::later::Rest),
-    #[command(hide = true)]
-    SignOut(super::later::Rest),
+    /// Let a person in again who was shut out
+    #[command(after_help = "\
+Examples:
+  paraph reviewer enable ann@example.org && paraph reviewer link ann@example.org
+
+Sessions, links and API tokens from before are gone; a password and passkeys count again.")]
+    Enable {
+        /// The person's mail address
+        email: String,
+    },
+    /// Change a person's name, role or groups; what is not named stays
+    #[command(after_help = "\
+Examples:
+  paraph reviewer set ann@example.org --role operator
+  paraph reviewer set ann@example.org --group desk --group sales
+  paraph reviewer set ann@example.org --name \"Ann Abel\" --no-groups
+
+Approvals of calls that the person may not decide any more, and that have not left, are taken back.")]
+    #[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
+    Set {
+        /// The person's mail address
+        email: String,
+        /// Shown instead of the address; empty for the address
+        #[arg(long, group = "what")]
+        name: Option<String>,
+        /// What the person may do
+        #[arg(long, value_enum, group = "what")]
+        role: Option<RoleWord>,
+        /// A group that rules name, instead of those before; may be given several times
+        #[arg(long = "group", value_name = "G", value_parser = NonEmptyStringValueParser::new(), group = "what")]
+        groups: Vec<String>,
+        /// In no group
+        #[arg(long, conflicts_with = "groups", group = "what")]
+        no_groups: bool,
+    },
+    /// List a person's API tokens: ids, names, when they were made and last used
+    #[command(after_help = "Examples:\n  paraph reviewer tokens ann@example.org\n  paraph reviewer tokens ann@example.org --json")]
+    Tokens {
+        /// The person's mail address
+        email: String,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// End one API token
+    #[command(after_help = "Examples:\n  paraph reviewer revoke-token ann@example.org 3f9ac17b20de\n\n`paraph reviewer tokens EMAIL` lists the ids.")]
+    RevokeToken {
+        /// The person's mail address
+        email: String,
+        /// The token's id, as `paraph reviewer tokens` prints it
+        id: String,
+    },
+    /// End every session and sign-in link of a person; API tokens stay
+    #[command(after_help = "Examples:\n  paraph reviewer sign-out ann@example.org")]
+    SignOut {
+        /// The person's mail address
+        email: String,
+    },
 }
 
 /// The contract's words for roles.
@@ -95,14 +147,26 @@ impl Reviewer {
     pub(super) async fn run(self, place: &Where) -> Result<ExitCode, Fault> {
         let is_token = matches!(self, Reviewer::Token { .. });
         let (request, json) = match self {
-            Reviewer::Add { email, name, groups, role } => (Request::AddPerson { email, name, groups, role: role.into() }, false),
+            Reviewer::Add { email, name, groups, role } => (Request::AddPerson { email, name, groups, role: role.into(), first: false }, false),
             Reviewer::List { json } => (Request::People {}, json),
             Reviewer::Disable { email } => (Request::DisablePerson { email }, false),
             Reviewer::Link { email } => (Request::Link { email }, false),
             Reviewer::Token { email, expires } => (Request::Token { email, expires_in_ms: millis(expires) }, false),
-            Reviewer::Tokens(_) | Reviewer::RevokeToken(_) | Reviewer::SignOut(_) => {
-                return Err(Fault::usage("this command is not in this version; `paraph reviewer disable EMAIL` ends everything a person has"));
+            Reviewer::Enable { email } => (Request::EnablePerson { email }, false),
+            Reviewer::Set { email, name, role, groups, no_groups } => {
+                let groups = (no_groups || !groups.is_empty()).then_some(groups);
+                (Request::SetPerson { email, name, groups, role: role.map(Role::from) }, false)
             }
+            Reviewer::Tokens { email, json } => (Request::Tokens { email }, json),
+            Reviewer::RevokeToken { email, id } => (Request::RevokeToken { email, id }, false),
+            Reviewer::SignOut { email } => (Request::SignOut { email }, false),
+        };
+        let done = match &request {
+            Request::DisablePerson { .. } => |_| "Disabled.".to_owned(),
+            Request::EnablePerson { .. } => |_| "Enabled. `paraph reviewer link EMAIL` prints a sign-in link.".to_owned(),
+            Request::RevokeToken { .. } => |_| "Revoked.".to_owned(),
+            Request::SignOut { .. } => |ended| format!("Signed out. Sessions and links ended: {ended}."),
+            _ => |_: usize| "Changed.".to_owned(),
         };
         let response = Box::pin(ask(&place.store()?, request)).await?;
         match response.answer {
@@ -116,7 +180,10 @@ impl Reviewer {
             }
             Answer::People(people) if people.is_empty() => terminal::note("There is nobody yet: paraph reviewer add EMAIL"),
             Answer::People(people) => terminal::say(&terminal::table(&rows(&people))),
-            Answer::Done(_) => terminal::note("Disabled."),
+            Answer::Tokens(tokens) if json => terminal::say(&terminal::json(&serde_json::json!({ "tokens": tokens }), true)),
+            Answer::Tokens(tokens) if tokens.is_empty() => terminal::note("No API token counts: paraph reviewer token EMAIL"),
+            Answer::Tokens(tokens) => terminal::say(&terminal::table(&token_rows(&tokens))),
+            Answer::Done(count) => terminal::note(&done(count)),
             _ => return Err(Fault::new(3, "the running gateway gave another answer than was asked for; restart it")),
         }
         Ok(ExitCode::SUCCESS)
@@ -151,6 +218,16 @@ fn rows(people: &[Person]) -> Vec<Vec<String>> {
             terminal::visible(&groups),
             terminal::state(state(person)),
         ]
+    }));
+    rows
+}
+
+fn token_rows(tokens: &[TokenView]) -> Vec<Vec<String>> {
+    let mut rows = vec![["ID", "NAME", "MADE", "LAST USED", "EXPIRES"].map(str::to_owned).to_vec()];
+    rows.extend(tokens.iter().map(|token| {
+        let name = token.name.as_deref().map_or_else(|| "-".to_owned(), terminal::visible);
+        let used = token.used_at.map_or_else(|| "never".to_owned(), terminal::minute);
+        vec![token.id.clone(), name, terminal::minute(token.made_at), used, terminal::minute(token.expires_at)]
     }));
     rows
 }

@@ -5,6 +5,7 @@ use super::fault::Fault;
 use super::terminal;
 use crate::config::{self, Bounds, Config, Listen, Loaded, Mail, Mistake, StoreConfig};
 use crate::domain::hold::HoldSettings;
+use crate::domain::mask::Names;
 use crate::domain::sign_in::SignInSettings;
 use crate::serve::Origin;
 use clap::Args;
@@ -42,6 +43,20 @@ impl Where {
         let mut loaded = self.read()?;
         self.put_data(&mut loaded);
         Ok(loaded)
+    }
+
+    /// Reads a text as if it stood in the file.
+    pub(super) fn parse(&self, text: &str) -> Result<Loaded, Vec<Mistake>> {
+        let folder = self.file().parent().unwrap_or(Path::new(""));
+        let mut loaded = Config::parse(text, &self.file().display().to_string(), folder, &|name| std::env::var(name).ok())?;
+        self.put_data(&mut loaded);
+        Ok(loaded)
+    }
+
+    /// The options that name this configuration again, for a command that is shown.
+    pub(super) fn again(&self) -> String {
+        let option = |name: &str, path: &Option<PathBuf>| path.as_ref().map(|path| format!(" {name} {}", path.display())).unwrap_or_default();
+        option("--config", &self.config) + &option("--data", &self.data)
     }
 
     /// For commands about data: with `--data` no file is needed.
@@ -97,12 +112,14 @@ fn defaults(data: PathBuf) -> Config {
         hold,
         bounds,
         mail: Mail::default(),
+        mask: Names::default(),
         sign_in: SignInSettings::default(),
         servers: BTreeMap::new(),
     }
 }
 
-fn told(mistakes: &[Mistake]) -> Fault {
+/// Every mistake on a line of its own.
+pub(super) fn told(mistakes: &[Mistake]) -> Fault {
     let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
     Fault::usage(lines.join("\n"))
 }
@@ -119,7 +136,7 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
 
 /// A mail address, for options that name a person who need not exist yet.
 pub(super) fn mail_address(text: &str) -> Result<String, String> {
-    let plain = text.len() <= 254 && text.chars().all(|letter| letter.is_ascii_graphic());
+    let plain = text.len() <= 254 && text.chars().all(|letter| letter.is_ascii_graphic() && !matches!(letter, '<' | '>' | '"' | ',' | ';' | '(' | ')' | '\\'));
     match text.split_once('@') {
         Some((name, host)) if plain && !name.is_empty() && !host.is_empty() && !host.contains('@') => Ok(text.to_owned()),
         _ => Err("a person is named by a mail address such as ann@example.org".into()),

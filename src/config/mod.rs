@@ -8,6 +8,7 @@ mod fixed;
 mod limits;
 mod listen;
 mod mail;
+mod mask;
 mod mistake;
 mod read;
 mod rules;
@@ -25,11 +26,13 @@ pub use listen::Listen;
 pub use mail::{Mail, MailTransport, Show};
 pub use mistake::Mistake;
 pub use secret::Secret;
+pub use servers::is_server_name;
 pub use source::Places;
 pub use standing::{Reading, Refused, Standing};
 pub use tls::Tls;
 
 use crate::domain::hold::HoldSettings;
+use crate::domain::mask::Names;
 use crate::domain::message::MessagePointers;
 use crate::domain::policy::Policy;
 use crate::domain::sign_in::SignInSettings;
@@ -60,6 +63,8 @@ pub struct Config {
     pub mail: Mail,
     /// `[sign_in]`.
     pub sign_in: SignInSettings,
+    /// `[mask]`.
+    pub mask: Names,
     /// `[servers.NAME]`.
     pub servers: BTreeMap<String, Server>,
 }
@@ -196,6 +201,7 @@ impl Config {
             bounds: sections::bounds(&mut file, &mut source),
             mail: mail::mail(&mut file, &mut source),
             sign_in: sign_in::sign_in(&mut file, &mut source),
+            mask: mask::mask(&mut file, &mut source),
             servers: servers::servers(&mut file, &mut source),
         };
         sections::audit(&mut file, &mut source);

@@ -2,13 +2,16 @@
 //! that opened the store itself, so that both ways cannot differ. Secrets are made by `gate` and pass through
 //! here once. Called by `control::socket` and `control::line`.
 
+use super::view::{AgentView, TokenView};
 use crate::domain::audit::Entry;
 use crate::domain::export::{Attestor, Seal};
 use crate::domain::limit::{Counter, CounterKey};
 use crate::domain::pause::Stopped;
-use crate::domain::people::{Agent, Person, Role};
+use crate::domain::people::{Person, Role};
+use crate::gate::agents::{AgentEdit, NewAgent};
 use crate::gate::pause::PauseError;
-use crate::gate::people::{NewAgent, PeopleError};
+use crate::gate::people::{FIRST_LINK_FOR, LINK_FOR, PeopleError, PersonEdit};
+use crate::gate::registrar::RegistrarError;
 use crate::gate::{Failure, Gate};
 use crate::store::backup::{Backups, Contents};
 use jiff::Timestamp;
@@ -47,6 +50,25 @@ pub enum Request {
         /// Its name.
         name: String,
     },
+    /// Give an agent another token.
+    RotateAgent {
+        /// Its name.
+        name: String,
+    },
+    /// Change what an agent may do and whose it is; what is left out stays.
+    SetAgent {
+        /// Its name.
+        name: String,
+        /// Granted servers; none means every one.
+        #[serde(default)]
+        servers: Option<Vec<String>>,
+        /// Its owner's address; an empty one for nobody.
+        #[serde(default)]
+        owner: Option<String>,
+        /// How long one request stays open; 0 for `hold.keep_open`.
+        #[serde(default)]
+        keep_open_ms: Option<u64>,
+    },
     /// Add a person and make a sign-in link.
     AddPerson {
         /// The address.
@@ -57,12 +79,51 @@ pub enum Request {
         groups: Vec<String>,
         /// What the person may do.
         role: Role,
+        /// This is the first run: the link of the first operator lives longer.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        first: bool,
     },
     /// Everybody.
     People {},
     /// Shut a person out.
     DisablePerson {
         /// The address.
+        email: String,
+    },
+    /// Let a person in again.
+    EnablePerson {
+        /// The address.
+        email: String,
+    },
+    /// Change a name, a role, groups; what is left out stays.
+    SetPerson {
+        /// The address.
+        email: String,
+        /// Shown instead; an empty one for none.
+        #[serde(default)]
+        name: Option<String>,
+        /// Groups that rules name.
+        #[serde(default)]
+        groups: Option<Vec<String>>,
+        /// What the person may do.
+        #[serde(default)]
+        role: Option<Role>,
+    },
+    /// A person's API tokens.
+    Tokens {
+        /// Whose.
+        email: String,
+    },
+    /// End one API token.
+    RevokeToken {
+        /// Whose.
+        email: String,
+        /// As lists show it.
+        id: String,
+    },
+    /// End every session and link of a person.
+    SignOut {
+        /// Whose.
         email: String,
     },
     /// Make a sign-in link.
@@ -131,7 +192,9 @@ pub enum Answer {
     Agents(Vec<AgentView>),
     /// People by address.
     People(Vec<Person>),
-    /// It is done; so many calls were withdrawn (a revoked agent) or taken back to held (a pause).
+    /// A person's API tokens.
+    Tokens(Vec<TokenView>),
+    /// It is done; so many calls were withdrawn (a revoked agent) or taken back to held (a pause), or sessions ended.
     Done(usize),
     /// Since when, by whom and why the gateway is paused, if it is.
     Paused(Option<Stopped>),
@@ -160,48 +223,6 @@ pub enum Answer {
     NotUnderstood,
 }
 
-/// An agent as commands see it: all but its token's digest.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct AgentView {
-    /// Its name.
-    pub name: String,
-    /// `active`, `revoked` or `expired`.
-    pub state: String,
-    /// Granted servers; none means every one.
-    pub servers: Vec<String>,
-    /// Its owner's address.
-    pub owner: Option<String>,
-    /// How long one request stays open, in milliseconds.
-    pub keep_open_ms: Option<u64>,
-    /// When it was added.
-    pub added_at: Timestamp,
-    /// From then on its token is refused.
-    pub expires_at: Option<Timestamp>,
-    /// When it was revoked.
-    pub revoked_at: Option<Timestamp>,
-}
-
-impl AgentView {
-    fn of(agent: Agent, now: Timestamp) -> AgentView {
-        let state = match agent.revoked_at {
-            Some(_) => "revoked",
-            None if agent.is_active(now) => "active",
-            None => "expired",
-        };
-        let keep_open_ms = agent.keep_open.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        AgentView {
-            name: agent.name,
-            state: state.to_owned(),
-            servers: agent.servers,
-            owner: agent.owner,
-            keep_open_ms,
-            added_at: agent.added_at,
-            expires_at: agent.expires_at,
-            revoked_at: agent.revoked_at,
-        }
-    }
-}
-
 /// Answers one question.
 pub async fn answer(gate: &Gate, attestor: &Attestor, backups: &dyn Backups, public_url: &str, request: Request) -> Response {
     let notes = notes(gate, &request);
@@ -222,6 +243,15 @@ impl From<PeopleError> for No {
                 Answer::Refused(error.to_string())
             }
         })
+    }
+}
+
+impl From<RegistrarError> for No {
+    fn from(error: RegistrarError) -> No {
+        match error {
+            RegistrarError::People(error) => error.into(),
+            RegistrarError::NotOperator | RegistrarError::Changed => No(Answer::Refused(error.to_string())),
+        }
     }
 }
 
@@ -248,18 +278,40 @@ async fn attempt(gate: &Gate, attestor: &Attestor, backups: &dyn Backups, reques
         }
         Request::Agents {} => {
             let now = gate.clock().now();
-            Answer::Agents(gate.agents().await?.into_iter().map(|agent| AgentView::of(agent, now)).collect())
+            Answer::Agents(gate.listed_agents().await?.into_iter().map(|agent| AgentView::of(agent, now)).collect())
         }
         Request::RevokeAgent { name } => Answer::Done(gate.revoke_agent(&name).await?),
-        Request::AddPerson { email, name, groups, role } => {
+        Request::RotateAgent { name } => Answer::Secret(gate.registrar().rotate_agent(&name).await?),
+        Request::SetAgent { name, servers, owner, keep_open_ms } => {
+            let owner = owner.map(|owner| Some(owner).filter(|owner| !owner.is_empty()));
+            let keep_open = keep_open_ms.map(|ms| Some(Duration::from_millis(ms)).filter(|time| !time.is_zero()));
+            gate.registrar().set_agent(&name, AgentEdit { servers, owner, keep_open, shown: None }).await?;
+            Answer::Done(1)
+        }
+        Request::AddPerson { email, name, groups, role, first } => {
+            let first = first && role == Role::Operator && gate.people().await?.is_empty();
             let person = gate.add_person(&email, name, groups, role).await?;
-            Answer::Secret(gate.make_link(&person.email).await?)
+            Answer::Secret(gate.make_link_for(&person.email, if first { FIRST_LINK_FOR } else { LINK_FOR }).await?)
         }
         Request::People {} => Answer::People(gate.people().await?),
         Request::DisablePerson { email } => {
             gate.disable_person(&email).await?;
             Answer::Done(1)
         }
+        Request::EnablePerson { email } => {
+            gate.registrar().enable_person(&email).await?;
+            Answer::Done(1)
+        }
+        Request::SetPerson { email, name, groups, role } => {
+            gate.registrar().set_person(&email, PersonEdit { name: name.map(Some), role, groups, shown: None }).await?;
+            Answer::Done(1)
+        }
+        Request::Tokens { email } => Answer::Tokens(gate.api_tokens(&email).await?.into_iter().map(TokenView::of).collect()),
+        Request::RevokeToken { email, id } => {
+            gate.registrar().revoke_token(&email, &id).await?;
+            Answer::Done(1)
+        }
+        Request::SignOut { email } => Answer::Done(gate.registrar().sign_out_person(&email).await?),
         Request::Link { email } => Answer::Secret(gate.make_link(&email).await?),
         Request::Token { email, expires_in_ms } => Answer::Secret(gate.make_api_token(&email, Duration::from_millis(expires_in_ms)).await?),
         Request::Pause { reason } => match gate.pause(&reason, OPERATOR).await {
@@ -313,7 +365,7 @@ async fn backup(gate: &Gate, backups: &dyn Backups, path: &Path) -> Answer {
 fn notes(gate: &Gate, request: &Request) -> Vec<String> {
     let known = &gate.settings().servers;
     match request {
-        Request::AddAgent { servers, .. } => {
+        Request::AddAgent { servers, .. } | Request::SetAgent { servers: Some(servers), .. } => {
             servers.iter().filter(|name| !known.contains_key(*name)).map(|name| format!("note: the configuration has no server called {name}")).collect()
         }
         _ => Vec::new(),

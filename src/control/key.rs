@@ -1,9 +1,10 @@
 //! The keys of the data folder: made at the first start, never shown. `DATA/audit.key` signs the audit's head,
-//! `DATA/session.key` the ids of agents' sessions. Whoever has the first can forge exports, so a file that others
+//! `DATA/session.key` the ids of agents' sessions, `DATA/mask.key` makes the marks of masked values. Whoever has the first can forge exports, so a file that others
 //! can read is refused instead of used.
 //! Called by `serve` when it opens the data folder.
 
 use crate::domain::export::Attestor;
+use crate::domain::mask::MaskKey;
 use crate::gate::Clock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -20,6 +21,11 @@ pub fn load_or_make_key(path: &Path, clock: &dyn Clock) -> io::Result<Attestor> 
 /// Reads the key that session ids are signed with, or makes it when there is none.
 pub fn load_or_make_session_key(path: &Path, clock: &dyn Clock) -> io::Result<[u8; 32]> {
     load_or_make(path, clock, "this is no session key; remove the file, and agents begin new sessions")
+}
+
+/// Reads the key that the marks of masked values are made with, or makes it when there is none.
+pub fn load_or_make_mask_key(path: &Path, clock: &dyn Clock) -> io::Result<MaskKey> {
+    load_or_make(path, clock, "this is no mask key; remove the file, and masked values get other marks").map(MaskKey::new)
 }
 
 fn load_or_make(path: &Path, clock: &dyn Clock, damaged: &str) -> io::Result<[u8; 32]> {

@@ -86,6 +86,11 @@ impl Line {
         Ok(Line { to: To::Store { offline: Box::new(offline), public_url } })
     }
 
+    /// Whether a gateway runs and answers.
+    pub fn is_gateway(&self) -> bool {
+        matches!(self.to, To::Gateway { .. })
+    }
+
     /// Asks; a refusal is an error.
     pub async fn ask(&mut self, request: Request) -> Result<Response, LineError> {
         let response = match &mut self.to {

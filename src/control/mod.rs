@@ -8,9 +8,11 @@ mod key;
 mod line;
 mod restore;
 mod socket;
+mod view;
 
-pub use answer::{AgentView, Answer, ENTRIES, Request, Response};
-pub use key::{load_or_make_key, load_or_make_session_key};
+pub use answer::{Answer, ENTRIES, Request, Response};
+pub use key::{load_or_make_key, load_or_make_mask_key, load_or_make_session_key};
 pub use line::{Line, LineError, ask};
 pub use restore::{RestoreFault, Restored, restore, restoring_folder};
 pub use socket::listen;
+pub use view::{AgentView, TokenView};

@@ -67,11 +67,12 @@ impl Reviewer {
         all.sort_by_key(|credential| std::cmp::Reverse(credential.made_at));
         let fresh = all.iter().any(|credential| credential.secret == own && self.is_fresh(credential));
         let (sessions, rest): (Vec<Credential>, Vec<Credential>) = all.into_iter().partition(|its| its.kind == CredentialKind::Session);
+        let tokens = rest.into_iter().filter(|its| its.kind == CredentialKind::ApiToken);
         Ok(Account {
             password: gate.password_of(&self.person().email).await?.map(|password| password.set_at),
             fresh,
             sessions: sessions.into_iter().map(|session| (session.secret == own, session)).collect(),
-            tokens: rest.into_iter().filter(|its| its.kind == CredentialKind::ApiToken).collect(),
+            tokens: tokens.map(|its| Credential { used_at: gate.last_use(&its), ..its }).collect(),
         })
     }
 

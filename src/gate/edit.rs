@@ -10,6 +10,7 @@ use super::reviewer::Reviewer;
 use crate::domain::call::{AskKey, Call, Edit};
 use crate::domain::digest::Digest;
 use crate::domain::json::strict;
+use crate::domain::mask::blot;
 use crate::domain::policy::{Action, Judgement};
 use crate::domain::recipient::RecipientKey;
 use crate::store::Seen;
@@ -24,12 +25,16 @@ impl Reviewer {
     /// Judges edited arguments; `None` when they say the same as the call does already.
     pub(super) async fn edited(&self, call: &Call, text: &str) -> Result<Option<Edited>, ReviewError> {
         let (gate, settings) = (self.gate(), self.gate().settings());
-        let unfit = |why: String| Err(ReviewError::Unfit(why));
+        // A pointer may name a member that is a secret.
+        let unfit = |why: String| Err(ReviewError::Unfit(blot(&why)));
         if text.len() > settings.arguments {
             return unfit(format!("the edited arguments have more than {} bytes", settings.arguments));
         }
         let value = match strict(text.as_bytes()) {
-            Ok(value) if value.is_object() => value,
+            Ok(value) if value.is_object() => match gate.with_values(&value, call) {
+                Ok(value) => value,
+                Err(misplaced) => return unfit(misplaced.to_string()),
+            },
             Ok(_) => return unfit("the edited arguments are not a JSON object".to_owned()),
             Err(why) => return unfit(format!("the edited arguments are not JSON that Paraph accepts: {why}")),
         };
@@ -65,6 +70,9 @@ impl Reviewer {
         let Judgement { rule, reason, reviewers, approvals, shadows, .. } = asking(judged, call);
         // Written anew: every number that the strict reader takes is written alike by everybody.
         let text = value.to_string();
+        if text.len() > settings.arguments {
+            return unfit(format!("the edited arguments have more than {} bytes", settings.arguments));
+        }
         Ok(Some(Edited { edit: Edit { arguments: text, digest, message, recipient, last_sent, rule, reason, reviewers, approvals, shadows }, seen }))
     }
 }

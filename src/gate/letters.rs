@@ -11,7 +11,7 @@ use super::{Failure, Gate};
 use crate::domain::audit::Fact;
 use crate::domain::call::{Call, State};
 use crate::domain::letter::{Letter, Occasion};
-use crate::domain::people::{MailChoice, Person, Role};
+use crate::domain::people::{MailChoice, Person, Role, entitled};
 use crate::store::{Kind, Row};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -37,7 +37,7 @@ pub struct DueLetter {
 /// What a letter tells of.
 #[derive(Debug, Clone)]
 pub enum About {
-    /// A call, as it stands now; the letter's occasion says what of it.
+    /// A call, as it stands now, with its secrets masked; the letter's occasion says what of it.
     Call(Box<Call>),
     /// A way in, for its one reader; [`Gate::link_for`] makes it when the letter leaves.
     SignIn,
@@ -96,14 +96,16 @@ impl Gate {
             Occasion::Held | Occasion::Reminder | Occasion::Settled | Occasion::Unconfirmed => {
                 let Some(id) = &letter.call else { return Ok(None) };
                 let Some(call) = self.inner.store.call(id).await.map_err(|e| self.failed(&e))? else { return Ok(None) };
+                let owner = self.owner_of(&call.agent).await?;
                 let readers = match (letter.occasion, &call.state) {
-                    (Occasion::Held, State::Held { .. }) => Some(asked(people, &call)),
-                    (Occasion::Reminder, State::Held { .. }) if call.views.is_empty() => Some(asked(people, &call)),
+                    (Occasion::Held, State::Held { .. }) => Some(asked(people, &call, owner.as_deref())),
+                    (Occasion::Reminder, State::Held { .. }) if call.views.is_empty() => Some(asked(people, &call, owner.as_deref())),
                     (Occasion::Unconfirmed, State::Unconfirmed { .. }) => Some(hear_of_end(people, &call, true)),
                     (Occasion::Settled, state) if state.settled_at().is_some() && age <= SETTLED_FOR => Some(hear_of_end(people, &call, false)),
                     _ => None,
                 };
-                Ok(readers.flatten().map(|readers| (About::Call(Box::new(call)), readers)))
+                let Some(readers) = readers.flatten() else { return Ok(None) };
+                Ok(Some((About::Call(Box::new(self.for_people(call).await?.0)), readers)))
             }
             Occasion::SignIn => {
                 // A link that comes too late surprises: whoever asked has asked again by then.
@@ -159,15 +161,14 @@ fn wanting<'a>(people: impl Iterator<Item = &'a Person>) -> Option<Vec<Person>> 
     (!wanting.is_empty()).then_some(wanting)
 }
 
-/// Who is asked to decide: everybody active who may; the operators when the rule's groups hold nobody (semantics.md 16).
-/// Nobody at all is no reason to forget the letter: somebody may be added.
-fn asked(people: &[Person], call: &Call) -> Option<Vec<Person>> {
-    let may = |person: &&Person| person.role != Role::Auditor && person.is_asked(&call.reviewers);
-    let mut asked: Vec<&Person> = active(people).filter(may).collect();
-    if asked.is_empty() {
-        asked = active(people).filter(|person| person.role == Role::Operator).collect();
-    }
-    if asked.is_empty() { Some(Vec::new()) } else { wanting(asked.into_iter()) }
+/// Who is asked to decide: the people the rule asks for; the operators too when these are fewer than it needs
+/// (semantics.md 16). Nobody at all is no reason to forget the letter: somebody may be added.
+fn asked(people: &[Person], call: &Call, owner: Option<&str>) -> Option<Vec<Person>> {
+    let asked: Vec<&Person> = entitled(people, &call.reviewers, call.approvals, owner).collect();
+    let enough = usize::try_from(call.approvals.max(1)).is_ok_and(|needed| asked.len() >= needed);
+    let operator = |person: &Person| !enough && person.role == Role::Operator;
+    let told: Vec<&Person> = active(people).filter(|person| operator(person) || asked.iter().any(|asked| asked.email == person.email)).collect();
+    if told.is_empty() { Some(Vec::new()) } else { wanting(told.into_iter()) }
 }
 
 /// Who hears how it ended, as far as they may still see it; of what a person has to look into, the operators too.

@@ -10,7 +10,7 @@ use crate::domain::audit::Fact;
 use crate::domain::call::{Call, CallId, State};
 use crate::domain::digest::Digest;
 use crate::domain::json;
-use crate::domain::limit::{Charge, Counter, CounterKey, GiveBack, Ledger, ONE, Take, slack};
+use crate::domain::limit::{Charge, Counter, CounterKey, GiveBack, Label, Ledger, ONE, Take, slack};
 use crate::domain::people::Role;
 use crate::domain::policy::{Action, LimitView};
 use crate::store::{Change, CommitError, Kind, Row, Seen};
@@ -231,8 +231,10 @@ impl Gate {
 
 impl Reviewer {
     /// The rule that would take the held call back if it were approved now: the rules may have changed since.
-    pub fn refused_now(&self, call: &Call) -> Option<String> {
-        let (State::Held { .. }, Ok(arguments)) = (&call.state, json::strict(call.arguments.as_bytes())) else { return None };
+    pub async fn refused_now(&self, call: &Call) -> Option<String> {
+        // Without it the page would only say less: the gate judges again before it sends.
+        let kept = self.gate().unmasked(call).await.ok()?;
+        let (State::Held { .. }, Ok(arguments)) = (&call.state, json::strict(kept.arguments.as_bytes())) else { return None };
         let (settings, now) = (self.gate().settings(), self.gate().inner.clock.now());
         let judged = settings.server(&call.server)?.judge_call(call, &arguments, now);
         matches!(judged.action, Action::Deny | Action::Hide).then_some(judged.rule)
@@ -241,7 +243,8 @@ impl Reviewer {
     /// When the call would leave if it were approved now, as far as limits go; `None` when none keeps it.
     pub async fn leaves_at(&self, call: &Call) -> Result<Option<Limited>, Failure> {
         let gate = self.gate();
-        let (State::Held { .. }, Ok(arguments)) = (&call.state, json::strict(call.arguments.as_bytes())) else { return Ok(None) };
+        let kept = gate.unmasked(call).await?;
+        let (State::Held { .. }, Ok(arguments)) = (&call.state, json::strict(kept.arguments.as_bytes())) else { return Ok(None) };
         let settings = gate.settings();
         let Some(server) = settings.servers.get(&call.server) else { return Ok(None) };
         let now = gate.inner.clock.now();
@@ -279,9 +282,21 @@ impl Reviewer {
                 used.kept_back += 1;
                 continue;
             }
-            used.counters.push(Usage::of(sizes.now_of(counter), now));
+            let mut counter = sizes.now_of(counter);
+            if counter.label.scope == "arg" {
+                counter.label.value = self.counted_by(&counter.label);
+            }
+            used.counters.push(Usage::of(counter, now));
         }
         Ok(used)
+    }
+
+    /// The value of an argument that a limit counts by, as people see it.
+    fn counted_by(&self, label: &Label) -> String {
+        let limits = self.limits();
+        let counts = |(server, limit): &&(String, LimitView)| limit.counter == label.counter && label.server.as_ref().is_none_or(|its| its == server);
+        let argument = limits.iter().find(counts).and_then(|(_, limit)| limit.argument.as_deref());
+        self.gate().counted_by(argument, label.value.strip_prefix("text ").unwrap_or(&label.value)).unwrap_or_else(|| label.value.clone())
     }
 
     /// Until when windows of this length count as full because the store was restored.
@@ -305,7 +320,6 @@ impl Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::limit::Label;
 
     #[test]
     fn a_counter_with_room_names_no_moment_for_it() {

@@ -1,13 +1,12 @@
 //! The gate: the only writer of call states. Edges ask it, engines keep what it decides.
 //! One step of a call's life per file, in this order: `admit` → `hold` → `review` → `release` → `deliver`, with
-//! `expire`, `cancel`, `resume`, `pause`, `resolve`, `refusals`, `erase`, `recover`, `reload` and `restore` beside;
-//! `people`, `signin`, `account` and `switch` say who somebody is and what they may turn. Made by `serve`, used by `mcp`, `web`, `notify`
 //! `expire`, `remind`, `cancel`, `resume`, `pause`, `resolve`, `refusals`, `erase`, `recover`, `reload` and `restore` beside;
-//! `people`, `signin` and `switch` say who somebody is and what they may turn. Made by `serve`, used by `mcp`, `web`, `notify`
-//! and `cli`.
+//! `people`, `agents`, `signin`, `account` and `switch` say who somebody is and what they may turn, `registrar` who may
+//! change that. Made by `serve`, used by `mcp`, `web`, `notify` and `cli`.
 
 pub mod account;
 mod admit;
+pub mod agents;
 mod arguments;
 mod attempts;
 mod behind;
@@ -20,11 +19,13 @@ mod erase;
 mod expire;
 mod failure;
 mod forward;
+mod gaps;
 mod health;
 mod hold;
 mod kin;
 pub mod letters;
 pub mod limits;
+pub mod masking;
 mod notice;
 pub mod passkeys;
 mod passwords;
@@ -33,6 +34,7 @@ pub mod people;
 mod promises;
 mod recover;
 mod refusals;
+pub mod registrar;
 mod release;
 mod reload;
 mod remind;
@@ -45,6 +47,7 @@ mod room;
 pub mod signin;
 pub mod switch;
 pub mod upstream;
+mod uses;
 mod waiters;
 
 pub use crate::domain::hold::HoldSettings;
@@ -64,6 +67,7 @@ use crate::domain::audit::{Entry, Fact, Head};
 use crate::domain::call::{Call, CallId, Presence};
 use crate::domain::digest::Digest;
 use crate::domain::limit::GiveBack;
+use crate::domain::mask::{MaskKey, Names};
 use crate::domain::message::MessagePointers;
 use crate::domain::policy::{Asked, Judgement, Policy};
 use crate::domain::sign_in::SignInSettings;
@@ -99,6 +103,8 @@ pub struct Settings {
     pub limit_keys: usize,
     /// Bytes of the arguments of one call, also after a person edited them.
     pub arguments: usize,
+    /// Names of arguments that are masked, or never are, besides the known ones.
+    pub mask: Names,
 }
 
 impl Default for Settings {
@@ -113,6 +119,7 @@ impl Default for Settings {
             keep_text: Duration::from_secs(90 * 24 * 3600),
             limit_keys: 10_000,
             arguments: 1024 * 1024,
+            mask: Names::default(),
         }
     }
 }
@@ -163,6 +170,9 @@ struct Inner {
     deliveries: deliver::Deliveries,
     checks: arguments::Checks,
     behind: behind::Behind,
+    /// What the marks of masked values are made with.
+    mask_key: OnceLock<MaskKey>,
+    uses: uses::Uses,
     lives: Lives,
     /// When this process found that the last one had not stopped cleanly.
     unclean_start: OnceLock<Timestamp>,
@@ -214,6 +224,8 @@ impl Gate {
                 deliveries: deliver::Deliveries::default(),
                 checks: arguments::Checks::default(),
                 behind,
+                mask_key: OnceLock::new(),
+                uses: uses::Uses::default(),
                 lives: Lives { draining, broken, tasks, sends },
                 unclean_start: OnceLock::new(),
                 entrance,

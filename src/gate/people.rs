@@ -1,20 +1,34 @@
-//! Who may use the gate: agents with their tokens, people with their roles, one-time links and API tokens.
-//! A secret is given out once, here; only its digest is kept. Called by `cli` (also over the control socket).
+//! People: added, changed, shut out and let in again, with the links, sessions and tokens that let them in. A secret
+//! is given out once, here; only its digest is kept. Whoever may not decide a call any more takes their unsent
+//! approval of it along (semantics.md 21). Called by `control`, `web`, `signin` and `notify`.
 
+pub use super::agents::NewAgent;
+use super::registrar::{Registrar, RegistrarError, again};
+use super::reviewer::Reviewer;
 use super::{Failure, Gate};
 use crate::domain::audit::Fact;
-use crate::domain::call::{CallId, State};
-use crate::domain::digest::Digest;
-use crate::domain::people::{Agent, Credential, CredentialKind, Person, Role};
-use crate::store::{Change, CommitError, Kind, Query, Row};
+use crate::domain::call::{Call, CallId};
+use crate::domain::letter::Letter;
+use crate::domain::people::{Credential, CredentialKind, Person, Role};
+use crate::domain::reveal::{Run, reveal_line};
+use crate::store::{Change, Kind, Query, Row, Seen};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde_json::json;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// A one-time link's life (semantics.md 36).
 pub const LINK_FOR: Duration = Duration::from_secs(15 * 60);
+/// Characters of a name or of a group.
+pub const MAX_NAME: usize = 100;
+/// Groups of one person.
+const MAX_GROUPS: usize = 50;
+/// Calls or rows looked at in one read, or removed in one change.
+const TOGETHER: usize = 60;
+/// The life of the first operator's link (semantics.md 36).
+pub const FIRST_LINK_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// Why a command about people did not work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +44,7 @@ pub enum PeopleError {
     /// The name is unknown.
     #[error("there is no {what} called {name}")]
     Unknown {
-        /// "active agent" or "active person".
+        /// "active agent", "active person" or "API token of this person".
         what: &'static str,
         /// The name.
         name: String,
@@ -46,100 +60,58 @@ pub enum PeopleError {
     Failure(#[from] Failure),
 }
 
-/// What `agent add` was told.
+/// What is to be another; `None` stays as it is.
 #[derive(Debug, Clone, Default)]
-pub struct NewAgent {
-    /// Its name.
-    pub name: String,
-    /// Granted servers; none means every one.
-    pub servers: Vec<String>,
-    /// Its owner's address.
-    pub owner: Option<String>,
-    /// Its own `keep_open`.
-    pub keep_open: Option<Duration>,
-    /// How long its token counts.
-    pub expires_in: Option<Duration>,
+pub struct PersonEdit {
+    /// Shown instead of the address, or nothing.
+    pub name: Option<Option<String>>,
+    /// What the person may do.
+    pub role: Option<Role>,
+    /// Groups that rules name.
+    pub groups: Option<Vec<String>>,
+    /// The revision that was shown; another one now is a conflict.
+    pub shown: Option<u64>,
+}
+
+/// A person with what else is known of them.
+#[derive(Debug, Clone)]
+pub struct ListedPerson {
+    /// The record.
+    pub person: Person,
+    /// Open sessions.
+    pub sessions: usize,
+    /// API tokens that count.
+    pub tokens: Vec<Credential>,
+    /// The latest sign-in or use of a token that is still on record.
+    pub seen_at: Option<Timestamp>,
+}
+
+/// Calls that have not left, page by page; what became of one of them meanwhile does not matter.
+pub(super) struct OpenCalls {
+    query: Option<Query>,
+}
+
+impl OpenCalls {
+    pub(super) fn of(agent: Option<&str>) -> OpenCalls {
+        let states = vec!["held".to_owned(), "approved".to_owned()];
+        OpenCalls { query: Some(Query { states, agent: agent.map(str::to_owned), limit: TOGETHER, ..Query::default() }) }
+    }
+
+    pub(super) async fn next(&mut self, gate: &Gate) -> Result<Option<Vec<Call>>, Failure> {
+        let Some(mut query) = self.query.take() else { return Ok(None) };
+        let page = gate.inner.store.calls(&query).await.map_err(|e| gate.failed(&e))?;
+        if page.next.is_some() {
+            query.cursor = page.next;
+            self.query = Some(query);
+        }
+        Ok(Some(page.calls))
+    }
 }
 
 impl Gate {
-    /// Adds an agent and gives its token, once.
-    pub async fn add_agent(&self, new: NewAgent) -> Result<String, PeopleError> {
-        let ordinary = new.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-        if new.name.is_empty() || new.name.len() > 64 || !ordinary {
-            return Err(PeopleError::BadName("an agent's name has 1 to 64 letters, digits, dots, dashes or underscores"));
-        }
-        let now = self.inner.clock.now();
-        let token = self.secret("pa_");
-        let agent = Agent {
-            name: new.name.clone(),
-            revision: 1,
-            token: Digest::of_bytes(token.as_bytes()),
-            servers: new.servers,
-            owner: new.owner.map(|owner| owner.to_lowercase()),
-            keep_open: new.keep_open,
-            added_at: now,
-            expires_at: new.expires_in.map(|span| now + span),
-            revoked_at: None,
-        };
-        let fact = operator_fact("agent.added", json!({ "agent": agent.name, "servers": agent.servers, "expires_at": agent.expires_at }));
-        let credential = Credential::new(&token, CredentialKind::AgentToken, &agent.name, now, agent.expires_at.unwrap_or(Timestamp::MAX));
-        let change = Change { rows: vec![Row::Agent(agent), Row::Credential(credential)], ..Change::of_facts(now, vec![fact]) };
-        self.write(change, &PeopleError::Exists { what: "an agent", name: new.name }).await?;
-        Ok(token)
-    }
-
-    /// The agent whose token this is, if it still counts.
-    pub async fn agent_by_token(&self, token: &str) -> Result<Option<Agent>, Failure> {
-        let Some(credential) = self.credential(token, CredentialKind::AgentToken).await? else { return Ok(None) };
-        let row = self.inner.store.row(Kind::Agent, &credential.email).await.map_err(|e| self.failed(&e))?;
-        let now = self.inner.clock.now();
-        Ok(match row {
-            Some(Row::Agent(agent)) if agent.token == credential.secret && agent.is_active(now) => Some(agent),
-            _ => None,
-        })
-    }
-
-    /// Every agent, revoked ones too.
-    pub async fn agents(&self) -> Result<Vec<Agent>, Failure> {
-        let rows = self.all_rows(Kind::Agent).await?;
-        Ok(rows.into_iter().filter_map(|row| if let Row::Agent(agent) = row { Some(agent) } else { None }).collect())
-    }
-
-    /// Ends an agent's token and withdraws its open calls; how many there were.
-    pub async fn revoke_agent(&self, name: &str) -> Result<usize, PeopleError> {
-        let unknown = || PeopleError::Unknown { what: "active agent", name: name.to_owned() };
-        let found = self.inner.store.row(Kind::Agent, name).await.map_err(|e| self.failed(&e))?;
-        let Some(Row::Agent(agent)) = found else { return Err(unknown()) };
-        if agent.revoked_at.is_some() {
-            return Err(unknown());
-        }
-        let now = self.inner.clock.now();
-        let next = Agent { revision: agent.revision + 1, revoked_at: Some(now), ..agent };
-        self.write_row(Row::Agent(next), operator_fact("agent.revoked", json!({ "agent": name })), &unknown()).await?;
-        self.inner.upstream.close_agent(name).await;
-        let mut withdrawn = 0;
-        loop {
-            let states = vec!["held".to_owned(), "approved".to_owned()];
-            let query = Query { states, agent: Some(name.to_owned()), limit: 100, ..Query::default() };
-            let page = self.inner.store.calls(&query).await.map_err(|e| self.failed(&e))?;
-            if page.calls.is_empty() {
-                return Ok(withdrawn);
-            }
-            for call in &page.calls {
-                self.withdraw(&call.id, "its agent was revoked", "operator").await?;
-                let after = self.inner.store.call(&call.id).await.map_err(|e| self.failed(&e))?;
-                withdrawn += usize::from(after.is_some_and(|call| matches!(call.state, State::Withdrawn { .. })));
-            }
-        }
-    }
-
     /// Adds a person.
     pub async fn add_person(&self, email: &str, name: Option<String>, groups: Vec<String>, role: Role) -> Result<Person, PeopleError> {
-        let email = address(email)?;
-        let person = Person::new(&email, name, groups, role, self.now());
-        let fact = operator_fact("person.added", json!({ "person": email, "role": role, "groups": person.groups }));
-        self.write_row(Row::Person(person.clone()), fact, &PeopleError::Exists { what: "a person", name: email }).await?;
-        Ok(person)
+        self.registrar().add_person(email, name, groups, role).await.map_err(|error| self.plain(error))
     }
 
     /// Everybody, disabled people too.
@@ -148,54 +120,83 @@ impl Gate {
         Ok(rows.into_iter().filter_map(|row| if let Row::Person(person) = row { Some(person) } else { None }).collect())
     }
 
-    /// Shuts a person out: sessions, links and tokens stop counting at once.
-    pub async fn disable_person(&self, email: &str) -> Result<(), PeopleError> {
-        let person = self.active_person(email).await?;
-        let others = self.people().await?.into_iter().filter(|p| p.role == Role::Operator && p.disabled_at.is_none() && p.email != person.email).count();
-        if person.role == Role::Operator && others == 0 {
-            return Err(PeopleError::LastOperator);
+    /// The same with their sessions and tokens.
+    pub async fn listed_people(&self) -> Result<Vec<ListedPerson>, Failure> {
+        let people = self.people().await?.into_iter();
+        let mut listed: HashMap<String, ListedPerson> =
+            people.map(|person| (person.email.clone(), ListedPerson { person, sessions: 0, tokens: Vec::new(), seen_at: None })).collect();
+        for row in self.all_rows(Kind::Credential).await? {
+            let Row::Credential(found) = row else { continue };
+            let Some(person) = listed.get_mut(&found.email) else { continue };
+            let counts = self.counts(&found);
+            match found.kind {
+                CredentialKind::Session => {
+                    person.seen_at = person.seen_at.max(Some(found.made_at)).max(found.used_at);
+                    person.sessions += usize::from(counts);
+                }
+                CredentialKind::ApiToken => {
+                    let used_at = self.last_use(&found);
+                    person.seen_at = person.seen_at.max(used_at);
+                    person.tokens.extend(counts.then_some(Credential { used_at, ..found }));
+                }
+                CredentialKind::Link | CredentialKind::HalfWay | CredentialKind::AgentToken => {}
+            }
         }
-        let email = person.email.clone();
-        let next = Person { revision: person.revision + 1, disabled_at: Some(self.inner.clock.now()), ..person };
-        let unknown = PeopleError::Unknown { what: "active person", name: email.clone() };
-        self.write_row(Row::Person(next), operator_fact("person.disabled", json!({ "person": email })), &unknown).await?;
-        Ok(self.void_approvals(&email).await?)
+        let mut listed: Vec<ListedPerson> = listed.into_values().collect();
+        listed.iter_mut().for_each(|one| one.tokens.sort_by_key(|token| token.made_at));
+        listed.sort_by(|one, other| one.person.email.cmp(&other.person.email));
+        Ok(listed)
     }
 
-    /// What this person approved and has not left goes back to held (semantics.md 21).
-    async fn void_approvals(&self, email: &str) -> Result<(), Failure> {
-        let mut query = Query { states: vec!["held".to_owned(), "approved".to_owned()], limit: 100, ..Query::default() };
-        loop {
-            let page = self.inner.store.calls(&query).await.map_err(|e| self.failed(&e))?;
-            for call in &page.calls {
-                self.void_approval(&call.id, email, "operator").await?;
+    /// Shuts a person out: sessions, links and tokens stop counting at once.
+    pub async fn disable_person(&self, email: &str) -> Result<(), PeopleError> {
+        self.registrar().disable_person(email, None).await.map_err(|error| self.plain(error))
+    }
+
+    /// What of this person's approvals may not count any more, and has not left, goes back to held (semantics.md 21).
+    pub(super) async fn void_approvals(&self, email: &str, mut open: OpenCalls, actor: &str, why: &str) -> Result<(), Failure> {
+        while let Some(calls) = open.next(self).await? {
+            for call in calls.iter().filter(|call| call.decisions.iter().any(|decision| !decision.void && decision.by == email)) {
+                if self.still_entitled(email, call).await?.is_none() {
+                    self.void_approval(&call.id, email, actor, why).await?;
+                }
             }
-            if page.next.is_none() {
-                return Ok(());
-            }
-            query.cursor = page.next;
         }
+        Ok(())
     }
 
     /// One call's share of it.
-    pub(super) async fn void_approval(&self, id: &CallId, email: &str, actor: &str) -> Result<(), Failure> {
+    pub(super) async fn void_approval(&self, id: &CallId, email: &str, actor: &str, why: &str) -> Result<(), Failure> {
         self.rewrite(id, |call| {
             let next = call.without(email, self.now())?;
-            let fact = self.call_fact("call.undone", &next, actor, json!({ "why": "person.disabled" }));
+            let fact = self.call_fact("call.undone", &next, actor, json!({ "why": why }));
             Some((next, fact))
         })
         .await
         .map(drop)
     }
 
+    /// The record of somebody who may still decide this call, for a change that must not happen once they may not.
+    pub(super) async fn still_entitled(&self, email: &str, call: &Call) -> Result<Option<Seen>, Failure> {
+        let Some(Row::Person(person)) = self.inner.store.row(Kind::Person, email).await.map_err(|e| self.failed(&e))? else { return Ok(None) };
+        let owner = self.owner_of(&call.agent).await?;
+        let may = person.disabled_at.is_none() && person.may_decide(call, owner.as_deref());
+        Ok(may.then_some(Seen { kind: Kind::Person, key: person.email, revision: person.revision }))
+    }
+
     /// Makes a one-time sign-in secret; the caller puts it into a link.
     pub async fn make_link(&self, email: &str) -> Result<String, PeopleError> {
-        self.make_credential(email, CredentialKind::Link, "pl_", LINK_FOR, "link.made").await
+        self.make_link_for(email, LINK_FOR).await
+    }
+
+    /// The same with a life of its own.
+    pub async fn make_link_for(&self, email: &str, life: Duration) -> Result<String, PeopleError> {
+        self.registrar().make_credential(email, CredentialKind::Link, "pl_", life, "link.made").await.map_err(|error| self.plain(error))
     }
 
     /// Makes the link of a sign-in letter that is about to leave; `None` when the person was shut out meanwhile.
     pub async fn link_for(&self, person: &Person) -> Result<Option<String>, Failure> {
-        match self.make_credential(&person.email, CredentialKind::Link, "pl_", LINK_FOR, "link.mailed").await {
+        match self.registrar().make_credential(&person.email, CredentialKind::Link, "pl_", LINK_FOR, "link.mailed").await.map_err(|error| self.plain(error)) {
             Ok(secret) => Ok(Some(secret)),
             Err(PeopleError::Failure(failure)) => Err(failure),
             Err(PeopleError::Exists { .. } | PeopleError::Unknown { .. } | PeopleError::BadName(_) | PeopleError::LastOperator) => Ok(None),
@@ -204,26 +205,39 @@ impl Gate {
 
     /// Makes an API token.
     pub async fn make_api_token(&self, email: &str, expires_in: Duration) -> Result<String, PeopleError> {
-        self.make_credential(email, CredentialKind::ApiToken, "pt_", expires_in, "token.made").await
-    }
-
-    async fn make_credential(&self, email: &str, kind: CredentialKind, prefix: &str, life: Duration, told: &'static str) -> Result<String, PeopleError> {
-        let person = self.active_person(email).await?;
-        let now = self.inner.clock.now();
-        let secret = self.secret(prefix);
-        let credential = Credential::new(&secret, kind, &person.email, now, now + life);
-        let fact = operator_fact(told, json!({ "person": person.email, "expires_at": credential.expires_at }));
-        let twice = PeopleError::Exists { what: "a credential", name: person.email };
-        self.write_row(Row::Credential(credential), fact, &twice).await?;
-        Ok(secret)
+        let made = self.registrar().make_credential(email, CredentialKind::ApiToken, "pt_", expires_in, "token.made").await;
+        made.map_err(|error| self.plain(error))
     }
 
     pub(super) async fn active_person(&self, email: &str) -> Result<Person, PeopleError> {
+        match self.person(email).await? {
+            person if person.disabled_at.is_none() => Ok(person),
+            person => Err(PeopleError::Unknown { what: "active person", name: person.email }),
+        }
+    }
+
+    async fn person(&self, email: &str) -> Result<Person, PeopleError> {
         let email = address(email)?;
         match self.inner.store.row(Kind::Person, &email).await.map_err(|e| self.failed(&e))? {
-            Some(Row::Person(person)) if person.disabled_at.is_none() => Ok(person),
+            Some(Row::Person(person)) => Ok(person),
             _ => Err(PeopleError::Unknown { what: "active person", name: email }),
         }
+    }
+
+    /// What somebody may sign in or ask with, of these kinds, also what does not count any more.
+    async fn every_credential_of(&self, email: &str, kinds: &[CredentialKind]) -> Result<Vec<Credential>, Failure> {
+        let rows = self.all_rows(Kind::Credential).await?.into_iter();
+        let all = rows.filter_map(|row| if let Row::Credential(credential) = row { Some(credential) } else { None });
+        Ok(all.filter(|credential| credential.email == email && kinds.contains(&credential.kind)).collect())
+    }
+
+    /// A person's API tokens that count, the oldest first.
+    pub async fn api_tokens(&self, email: &str) -> Result<Vec<Credential>, PeopleError> {
+        let (email, now) = (self.person(email).await?.email, self.inner.clock.now());
+        let found = self.every_credential_of(&email, &[CredentialKind::ApiToken]).await?.into_iter().filter(|token| now < token.expires_at);
+        let mut tokens: Vec<Credential> = found.map(|token| Credential { used_at: self.last_use(&token), ..token }).collect();
+        tokens.sort_by_key(|token| token.made_at);
+        Ok(tokens)
     }
 
     /// 256 random bits as text.
@@ -231,23 +245,6 @@ impl Gate {
         let mut bits = [0u8; 32];
         self.inner.clock.random(&mut bits);
         format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bits))
-    }
-
-    async fn write_row(&self, row: Row, fact: Fact, conflict: &PeopleError) -> Result<(), PeopleError> {
-        self.write(Change::of_row(self.now(), row, fact), conflict).await
-    }
-
-    async fn write(&self, change: Change, conflict: &PeopleError) -> Result<(), PeopleError> {
-        let first = change.rows.first().cloned();
-        match (self.inner.store.commit(change).await, first) {
-            (Ok(_), _) => Ok(()),
-            // All or nothing: one row stands for the change. What follows a written one must still be done.
-            (Err(CommitError::Lost), Some(row)) if self.is_written(&row).await? => Ok(()),
-            (Err(CommitError::Conflict), _) => Err(conflict.clone()),
-            (Err(error @ (CommitError::Full { .. } | CommitError::Limited { .. } | CommitError::Store(_) | CommitError::Lost)), _) => {
-                Err(self.failed(&error).into())
-            }
-        }
     }
 
     pub(super) async fn all_rows(&self, kind: Kind) -> Result<Vec<Row>, Failure> {
@@ -267,13 +264,167 @@ impl Gate {
     }
 }
 
-fn operator_fact(kind: &'static str, data: serde_json::Value) -> Fact {
-    Fact { kind, call: None, actor: "operator".into(), data }
+impl Reviewer {
+    /// Everybody, for operators and auditors.
+    pub async fn people(&self) -> Result<Vec<ListedPerson>, RegistrarError> {
+        if !self.may_oversee() {
+            return Err(RegistrarError::NotOperator);
+        }
+        Ok(self.gate().listed_people().await?)
+    }
+}
+
+impl Registrar {
+    /// Adds a person.
+    pub async fn add_person(&self, email: &str, name: Option<String>, groups: Vec<String>, role: Role) -> Result<Person, RegistrarError> {
+        let email = address(email)?;
+        let now = self.gate.now();
+        let person = Person::new(&email, shown_name(name)?, group_names(groups)?, role, now);
+        let fact = self.fact("person.added", json!({ "person": email, "role": role, "groups": person.groups }));
+        self.write_new(Change::of_row(now, Row::Person(person.clone()), fact), "a person").await?;
+        Ok(person)
+    }
+
+    /// Changes a name, a role, groups. What the person may not decide any more does not count on their approval.
+    pub async fn set_person(&self, email: &str, edit: PersonEdit) -> Result<Person, RegistrarError> {
+        again(edit.shown, || self.set_person_once(email, edit.clone())).await
+    }
+
+    async fn set_person_once(&self, email: &str, edit: PersonEdit) -> Result<Person, RegistrarError> {
+        let person = self.gate.person(email).await?;
+        if edit.shown.is_some_and(|shown| shown != person.revision) {
+            return Err(RegistrarError::Changed);
+        }
+        let name = edit.name.map_or_else(|| Ok(person.name.clone()), shown_name)?;
+        let groups = edit.groups.map_or_else(|| Ok(person.groups.clone()), group_names)?;
+        let next = Person { revision: person.revision + 1, name, groups, role: edit.role.unwrap_or(person.role), ..person.clone() };
+        let seen = if next.role == Role::Operator { None } else { self.another_operator(&person).await? };
+        let fact = self.fact("person.changed", json!({ "person": next.email, "role": next.role, "groups": next.groups }));
+        let change = Change::of_row(self.gate.now(), Row::Person(next.clone()), fact);
+        self.write(Change { seen: seen.into_iter().collect(), ..change }).await?;
+        self.gate.void_approvals(&next.email, OpenCalls::of(None), &self.actor, "person.changed").await?;
+        Ok(next)
+    }
+
+    /// Shuts a person out: sessions, links and tokens stop counting at once and are gone.
+    pub async fn disable_person(&self, email: &str, shown: Option<u64>) -> Result<(), RegistrarError> {
+        again(shown, || self.disable_person_once(email, shown)).await
+    }
+
+    async fn disable_person_once(&self, email: &str, shown: Option<u64>) -> Result<(), RegistrarError> {
+        let person = self.gate.active_person(email).await?;
+        if shown.is_some_and(|shown| shown != person.revision) {
+            return Err(RegistrarError::Changed);
+        }
+        let seen = self.another_operator(&person).await?;
+        let email = person.email.clone();
+        let next = Person { revision: person.revision + 1, disabled_at: Some(self.gate.now()), ..person };
+        let change = Change::of_row(self.gate.now(), Row::Person(next), self.fact("person.disabled", json!({ "person": email })));
+        self.write(Change { seen: seen.into_iter().collect(), ..change }).await?;
+        self.gate.void_approvals(&email, OpenCalls::of(None), &self.actor, "person.disabled").await?;
+        self.remove_credentials(&email, &[CredentialKind::Session, CredentialKind::Link, CredentialKind::HalfWay, CredentialKind::ApiToken], None).await?;
+        Ok(())
+    }
+
+    /// Lets a person in again; what they had before to get in is gone, but for a password and passkeys.
+    pub async fn enable_person(&self, email: &str) -> Result<Person, RegistrarError> {
+        let person = self.gate.person(email).await?;
+        if person.disabled_at.is_none() {
+            return Err(PeopleError::Unknown { what: "disabled person", name: person.email }.into());
+        }
+        // Shutting out may have been cut short, and nothing of it may come back to life.
+        self.remove_credentials(&person.email, &[CredentialKind::Session, CredentialKind::Link, CredentialKind::HalfWay, CredentialKind::ApiToken], None)
+            .await?;
+        let next = Person { revision: person.revision + 1, disabled_at: None, ..person };
+        let fact = self.fact("person.enabled", json!({ "person": next.email }));
+        self.write(Change::of_row(self.gate.now(), Row::Person(next.clone()), fact)).await?;
+        Ok(next)
+    }
+
+    /// Ends every session and link of a person; how many there were.
+    pub async fn sign_out_person(&self, email: &str) -> Result<usize, RegistrarError> {
+        let email = self.gate.person(email).await?.email;
+        self.remove_credentials(&email, &[CredentialKind::Session, CredentialKind::Link, CredentialKind::HalfWay], Some("person.signed_out")).await
+    }
+
+    /// Ends one API token, by the id that lists show.
+    pub async fn revoke_token(&self, email: &str, id: &str) -> Result<(), RegistrarError> {
+        for _ in 0..super::REWRITES {
+            let unknown = || PeopleError::Unknown { what: "API token of this person", name: id.to_owned() };
+            let token = self.gate.api_tokens(email).await?.into_iter().find(|token| token.id() == id).ok_or_else(unknown)?;
+            let fact = self.fact("token.revoked", json!({ "person": token.email, "token": token.id() }));
+            let removed = vec![(Kind::Credential, token.secret.to_string())];
+            match self.write(Change { removed, ..Change::of_facts(self.gate.now(), vec![fact]) }).await {
+                Err(RegistrarError::Changed) => {}
+                written => return written,
+            }
+        }
+        Err(RegistrarError::Changed)
+    }
+
+    /// Makes a one-time sign-in secret; the caller puts it into a link.
+    pub async fn make_link(&self, email: &str) -> Result<String, RegistrarError> {
+        self.make_credential(email, CredentialKind::Link, "pl_", LINK_FOR, "link.made").await
+    }
+
+    /// Has a one-time link mailed; it is made when the letter leaves.
+    pub async fn mail_link(&self, email: &str) -> Result<(), RegistrarError> {
+        let person = self.gate.active_person(email).await?;
+        let now = self.gate.now();
+        let letter = Letter::about_sign_in(&self.gate.secret(""), &person.email, now);
+        let fact = self.fact("link.asked", json!({ "person": person.email, "letter": letter.id }));
+        self.write(Change::of_row(now, Row::Letter(letter), fact)).await
+    }
+
+    async fn make_credential(&self, email: &str, kind: CredentialKind, prefix: &str, life: Duration, told: &'static str) -> Result<String, RegistrarError> {
+        let person = self.gate.active_person(email).await?;
+        let now = self.gate.now();
+        let secret = self.gate.secret(prefix);
+        let credential = Credential::new(&secret, kind, &person.email, now, now + life);
+        let fact = self.fact(told, json!({ "person": person.email, "expires_at": credential.expires_at }));
+        self.write(Change::of_row(now, Row::Credential(credential), fact)).await?;
+        Ok(secret)
+    }
+
+    /// Removes what somebody gets in with; how many there were. `told`: the kind of the fact, when there is one besides
+    /// what shut the person out.
+    async fn remove_credentials(&self, email: &str, kinds: &[CredentialKind], told: Option<&'static str>) -> Result<usize, RegistrarError> {
+        let (mut count, mut conflicts) = (0, 0);
+        loop {
+            let found = self.gate.every_credential_of(email, kinds).await?;
+            if found.is_empty() && (count > 0 || told.is_none()) {
+                return Ok(count);
+            }
+            let some: Vec<_> = found.iter().take(TOGETHER).map(|credential| (Kind::Credential, credential.secret.to_string())).collect();
+            let facts: Vec<Fact> = told.map(|kind| self.fact(kind, json!({ "person": email, "count": some.len() }))).into_iter().collect();
+            let number = some.len();
+            match self.write(Change { removed: some, ..Change::of_facts(self.gate.now(), facts) }).await {
+                Ok(()) if found.len() <= TOGETHER => return Ok(count + number),
+                Ok(()) => count += number,
+                // One of them was used, or used up, in the same moment.
+                Err(RegistrarError::Changed) if conflicts < super::REWRITES => conflicts += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// An active operator beside this person, for a change after which they are none: of two operators who demote each
+    /// other exactly one is first.
+    async fn another_operator(&self, person: &Person) -> Result<Option<Seen>, RegistrarError> {
+        if person.role != Role::Operator || person.disabled_at.is_some() {
+            return Ok(None);
+        }
+        let people = self.gate.people().await?;
+        let other = people.into_iter().find(|other| other.role == Role::Operator && other.disabled_at.is_none() && other.email != person.email);
+        let other = other.ok_or(PeopleError::LastOperator)?;
+        Ok(Some(Seen { kind: Kind::Person, key: other.email, revision: other.revision }))
+    }
 }
 
 /// A plain address: one `@`, no blanks, no control characters (RFC 5321 allows 254 octets).
-fn address(email: &str) -> Result<String, PeopleError> {
-    let email = email.trim().to_lowercase();
+pub(super) fn address(email: &str) -> Result<String, PeopleError> {
+    // Letters of ASCII only, also before: the Kelvin sign becomes a k.
+    let email = email.trim().to_ascii_lowercase();
     let plain = email.len() <= 254 && email.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '<' | '>' | '"' | ',' | ';' | '(' | ')' | '\\'));
     let parts: Vec<&str> = email.split('@').collect();
     if plain && parts.len() == 2 && parts.iter().all(|part| !part.is_empty()) {
@@ -281,4 +432,37 @@ fn address(email: &str) -> Result<String, PeopleError> {
     } else {
         Err(PeopleError::BadName("a person is named by a mail address such as ann@example.org"))
     }
+}
+
+/// A name that can be read: it stands in mails, on pages and in terminals. An empty one is none.
+fn shown_name(name: Option<String>) -> Result<Option<String>, PeopleError> {
+    let name = name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+    match name {
+        Some(name) if !can_be_read(&name) => {
+            Err(PeopleError::BadName("a name has at most 100 characters, on one line, and none that is not seen or looks like another one"))
+        }
+        name => Ok(name),
+    }
+}
+
+/// Groups as rules name them, each once.
+fn group_names(groups: Vec<String>) -> Result<Vec<String>, PeopleError> {
+    let mut names: Vec<String> = Vec::new();
+    for group in groups {
+        let group = group.trim().to_owned();
+        if group.is_empty() || group.contains(',') || !can_be_read(&group) {
+            return Err(PeopleError::BadName("a group has 1 to 100 characters, no comma, and none that is not seen or looks like another one"));
+        }
+        if !names.contains(&group) {
+            names.push(group);
+        }
+    }
+    if names.len() > MAX_GROUPS {
+        return Err(PeopleError::BadName("a person is in at most 50 groups"));
+    }
+    Ok(names)
+}
+
+fn can_be_read(name: &str) -> bool {
+    name.chars().count() <= MAX_NAME && reveal_line(name).iter().all(|run| matches!(run, Run::Plain(_)))
 }

@@ -78,6 +78,7 @@ impl Gate {
             if page.next.is_none() {
                 // Not for one command on a closed store: it may not know the config's `keep_text`, and sends nothing.
                 self.keep(self.clone().keep_forgetting());
+                self.keep(self.clone().keep_uses());
                 // Last: a release that is faster than the loop above would take the undo window from it, and one that
                 // is faster than `recover` would be taken for the send of a process that is gone.
                 self.keep(self.clone().keep_deadlines());

@@ -65,7 +65,9 @@ impl Reviewer {
             let Row::Refusals(refusals) = row else { continue };
             let Some((_, id)) = refusals.refused.last().filter(|_| refusals.closed_at.is_some()) else { continue };
             let call = gate.inner.store.call(id).await.map_err(|e| gate.failed(&e))?;
-            closed.extend(call.filter(|call| self.person().may_see(call)).map(|call| (call, refusals)));
+            if let Some(call) = call.filter(|call| self.person().may_see(call)) {
+                closed.push((gate.for_people(call).await?.0, refusals));
+            }
         }
         closed.sort_by_key(|(_, refusals)| refusals.closed_at);
         Ok(closed)
@@ -74,7 +76,7 @@ impl Reviewer {
     /// Opens the way to a call's recipient again; false when it was open.
     pub async fn lift(&self, id: &CallId) -> Result<bool, ReviewError> {
         let gate = self.gate();
-        let call = self.visible(id).await?;
+        let call = self.kept(id).await?;
         self.entitled(&call).await?;
         let Some(recipient) = self.recipient_of(&call).await? else { return Ok(false) };
         for _ in 0..super::REWRITES {

@@ -132,10 +132,10 @@ impl Gate {
             Err(why) => return self.withdraw_under(id, &why, "policy", &settings).await,
         };
         for person in call.approved_by() {
-            match self.still_in(person).await? {
+            match self.still_entitled(person, &call).await? {
                 Some(person) => seen.push(person),
-                // Shutting somebody out takes their approvals back; it may have been cut short.
-                None => return self.void_approval(id, person, "paraph").await,
+                // Who is shut out or demoted takes their approvals along; it may have been cut short.
+                None => return self.void_approval(id, person, "paraph", "person.changed").await,
             }
         }
         let now = self.inner.clock.now();

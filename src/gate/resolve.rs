@@ -22,13 +22,13 @@ impl Reviewer {
     /// Says what became of an unconfirmed call.
     pub async fn resolve(&self, id: &CallId, resolution: Resolution) -> Result<Listed, ReviewError> {
         let gate = self.gate();
-        let call = self.visible(id).await?;
+        let call = self.kept(id).await?;
         self.entitled(&call).await?;
         if !matches!(call.state, State::Unconfirmed { .. }) {
-            return Err(ReviewError::Settled(Box::new(gate.listed(call))));
+            return Err(ReviewError::Settled(Box::new(gate.listed(call).await?)));
         }
         if call.version != resolution.version {
-            return Err(ReviewError::Stale(Box::new(gate.listed(call))));
+            return Err(ReviewError::Stale(Box::new(gate.listed(call).await?)));
         }
         let note = resolution.note.as_deref().map(str::trim).filter(|note| !note.is_empty());
         if note.is_some_and(|note| note.chars().count() > MAX_REASON) {
@@ -46,9 +46,9 @@ impl Reviewer {
             Some(call) => {
                 gate.inner.waiters.forget(id);
                 tracing::info!(call.id = %id, sent = resolution.sent, "a person said what became of an unconfirmed call");
-                Ok(gate.listed(call))
+                Ok(gate.listed(call).await?)
             }
-            None => Err(ReviewError::Settled(Box::new(gate.listed(self.visible(id).await?)))),
+            None => Err(ReviewError::Settled(Box::new(gate.listed(self.kept(id).await?).await?))),
         }
     }
 }

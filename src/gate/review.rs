@@ -64,7 +64,7 @@ impl Reviewer {
     /// One call, whole, and a record that this person was served its text.
     pub async fn read(&self, id: &CallId) -> Result<Listed, ReviewError> {
         let (gate, person) = (self.gate(), self.person());
-        let call = self.visible(id).await?;
+        let call = self.kept(id).await?;
         if !call.seen_by(&person.email) && call.state.settled_at().is_none() {
             gate.rewrite(id, |call| {
                 if call.seen_by(&person.email) {
@@ -77,27 +77,28 @@ impl Reviewer {
             })
             .await?;
         }
-        let call = self.visible(id).await?;
-        Ok(gate.listed(call))
+        let call = self.kept(id).await?;
+        Ok(gate.listed(call).await?)
     }
 
     /// Decides, or says why not.
     pub async fn decide(&self, id: &CallId, decide: Decide) -> Result<Listed, ReviewError> {
         let gate = self.gate();
         for _ in 0..super::REWRITES {
-            let mut call = self.visible(id).await?;
-            self.entitled(&call).await?;
-            let still_in = self.still_in().await?;
+            // Rights that were taken away since the request came count no more.
+            let (me, still_in) = self.again().await?;
+            let mut call = me.kept(id).await?;
+            me.entitled(&call).await?;
             let now = gate.inner.clock.now();
             if matches!(call.state, State::Held { expires_at } if now >= expires_at) {
                 gate.expire(id).await?;
-                call = self.visible(id).await?;
+                call = self.kept(id).await?;
             }
             if !matches!(call.state, State::Held { .. }) {
-                return Err(ReviewError::Settled(Box::new(gate.listed(call))));
+                return Err(ReviewError::Settled(Box::new(gate.listed(call).await?)));
             }
             if decide.digest != call.digest || decide.version != call.version {
-                return Err(ReviewError::Stale(Box::new(gate.listed(call))));
+                return Err(ReviewError::Stale(Box::new(gate.listed(call).await?)));
             }
             if !call.seen_by(&self.person().email) {
                 return Err(ReviewError::NotShown);
@@ -126,7 +127,7 @@ impl Reviewer {
             };
             let (decided, mut seen) = match edited {
                 Some(Edited { edit, seen }) => {
-                    let counts = self.entitled(&call.edited(edit.clone())).await.is_ok();
+                    let counts = me.entitled(&call.edited(edit.clone())).await.is_ok();
                     (call.decided_edited(edit, decision, counts), seen)
                 }
                 None => (call.decided(decision), Vec::new()),
@@ -135,10 +136,10 @@ impl Reviewer {
             let next = match decided {
                 Ok(next) => next,
                 Err(Refusal::TooLate | Refusal::TooEarly) => continue,
-                Err(Refusal::Settled(_) | Refusal::OutOfOrder(_)) => return Err(ReviewError::Settled(Box::new(gate.listed(call)))),
+                Err(Refusal::Settled(_) | Refusal::OutOfOrder(_)) => return Err(ReviewError::Settled(Box::new(gate.listed(call).await?))),
             };
             if next.decisions.len() == call.decisions.len() {
-                return Ok(gate.listed(call));
+                return Ok(gate.listed(call).await?);
             }
             let rows = gate.letter_of_step(&call, &next, now);
             let mut change = Change { seen, rows, ..Change::of_call(now, next.clone(), self.decision_fact(&next, decide.verdict)) };
@@ -155,7 +156,7 @@ impl Reviewer {
                         gate.inner.waiters.forget(id);
                     }
                     tracing::info!(call.id = %id, verdict = decide.verdict.word(), state = next.state.word(), "a person decided");
-                    return Ok(gate.listed(next));
+                    return Ok(gate.listed(next).await?);
                 }
                 Err(CommitError::Conflict) => {}
                 // It may have been written: then the next round says who was first, which is this person.
@@ -169,7 +170,7 @@ impl Reviewer {
     /// Takes an approval back before the call left.
     pub async fn undo(&self, id: &CallId) -> Result<Listed, ReviewError> {
         let gate = self.gate();
-        let call = self.visible(id).await?;
+        let call = self.kept(id).await?;
         self.entitled(&call).await?;
         let written = gate
             .rewrite(id, |call| {
@@ -179,29 +180,15 @@ impl Reviewer {
             })
             .await?;
         match written {
-            Some(call) => Ok(gate.listed(call)),
-            None => Err(ReviewError::Settled(Box::new(gate.listed(self.visible(id).await?)))),
+            Some(call) => Ok(gate.listed(call).await?),
+            None => Err(ReviewError::Settled(Box::new(gate.listed(self.kept(id).await?).await?))),
         }
     }
 
     /// Whether this person may decide the call at all; says why not.
     pub async fn entitled(&self, call: &Call) -> Result<(), ReviewError> {
         let gate = self.gate();
-        let owner = match gate.inner.store.row(Kind::Agent, &call.agent).await.map_err(|e| gate.failed(&e))? {
-            Some(Row::Agent(agent)) => agent.owner,
-            Some(
-                Row::Person(_)
-                | Row::Credential(_)
-                | Row::Letter(_)
-                | Row::Refusals(_)
-                | Row::Pause(_)
-                | Row::Counter(_)
-                | Row::Restored(_)
-                | Row::Password(_)
-                | Row::Passkey(_),
-            )
-            | None => None,
-        };
+        let owner = gate.owner_of(&call.agent).await?;
         if self.person().may_decide(call, owner.as_deref()) {
             return Ok(());
         }
@@ -212,18 +199,25 @@ impl Reviewer {
         }))
     }
 
-    /// The person's record as it is now: a decision must not count when its person is shut out first.
-    async fn still_in(&self) -> Result<Seen, ReviewError> {
-        let seen = self.gate().still_in(&self.person().email).await?;
-        seen.ok_or(ReviewError::NotEntitled("an operator has shut you out"))
+    /// This person with the rights that their record gives now, and the record: a decision must not count when its
+    /// person is shut out or demoted first.
+    async fn again(&self) -> Result<(Reviewer, Seen), ReviewError> {
+        let gate = self.gate();
+        match gate.inner.store.row(Kind::Person, &self.person().email).await.map_err(|e| gate.failed(&e))? {
+            Some(Row::Person(person)) if person.disabled_at.is_none() => {
+                let seen = Seen { kind: Kind::Person, key: person.email.clone(), revision: person.revision };
+                Ok((Reviewer::new(gate.clone(), person, self.via()), seen))
+            }
+            _ => Err(ReviewError::NotEntitled("an operator has shut you out")),
+        }
     }
 
     /// After a lost acknowledgement: the call as it is, if this person's decision is in it.
     async fn own_decision(&self, decided: &Call, verdict: Verdict) -> Result<Listed, ReviewError> {
-        let call = self.visible(&decided.id).await?;
+        let call = self.kept(&decided.id).await?;
         let by_me = |d: &Decision| d.by == self.person().email && d.verdict == verdict;
         let mine = call.digest == decided.digest && call.decisions.iter().any(|d| by_me(d) && (!d.void || decided.decisions.contains(d)));
-        let listed = self.gate().listed(call);
+        let listed = self.gate().listed(call).await?;
         if mine { Ok(listed) } else { Err(self.gate().failed(&CommitError::Lost).into()) }
     }
 
@@ -257,18 +251,10 @@ fn can_be_seen(reason: &str) -> bool {
 }
 
 impl Gate {
-    /// What a change names that must not happen once this person is shut out; `None` when they are.
-    pub(super) async fn still_in(&self, email: &str) -> Result<Option<Seen>, Failure> {
-        let row = self.inner.store.row(Kind::Person, email).await.map_err(|e| self.failed(&e))?;
-        Ok(match row {
-            Some(Row::Person(person)) if person.disabled_at.is_none() => Some(Seen { kind: Kind::Person, key: person.email, revision: person.revision }),
-            _ => None,
-        })
-    }
-
-    /// A call together with what only memory knows.
-    pub(super) fn listed(&self, call: Call) -> Listed {
+    /// A call as people see it, together with what only memory knows.
+    pub(super) async fn listed(&self, call: Call) -> Result<Listed, Failure> {
         let presence = self.presence(&call);
-        Listed { call, presence }
+        let (call, masks) = self.for_people(call).await?;
+        Ok(Listed { call, presence, masks })
     }
 }

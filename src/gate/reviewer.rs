@@ -2,10 +2,11 @@
 //! through their rights. A call they may not see does not exist for them. Made by `signin`, used by `web`.
 
 use super::review::ReviewError;
-use super::upstream::{ServerStatus, ToolInfo};
+use super::upstream::{ServerState, ServerStatus, ToolInfo};
 use super::{Failure, Gate, Page, Query};
 use crate::domain::audit::Entry;
 use crate::domain::call::{Call, CallId, Presence, State, Via};
+use crate::domain::mask::{Mask, blot};
 use crate::domain::people::{Person, Role};
 use crate::domain::policy::Preview;
 use jiff::Timestamp;
@@ -25,13 +26,15 @@ pub struct Reviewer {
     via: Via,
 }
 
-/// A call and whether its agent is there.
+/// A call as people see it, with marks in place of its secrets, and whether its agent is there.
 #[derive(Debug, Clone)]
 pub struct Listed {
     /// The record.
     pub call: Call,
     /// Known only to the running gate.
     pub presence: Presence,
+    /// What is masked in its arguments; empty where many calls are listed.
+    pub masks: Vec<Mask>,
 }
 
 /// One server with what the policy would say of each tool.
@@ -78,18 +81,29 @@ impl Reviewer {
             Role::Operator | Role::Auditor => None,
             Role::Reviewer => Some(self.person.groups.clone()),
         };
-        self.gate.inner.store.calls(&Query { groups, ..query }).await.map_err(|e| self.gate.failed(&e))
+        let page = self.gate.inner.store.calls(&Query { groups, ..query }).await.map_err(|e| self.gate.failed(&e))?;
+        self.gate.page_for_people(page).await
     }
 
-    /// The call if this person may see it, without marking it as read.
+    /// The call with its secrets masked if this person may see it, without marking it as read.
     pub async fn visible(&self, id: &CallId) -> Result<Call, ReviewError> {
+        Ok(self.gate.for_people(self.kept(id).await?).await?.0)
+    }
+
+    /// The word of the state of a call that this person may see.
+    pub async fn state_of(&self, id: &CallId) -> Result<&'static str, ReviewError> {
+        Ok(self.kept(id).await?.state.word())
+    }
+
+    /// The call as it is kept, if this person may see it; for what is decided here, never for showing it.
+    pub(super) async fn kept(&self, id: &CallId) -> Result<Call, ReviewError> {
         let call = self.gate.inner.store.call(id).await.map_err(|e| self.gate.failed(&e))?;
         call.filter(|call| self.person.may_see(call)).ok_or(ReviewError::NotFound)
     }
 
     /// The call with its presence, without marking it as read.
     pub async fn look(&self, id: &CallId) -> Result<Listed, ReviewError> {
-        Ok(self.gate.listed(self.visible(id).await?))
+        Ok(self.gate.listed(self.kept(id).await?).await?)
     }
 
     /// The call that came after a person had asked for changes of this one, as far as it says so and its recipient
@@ -133,7 +147,12 @@ impl Reviewer {
         let (servers, settings) = (self.gate.inner.upstream.servers().await, self.gate.settings());
         servers
             .into_iter()
-            .map(|status| {
+            .map(|mut status| {
+                if let ServerState::Down { why, stderr } = &mut status.state {
+                    // The server's own words may repeat what a call gave it.
+                    *why = blot(why);
+                    stderr.iter_mut().for_each(|line| *line = blot(line));
+                }
                 let policy = settings.servers.get(&status.name).map(|settings| &settings.policy);
                 let tools = status.tools.clone().map(|tools| {
                     let known = tools.into_iter();

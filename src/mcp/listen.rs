@@ -4,7 +4,7 @@
 
 use super::events::{self, KEEP_ALIVE, Writer};
 use super::session::{Ear, Session};
-use crate::gate::Gate;
+use crate::gate::{Gate, Hint};
 use axum::response::Response;
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -30,6 +30,7 @@ pub(super) fn answer(listener: Listener, tasks: &TaskTracker) -> Response {
 async fn drive(listener: Listener, writer: Writer) {
     let Listener { gate, session, ear, token, mut events } = listener;
     let draining = gate.draining();
+    let mut rows = gate.watch();
     let mut tick = tokio::time::interval(KEEP_ALIVE);
     loop {
         tokio::select! {
@@ -42,6 +43,14 @@ async fn drive(listener: Listener, writer: Writer) {
                     break;
                 }
                 writer.keep_alive();
+            }
+            // The agent may have been revoked: its stream ends then, not at the next tick.
+            hint = rows.recv() => {
+                let ended = matches!(hint, Err(RecvError::Closed));
+                let looks = !matches!(hint, Ok(Hint { call: Some(_) }));
+                if ended || (looks && !matches!(gate.agent_by_token(&token).await, Ok(Some(_)))) {
+                    break;
+                }
             }
             event = events.recv() => match event {
                 Ok(message) => {

@@ -9,6 +9,7 @@ pub mod demo_server;
 mod door;
 mod error;
 mod events;
+pub mod front;
 pub mod guard;
 mod held;
 mod hello;

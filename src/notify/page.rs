@@ -13,6 +13,7 @@ use super::json::lay_out;
 use super::shown::{Shown, lines, one_line};
 use crate::config::Show;
 use crate::domain::call::{Call, State};
+use crate::domain::mask::looks_like;
 use crate::gate::letters::DueLetter;
 use askama::Template;
 use jiff::Timestamp;
@@ -63,6 +64,8 @@ struct Page {
     to: Option<Shown>,
     text: Option<Shown>,
     arguments: Option<Shown>,
+    /// What in the text looks like a secret.
+    secrets: Vec<&'static str>,
     too_large: bool,
     first_line: Option<Shown>,
     agent: Shown,
@@ -100,6 +103,7 @@ impl Page {
             to: message.map(|message| one_line(if too_large { cut(&message.to, FIRST_LINE) } else { &message.to })),
             text: message.filter(|_| whole).map(|message| lines(&message.text)),
             arguments: (whole && !says_it_all(call)).then(|| arguments(call)),
+            secrets: message.filter(|_| whole).map(|message| looks_like(&message.text)).unwrap_or_default(),
             too_large: too_large && !hidden,
             first_line: (!hidden && call.erased_at.is_none()).then(|| first_line(call)),
             agent: one_line(&call.agent),
@@ -117,7 +121,7 @@ impl Page {
         }
     }
 
-    fn shown<'a>(&'a self, whole: bool) -> impl Iterator<Item = &'a Shown> {
+    fn shown(&self, whole: bool) -> impl Iterator<Item = &Shown> {
         let body = self.text.iter().chain(&self.arguments).filter(move |_| whole);
         [&self.agent, &self.server, &self.rule].into_iter().chain(&self.to).chain(&self.tool).chain(&self.reason).chain(body)
     }

@@ -5,6 +5,7 @@ use super::StartError;
 use crate::config::StoreConfig;
 use crate::control;
 use crate::domain::export::Attestor;
+use crate::domain::mask::MaskKey;
 use crate::gate::Clock;
 use crate::mcp::SessionKey;
 use crate::store::on_sled::{self, OnSled};
@@ -26,6 +27,11 @@ pub(super) async fn close_store(store: OnSled) {
 pub(super) fn open_key(data: &Path, clock: &dyn Clock) -> Result<Attestor, StartError> {
     let path = data.join("audit.key");
     control::load_or_make_key(&path, clock).map_err(|cause| StartError::File { what: path.display().to_string(), cause })
+}
+
+pub(super) fn open_mask_key(data: &Path, clock: &dyn Clock) -> Result<MaskKey, StartError> {
+    let path = data.join("mask.key");
+    control::load_or_make_mask_key(&path, clock).map_err(|cause| StartError::File { what: path.display().to_string(), cause })
 }
 
 pub(super) fn open_session_key(data: &Path, clock: &dyn Clock) -> Result<SessionKey, StartError> {

@@ -58,6 +58,7 @@ pub(super) fn settings_of(config: &Config) -> Settings {
         sign_in: config.sign_in.clone(),
         keep_text: config.store.keep_text,
         limit_keys: config.bounds.limit_keys,
+        mask: config.mask.clone(),
         arguments: config.bounds.arguments,
     }
 }

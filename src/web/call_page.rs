@@ -6,6 +6,7 @@ use super::WebState;
 use super::call_view::{self, Argument, MessageView};
 use super::context::Context;
 use super::edit::{Difference, Draft, EditForm};
+use super::masked::{self, MaskLine};
 use super::moment::Moment;
 use super::page::{self, Frame};
 use super::panel::Panel;
@@ -31,9 +32,12 @@ struct CallTemplate {
     title: Shown,
     message: Option<MessageView>,
     others: Vec<Argument>,
+    masks: Vec<MaskLine>,
     raw: Shown,
     legend: Vec<Mark>,
     agent: String,
+    /// Whose agent it is.
+    owner: Option<Shown>,
     server: String,
     tool: Shown,
     rule: String,
@@ -120,9 +124,11 @@ async fn template(by: &SignedIn, state: &WebState, listed: &Listed, banner: Opti
         title,
         message: call_view::message(call),
         others: call_view::other_arguments(call),
+        masks: masked::lines(&by.reviewer, listed).await?,
         legend: raw.legend(),
         raw,
         agent: call.agent.clone(),
+        owner: by.reviewer.owner_of(&call.agent).await?.as_deref().map(Shown::new),
         server: call.server.clone(),
         tool: Shown::new(&call.tool),
         rule: call.rule.clone(),

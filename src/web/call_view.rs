@@ -1,9 +1,11 @@
 //! A call in plain words for the pages: where it stands, what became of it, who said what, what is in it.
 //! Words only, no decisions: whether something is allowed is the gate's answer. Used by `call_page`, `panel`, `row`, `context`.
 
+use super::masked::{self, Stretch};
 use super::shown::{Mark, Shown};
 use crate::domain::call::{Call, OutcomeKind, State, Verdict};
 use crate::domain::json;
+use crate::domain::mask;
 use serde_json::Value;
 
 /// Where a call stands, as a label; the tone only colours what the label says.
@@ -97,8 +99,10 @@ pub fn ending(call: &Call) -> Option<String> {
 pub struct MessageView {
     /// To whom.
     pub to: Shown,
-    /// The text, whole.
-    pub text: Shown,
+    /// The text, whole, cut where something looks like a secret.
+    pub text: Vec<Stretch>,
+    /// What looks like a secret in text and recipient.
+    pub secrets: Vec<&'static str>,
     /// What was marked in both.
     pub legend: Vec<Mark>,
     /// Found by the arguments' names only.
@@ -113,6 +117,8 @@ pub struct Argument {
     pub name: Shown,
     /// Its value; JSON unless it is a string.
     pub value: Shown,
+    /// Four digits in its place, when all of it is masked.
+    pub masked: Option<String>,
 }
 
 /// The message, when the call is one.
@@ -120,7 +126,13 @@ pub fn message(call: &Call) -> Option<MessageView> {
     let message = call.message.as_ref()?;
     let (to, text) = (Shown::new(&message.to), Shown::new(&message.text));
     let legend = Shown { runs: to.runs.iter().chain(&text.runs).cloned().collect() }.legend();
-    Some(MessageView { legend, to, text, guessed: message.guessed, size: message.text.chars().count() })
+    let (stretches, mut secrets) = masked::stretches(&message.text);
+    for what in mask::looks_like(&message.to) {
+        if !secrets.contains(&what) {
+            secrets.push(what);
+        }
+    }
+    Some(MessageView { legend, to, text: stretches, secrets, guessed: message.guessed, size: message.text.chars().count() })
 }
 
 /// The arguments beside the message: nothing that will be sent stays out of sight.
@@ -131,7 +143,12 @@ pub fn other_arguments(call: &Call) -> Vec<Argument> {
         call.message.as_ref().is_some_and(|message| message.to_pointer == pointer || message.text_pointer == pointer)
     };
     let others = members.into_iter().filter(|(name, _)| !shown_already(name));
-    others.map(|(name, value)| Argument { name: Shown::new(&name), value: Shown::new(&value.as_str().map_or_else(|| pretty(&value), str::to_owned)) }).collect()
+    let argument = |(name, value): (String, Value)| Argument {
+        name: Shown::new(&name),
+        masked: mask::digits(&value).map(|digits| masked::four(digits).to_owned()),
+        value: Shown::new(&value.as_str().map_or_else(|| pretty(&value), str::to_owned)),
+    };
+    others.map(argument).collect()
 }
 
 /// The arguments as indented JSON in canonical order.

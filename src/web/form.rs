@@ -71,6 +71,11 @@ impl Submitted {
         self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// Every value of a field that may be there several times, without empty ones.
+    pub fn all(&self, name: &str) -> Vec<String> {
+        self.fields.iter().filter(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.clone()).collect()
+    }
+
     /// What the person wrote, so that a refused form does not lose it.
     pub fn typed(&self) -> &str {
         let reason = self.field("reason");

@@ -75,7 +75,7 @@ async fn inbox(by: &SignedIn, state: &WebState, wanted: Wanted) -> Result<Inbox,
     let page = list.page(&by.reviewer, wanted.cursor).await?;
     let counts = Counts::of(&by.reviewer).await?;
     let now = state.gate.clock().now();
-    let rows = page.calls.into_iter().map(|call| Row::new(by, &Listed { presence: state.gate.presence(&call), call }, now)).collect();
+    let rows = page.calls.into_iter().map(|call| Row::new(by, &Listed { presence: state.gate.presence(&call), call, masks: Vec::new() }, now)).collect();
     let closed = if list == List::Needs { by.reviewer.closed_ways().await? } else { Vec::new() };
     Ok(Inbox {
         frame: Frame::new(state, Some(by), if list == List::Unknown { "unknown" } else { "inbox" }).await,

@@ -6,7 +6,7 @@ use super::WebState;
 use super::notices;
 use super::page;
 use super::session::SignedIn;
-use crate::domain::call::{CallId, State as CallState};
+use crate::domain::call::CallId;
 use crate::gate::{Hint, Reviewer};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -151,7 +151,7 @@ fn look_at_everything() -> Event {
 
 /// The event about one call, if this person may see it. `call.held` says that it may be new to the receiver.
 async fn about(reviewer: &Reviewer, id: &CallId, may_be_new: bool) -> Option<Event> {
-    let call = reviewer.visible(id).await.ok()?;
-    let name = if may_be_new && matches!(call.state, CallState::Held { .. }) { "call.held" } else { "call.changed" };
-    Some(Event::default().event(name).data(json!({ "id": call.id, "state": call.state.word() }).to_string()))
+    let state = reviewer.state_of(id).await.ok()?;
+    let name = if may_be_new && state == "held" { "call.held" } else { "call.changed" };
+    Some(Event::default().event(name).data(json!({ "id": id, "state": state }).to_string()))
 }

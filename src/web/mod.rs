@@ -3,6 +3,8 @@
 //! It decides nothing: everything goes through a `Reviewer` of the gate. Made by `serve`.
 
 mod account;
+mod agent;
+mod agents;
 mod api;
 mod arrival;
 mod assets;
@@ -24,12 +26,16 @@ mod lift;
 mod limits;
 mod lists;
 mod live;
+mod masked;
 mod moment;
 mod notices;
+mod office;
 mod page;
 mod panel;
 mod passkeys;
 mod pause;
+mod people;
+mod person;
 mod received;
 mod resolution;
 mod row;
@@ -118,6 +124,17 @@ pub fn routes(state: WebState) -> Router {
         .route("/servers", get(servers::show))
         .route("/config", get(config::show))
         .route("/limits", get(limits::show))
+        .route("/people", get(people::show).post(people::add))
+        .route("/people/{id}", get(person::show).post(person::change))
+        .route("/people/{id}/disable", post(person::disable))
+        .route("/people/{id}/enable", post(person::enable))
+        .route("/people/{id}/link", post(person::link))
+        .route("/people/{id}/sign-out", post(person::sign_out))
+        .route("/people/{id}/tokens", post(person::revoke_token))
+        .route("/agents", get(agents::show).post(agents::add))
+        .route("/agents/{name}", get(agent::show).post(agent::change))
+        .route("/agents/{name}/rotate", post(agent::rotate))
+        .route("/agents/{name}/revoke", post(agent::revoke))
         .route("/sign-in", get(sign_in::help))
         .route("/sign-in/link", post(sign_in::mail_link))
         .route("/sign-in/password", post(sign_in::password))

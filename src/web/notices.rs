@@ -1,5 +1,5 @@
 //! What stands above every page while it is so: the gateway is paused, calls of which nobody knows whether they
-//! left, a start after an unclean stop (semantics.md 37), a configuration that is not in force. Read with the reader's own rights at every page; the
+//! left, a start after an unclean stop (semantics.md 37), rules without people (16), a configuration that is not in force. Read with the reader's own rights at every page; the
 //! live update fetches the same piece alone. Used by `page`.
 
 use super::WebState;
@@ -34,6 +34,8 @@ pub struct Notices {
     pub refused: Option<NotInForce>,
     /// For operators: changes of the configuration that wait for a restart.
     pub needs_restart: usize,
+    /// For operators: rules that ask for people who are not there.
+    pub gaps: usize,
     /// The reader is an operator.
     pub operator: bool,
 }
@@ -90,6 +92,7 @@ impl Notices {
             no_room: operator && state.gate.space().is_low(),
             refused: NotInForce::of(&config, now),
             needs_restart: config.needs_restart.len(),
+            gaps: if operator { state.gate.gaps().await.map_or(0, |gaps| gaps.len()) } else { 0 },
             operator,
         }
     }
@@ -116,6 +119,6 @@ pub struct Wanted {
 /// does not repeat it.
 pub async fn show(by: SignedIn, State(state): State<WebState>, wanted: Result<Query<Wanted>, QueryRejection>) -> Response {
     let Ok(Query(wanted)) = wanted else { return page::wrong_query(&state, &by).await };
-    let here = ["pause", "unknown", "config"].into_iter().find(|known| *known == wanted.here).unwrap_or_default();
+    let here = ["pause", "unknown", "config", "people"].into_iter().find(|known| *known == wanted.here).unwrap_or_default();
     page::html(&state, StatusCode::OK, &NoticesTemplate { frame: Frame::new(&state, Some(&by), here).await })
 }

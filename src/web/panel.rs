@@ -137,7 +137,7 @@ impl Panel {
             soon: soon(call, paused, now),
             undoable: matches!(call.state, State::Approved { .. }) && entitled.is_ok(),
             resolvable: unknown.is_some() && entitled.is_ok(),
-            refused_now: by.reviewer.refused_now(call),
+            refused_now: by.reviewer.refused_now(call).await,
             barred: entitled.err().filter(|_| asked).map(|error| error.to_string()),
             before,
             unknown,

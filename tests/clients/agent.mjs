@@ -2,17 +2,21 @@
 // standard output: {"ok": what the SDK's user sees} or {"error": {name, code, message}}. The first line is {"ready": …}.
 // Usage: PARAPH_TEST_CLIENTS=DIR agent.mjs SDK URL, where SDK is 1, 2, "2 auto" (2 asking for the newest revision first), or
 // "2 2025-03-26" (2 speaking that revision alone);
-// the agent's token in AGENT_TOKEN (absent for a direct run).
+// the agent's token in AGENT_TOKEN (absent for a direct run). Instead of a URL: {"command": …, "args": […]}, a server to start.
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 
 const [sdk, url] = process.argv.slice(2);
 const [major, mode] = sdk.split(" ");
 const packages = createRequire(`${process.env.PARAPH_TEST_CLIENTS}/`);
-const { Client, StreamableHTTPClientTransport } =
+const { Client, StreamableHTTPClientTransport, StdioClientTransport } =
   major === "1"
-    ? { ...packages("@modelcontextprotocol/sdk/client/index.js"), ...packages("@modelcontextprotocol/sdk/client/streamableHttp.js") }
-    : packages("@modelcontextprotocol/client");
+    ? {
+        ...packages("@modelcontextprotocol/sdk/client/index.js"),
+        ...packages("@modelcontextprotocol/sdk/client/streamableHttp.js"),
+        ...packages("@modelcontextprotocol/sdk/client/stdio.js"),
+      }
+    : { ...packages("@modelcontextprotocol/client"), ...packages("@modelcontextprotocol/client/stdio") };
 
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 const told = (error) => ({ error: { name: error.name ?? "Error", code: error.code ?? null, message: String(error.message ?? error) } });
@@ -22,7 +26,9 @@ const headers = token ? { Authorization: `Bearer ${token}` } : {};
 const revisions = !mode ? {} : mode === "auto" ? { versionNegotiation: { mode } } : { supportedProtocolVersions: [mode] };
 let client, transport;
 async function connect() {
-  transport = new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } });
+  transport = url.startsWith("{")
+    ? new StdioClientTransport({ ...JSON.parse(url), env: { PARAPH_AGENT_TOKEN: token } })
+    : new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } });
   client = new Client({ name: "typescript-agent", version: "1.0.0" }, { capabilities: {}, ...revisions });
   await client.connect(transport);
   return { server: client.getServerVersion(), capabilities: client.getServerCapabilities(), revision: transport.protocolVersion };

@@ -1,7 +1,7 @@
 """An agent on the official Python SDK, version 1 or 2, whichever this Python has. One step (a JSON object) per line of
 standard input, one answer per line of standard output: {"ok": what the SDK's user sees} or {"error": {name, code,
-message}}. The first line is {"ready": ...}. Usage: agent.py URL, the agent's token in AGENT_TOKEN (absent for a direct
-run)."""
+message}}. The first line is {"ready": ...}. Usage: agent.py URL, or agent.py {"command": ..., "args": [...]} for a server
+to start; the agent's token in AGENT_TOKEN (absent for a direct run)."""
 
 import json
 import logging
@@ -13,6 +13,7 @@ from datetime import timedelta
 from importlib.metadata import version
 
 import anyio
+from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 FIRST = version("mcp").startswith("1.")
@@ -44,9 +45,13 @@ def told(error):
 @asynccontextmanager
 async def connected(url, http):
     """The SDK's object that has the steps as methods, and what the server said of itself."""
-    transport = streamable_http_client(url, http_client=http)
+    if url.startswith("{"):
+        environment = {"PARAPH_AGENT_TOKEN": os.environ.get("AGENT_TOKEN", "")}
+        transport = stdio_client(StdioServerParameters(**json.loads(url), env=environment))
+    else:
+        transport = streamable_http_client(url, http_client=http)
     if FIRST:
-        async with transport as (reading, writing, _), ClientSession(reading, writing) as session:
+        async with transport as (reading, writing, *_), ClientSession(reading, writing) as session:
             hello = await session.initialize()
             yield session, {"server": plain(hello.serverInfo), "capabilities": plain(hello.capabilities), "revision": hello.protocolVersion}
     else:

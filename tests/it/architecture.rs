@@ -5,13 +5,14 @@ use regex::Regex;
 use std::fs;
 use std::path::PathBuf;
 
-const PURE: [&str; 18] = [
+const PURE: [&str; 19] = [
     "std",
     "core",
     "alloc",
     "serde",
     "serde_json",
     "sha2",
+    "hmac",
     "cel",
     "jiff",
     "regex",

@@ -2,12 +2,14 @@
 //! `target/screenshots` for people to look at.
 
 mod accessibility;
+mod account;
 mod configuration;
 mod limits;
 mod outcomes;
 mod passkeys;
 
 pub use accessibility::look;
+mod people;
 
 use crate::world::{Agent, Browser, Desk, Gateway, World, text_of, until};
 use serde_json::{Value, json};

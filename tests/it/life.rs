@@ -6,6 +6,7 @@ mod edits;
 mod judging;
 pub mod limited;
 mod pausing;
+mod people;
 mod queueing;
 mod recipients;
 mod sending;

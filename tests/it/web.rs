@@ -54,6 +54,9 @@ async fn nobody_sees_a_page_without_a_session_and_a_disabled_person_is_out_at_on
         "/pause".into(),
         "/notices".into(),
         "/config".into(),
+        "/people".into(),
+        "/agents".into(),
+        "/agents/support-bot".into(),
     ] {
         assert_eq!(desk.request(Method::GET, &path).send().await.unwrap().status(), StatusCode::UNAUTHORIZED, "{path}");
     }
@@ -246,9 +249,12 @@ async fn a_call_that_needs_two_people_waits_for_the_second() {
     assert!(!ben.get(&format!("/calls/{id}")).await.1.contains("class=\"decide\""));
 }
 
+mod agents;
 mod api;
 mod config;
 mod limits;
 mod live;
+mod people;
+mod sign_in;
 mod switch;
 mod unknown;

@@ -27,11 +27,15 @@ pub(super) fn text(call: &Value) -> String {
         lines.push(String::new());
         lines.push(format!("To {}", terminal::strong(&terminal::visible(to))));
         lines.push(terminal::quoted(message.get("text").and_then(Value::as_str).unwrap_or_default()));
+        for what in message.get("secrets").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+            lines.push(format!("Look closely: this text holds what looks like {}.", terminal::visible(what)));
+        }
     }
     lines.push(String::new());
     lines.push("Arguments".to_owned());
     lines.push(terminal::json(&call["arguments"], true));
     lines.push(String::new());
+    lines.extend(masked(call));
     if let Some(why) = optional(call, "unchecked") {
         lines.push(format!("Nobody checked these arguments against the tool's inputSchema: {why}."));
         lines.push(String::new());
@@ -54,6 +58,28 @@ pub(super) fn text(call: &Value) -> String {
         lines.push(terminal::json(&call["outcome"], true));
     }
     lines.join("\n")
+}
+
+/// What is masked in the arguments, and whether it is what the agent used before.
+fn masked(call: &Value) -> Vec<String> {
+    let masks = call["masked"].as_array().filter(|masks| !masks.is_empty());
+    let mut lines: Vec<String> = masks.into_iter().flatten().map(mask).collect();
+    if !lines.is_empty() {
+        lines.insert(0, "Masked: the values are sent and covered by the digest, and shown to nobody".to_owned());
+        lines.push(String::new());
+    }
+    lines
+}
+
+fn mask(mask: &Value) -> String {
+    let word = |key: &str| terminal::visible(mask[key].as_str().unwrap_or("-"));
+    let earlier = optional(mask, "call").map(|id| format!(" ({id})")).unwrap_or_default();
+    let before = match mask["used_before"].as_str() {
+        Some("same") => format!("the one that this agent used last{earlier}"),
+        Some("other") => terminal::strong(&format!("NOT the one that this agent used last{earlier}")),
+        _ => "the first one that Paraph knows of this agent here".to_owned(),
+    };
+    format!("  {}  {} characters; {before}; {}", word("at"), mask["length"], word("why"))
 }
 
 fn optional(value: &Value, key: &str) -> Option<String> {

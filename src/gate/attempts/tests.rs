@@ -1,4 +1,5 @@
 //! The budgets against a model that keeps every try and counts; and what strangers can never take from others.
+//! A test module of `attempts`.
 
 use super::*;
 use proptest::prelude::*;

@@ -97,7 +97,7 @@ impl Gate {
         let found = self.credential(secret, CredentialKind::Session).await?;
         let reviewer = self.reviewer_of(found.as_ref(), Via::Page).await?;
         if let Some(session) = found.filter(|_| reviewer.is_some()) {
-            self.note_use(session).await;
+            self.note_session_use(session).await;
         }
         Ok(reviewer)
     }
@@ -107,7 +107,7 @@ impl Gate {
         let found = self.credential(secret, CredentialKind::ApiToken).await?;
         let reviewer = self.reviewer_of(found.as_ref(), Via::Api).await?;
         if let Some(token) = found.filter(|_| reviewer.is_some()) {
-            self.note_use(token).await;
+            self.note_token_use(&token);
         }
         Ok(reviewer)
     }

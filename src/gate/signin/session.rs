@@ -153,18 +153,13 @@ impl Gate {
         Timestamp::from_millisecond(elapsed.as_millisecond()).unwrap_or(now).max(now)
     }
 
-    /// Writes down that a session or token is used, now and then. It is no fact for the audit, and a store that takes nothing
-    /// more still lets people read: a failure costs nothing but the note.
-    pub(super) async fn note_use(&self, credential: Credential) {
-        let now = match credential.kind {
-            CredentialKind::Session => self.session_time(),
-            CredentialKind::Link | CredentialKind::HalfWay | CredentialKind::ApiToken | CredentialKind::AgentToken => self.inner.clock.now(),
-        };
+    /// Writes down that a session is used, now and then. It is no fact for the audit, and a store that takes nothing more
+    /// still lets people read: a failure costs nothing but the note.
+    pub(super) async fn note_session_use(&self, credential: Credential) {
+        let now = self.session_time();
         let last = credential.used_at.unwrap_or(credential.made_at);
         let often = NOTED.min(self.settings().sign_in.idle / 4);
-        // A token's first use is noted at once: its owner looks for it.
-        let first = credential.used_at.is_none() && credential.kind == CredentialKind::ApiToken;
-        if !first && SignedDuration::try_from(often).is_ok_and(|often| now.duration_since(last) < often) {
+        if SignedDuration::try_from(often).is_ok_and(|often| now.duration_since(last) < often) {
             return;
         }
         let next = Credential { revision: credential.revision + 1, used_at: Some(now), ..credential };

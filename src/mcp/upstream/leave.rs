@@ -1,6 +1,6 @@
 //! Whether a request may still stay here. The side that writes and the side whose time is up settle it between them,
 //! once: what was kept back can never leave, and what has left is never called kept. `NeverLeft` rests on this
-//! (semantics.md 19). Made by `peer`, asked by the two links right before the first byte.
+//! (semantics.md 19). Made by `peer`, asked by the two links right before the first byte; `front` has its own.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -10,16 +10,16 @@ const KEPT: u8 = 2;
 
 /// The state of one request.
 #[derive(Default)]
-pub(super) struct Leave(AtomicU8);
+pub(in crate::mcp) struct Leave(AtomicU8);
 
 impl Leave {
     /// From now on the request may have arrived. False when it was kept back before: then nothing may be written.
-    pub(super) fn go(&self) -> bool {
+    pub(in crate::mcp) fn go(&self) -> bool {
         self.0.compare_exchange(HERE, LEFT, Ordering::AcqRel, Ordering::Acquire).is_ok() || self.0.load(Ordering::Acquire) == LEFT
     }
 
     /// Keeps the request back. False when it may have left.
-    pub(super) fn stay(&self) -> bool {
+    pub(in crate::mcp) fn stay(&self) -> bool {
         self.0.compare_exchange(HERE, KEPT, Ordering::AcqRel, Ordering::Acquire).is_ok() || self.0.load(Ordering::Acquire) == KEPT
     }
 }

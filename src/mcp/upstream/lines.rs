@@ -1,28 +1,28 @@
 //! Lines of a child's output with a cap on their length; what is longer is read to its end and thrown away,
-//! so that the next line is found. Called by `process` for stdout and stderr.
+//! so that the next line is found. Called by `process` for stdout and stderr, and by `front` for its own input.
 
 use std::io;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
-pub(super) enum Line {
+pub(in crate::mcp) enum Line {
     /// Without its line break.
     Whole(Vec<u8>),
     /// Its first bytes, as many as the cap.
     TooLong { head: Vec<u8> },
 }
 
-pub(super) struct Lines<R> {
+pub(in crate::mcp) struct Lines<R> {
     from: BufReader<R>,
     cap: usize,
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
-    pub(super) fn new(from: R, cap: usize) -> Lines<R> {
+    pub(in crate::mcp) fn new(from: R, cap: usize) -> Lines<R> {
         Lines { from: BufReader::with_capacity(64 << 10, from), cap }
     }
 
     /// The next line; `None` at the end. A last line without a break counts.
-    pub(super) async fn next(&mut self) -> io::Result<Option<Line>> {
+    pub(in crate::mcp) async fn next(&mut self) -> io::Result<Option<Line>> {
         let (mut line, mut too_long, mut any) = (Vec::new(), false, false);
         loop {
             let chunk = self.from.fill_buf().await?;

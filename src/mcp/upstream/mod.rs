@@ -3,16 +3,16 @@
 //! Called by `serve` (new, shutdown), by the side towards agents (`peer`) and by the gate (`send`).
 
 mod board;
-mod http;
+pub(in crate::mcp) mod http;
 mod instances;
-mod leave;
-mod lines;
+pub(in crate::mcp) mod leave;
+pub(in crate::mcp) mod lines;
 mod listen;
 mod peer;
 mod process;
 mod schemas;
 mod send;
-mod sse;
+pub(in crate::mcp) mod sse;
 mod times;
 mod tools;
 pub(in crate::mcp) mod wire;

@@ -1,5 +1,5 @@
 //! Server-sent events of a server, with a cap on the bytes of one event, which the parser itself lacks.
-//! Called by `http` for answers and for the GET stream.
+//! Called by `http` for answers and for the GET stream, and by `front`.
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -8,10 +8,10 @@ use std::io;
 use std::pin::Pin;
 
 /// The events of one response.
-pub(super) struct Events(Pin<Box<dyn Stream<Item = Result<Sse, sse_stream::Error>> + Send>>);
+pub(in crate::mcp) struct Events(Pin<Box<dyn Stream<Item = Result<Sse, sse_stream::Error>> + Send>>);
 
 /// Why no further event comes.
-pub(super) enum Broken {
+pub(in crate::mcp) enum Broken {
     /// One event was larger than the cap.
     TooLarge,
     /// The connection broke or the text is no event stream.
@@ -19,11 +19,12 @@ pub(super) enum Broken {
 }
 
 impl Events {
-    pub(super) fn new(response: reqwest::Response, cap: usize) -> Events {
+    pub(in crate::mcp) fn new(response: reqwest::Response, cap: usize) -> Events {
         Events::read(response.bytes_stream().map(|chunk| chunk.map_err(io::Error::other)), cap)
     }
 
-    fn read<S: Stream<Item = io::Result<Bytes>> + Send + 'static>(bytes: S, cap: usize) -> Events {
+    /// The same of any bytes.
+    pub(in crate::mcp) fn read<S: Stream<Item = io::Result<Bytes>> + Send + 'static>(bytes: S, cap: usize) -> Events {
         let mut size = Size::default();
         let capped = bytes.map(move |chunk| {
             let chunk = chunk?;
@@ -33,7 +34,7 @@ impl Events {
     }
 
     /// The next event; `None` at the end.
-    pub(super) async fn next(&mut self) -> Option<Result<Sse, Broken>> {
+    pub(in crate::mcp) async fn next(&mut self) -> Option<Result<Sse, Broken>> {
         Some(self.0.next().await?.map_err(|error| match &error {
             sse_stream::Error::Body(inner) if inner.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::FileTooLarge) => {
                 Broken::TooLarge

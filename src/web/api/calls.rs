@@ -52,7 +52,8 @@ pub async fn list(caller: Caller, State(state): State<WebState>, wanted: Result<
     }
     match caller.reviewer.calls(query).await {
         Ok(page) => {
-            let calls: Vec<Value> = page.calls.into_iter().map(|call| Listed { presence: state.gate.presence(&call), call }.to_json()).collect();
+            let calls: Vec<Value> =
+                page.calls.into_iter().map(|call| Listed { presence: state.gate.presence(&call), call, masks: Vec::new() }.to_json()).collect();
             Json(json!({ "calls": calls, "next": page.next })).into_response()
         }
         Err(failure) => problem::failure(&failure),

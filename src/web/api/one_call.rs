@@ -1,12 +1,13 @@
 //! `GET /api/v1/calls/{id}`: one call, whole; serving it is recorded as a view, so that its reader may decide.
-//! Only here CALL says whether its recipient is closed, its server was started anew, and when a limit would let it
-//! leave if it were approved now, which costs reads.
+//! Only here CALL says whether its recipient is closed, its server was started anew, when a limit would let it leave if
+//! it were approved now, and what of it is masked or looks like a secret, which costs reads.
 //! An answer to HEAD carries no text, so it is no view.
 
-use super::super::WebState;
+use super::super::{WebState, masked};
 use super::caller::Caller;
 use super::problem;
 use crate::domain::call::CallId;
+use crate::domain::mask::looks_like;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::Method;
@@ -28,8 +29,16 @@ pub async fn show(caller: Caller, State(state): State<WebState>, method: Method,
     match caller.reviewer.is_closed(&listed.call).await {
         Ok(closed) => {
             let mut call = listed.to_json();
+            let masked = match masked::json(&caller.reviewer, &listed).await {
+                Ok(masked) => masked,
+                Err(failure) => return problem::failure(&failure),
+            };
+            if let Some(message) = &listed.call.message {
+                call["message"]["secrets"] = serde_json::json!(looks_like(&message.text));
+            }
             if let Value::Object(members) = &mut call {
                 members.insert("leaves_at".to_owned(), serde_json::json!(leaves_at));
+                members.insert("masked".to_owned(), masked);
                 members.insert("recipient_closed".to_owned(), Value::Bool(closed));
                 members.insert("server_restarted".to_owned(), Value::Bool(caller.reviewer.server_restarted(&listed.call).await));
             }

@@ -1,4 +1,4 @@
-//! `GET /api/v1/calls/{id}/outcome`: the server's answer as it came, also when it is too large for CALL
+//! `GET /api/v1/calls/{id}/outcome`: the server's answer with its secrets masked, also when it is too large for CALL
 //! (semantics.md 24), or what a person told. It is an upstream's text: it is JSON for programs, never a page.
 
 use super::super::WebState;

@@ -110,6 +110,7 @@ pub(super) fn person(email: &str, revision: u64, name: &str) -> Row {
 
 pub(super) fn agent(name: &str, revision: u64) -> Row {
     Row::Agent(Agent {
+        old_token: None,
         name: name.into(),
         revision,
         token: Digest::of_bytes(name.as_bytes()),

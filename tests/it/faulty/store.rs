@@ -191,10 +191,13 @@ impl FaultyStore {
         let hint = rules::hint(&change);
         let (of_record, facts) = (change.call.is_some() || !change.rows.is_empty(), change.facts.len());
         let first = change.facts.first().map(|fact| fact.kind);
+        let is_use = |row: &Row| matches!(row, Row::Credential(credential) if credential.used_at.is_some() && credential.revision > 1);
+        // When a token was last used is no fact: what it was used for is one.
+        let only_uses = facts == 0 && change.call.is_none() && change.removed.is_empty() && change.rows.iter().all(is_use);
         let written = self.inner.commit(change).await;
         if written.is_ok() {
             self.entries.fetch_add(facts as u64, Ordering::SeqCst);
-            if of_record && facts != 1 {
+            if of_record && facts != 1 && !only_uses {
                 self.unusual.lock().unwrap().push(format!("{facts} entries with {first:?}"));
             }
             if let Some(hint) = hint {

@@ -94,6 +94,23 @@ async fn one_get_stream_per_session_carries_the_servers_events_until_the_session
 }
 
 #[tokio::test]
+async fn a_revoked_agents_stream_ends_at_once_and_not_at_the_next_keep_alive() {
+    let world = World::new().await.ready().await;
+    let get = world.request(Method::GET, "demo").header("accept", "text/event-stream");
+    let mut stream = world.client.execute(get.build().unwrap()).await.unwrap();
+    assert_eq!(stream.chunk().await.unwrap().unwrap(), ": keep-alive\n\n");
+    // Changes of other people and agents do not end it.
+    world.gate.add_agent(NewAgent { name: "other".into(), ..NewAgent::default() }).await.unwrap();
+    world.gate.registrar().rotate_agent("bot").await.unwrap();
+    world.behind.speak.notify_one();
+    assert!(stream.chunk().await.unwrap().unwrap().starts_with(b"event: message"));
+    let revoked = tokio::time::Instant::now();
+    world.gate.revoke_agent("bot").await.unwrap();
+    assert_eq!(finish(stream).await.text, "");
+    assert!(revoked.elapsed() < std::time::Duration::from_secs(5), "{:?}", revoked.elapsed());
+}
+
+#[tokio::test]
 async fn a_revoked_token_counts_no_more() {
     let world = World::new().await.ready().await;
     world.gate.revoke_agent("bot").await.unwrap();

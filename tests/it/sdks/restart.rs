@@ -2,27 +2,9 @@
 //! resumes by itself can; what must hold does so for one that resumes and for one that has to connect anew.
 
 use super::{Case, all, cases, dm, id_of, pending, presence, sent, servers_result};
-use crate::world::{Gateway, Sdk, SdkAgent, until};
+use crate::world::{Address, Gateway, Sdk, SdkAgent, until};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tokio::net::TcpSocket;
-
-/// A port that is free whenever the gateway is not there: as long as this socket is bound to it and does not listen, the
-/// system gives the port to nobody who takes any, and to the gateway, which names it.
-struct Address {
-    _kept: TcpSocket,
-    name: String,
-}
-
-impl Address {
-    fn keep() -> Address {
-        let kept = TcpSocket::new_v4().expect("a socket");
-        kept.set_reuseaddr(true).expect("a shared address");
-        kept.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
-        let name = kept.local_addr().expect("its address").to_string();
-        Address { _kept: kept, name }
-    }
-}
 
 /// One that waits while its gateway goes.
 struct Waiting {

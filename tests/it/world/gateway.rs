@@ -9,9 +9,29 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpSocket;
 use tokio::process::{Child, Command};
 
 const PARAPH: &str = env!("CARGO_BIN_EXE_paraph");
+
+/// A port that is free whenever the gateway is not there: as long as this socket is bound to it and does not listen, the
+/// system gives the port to nobody who takes any, and to the gateway, which names it.
+pub struct Address {
+    _kept: TcpSocket,
+    /// `127.0.0.1:PORT`.
+    pub name: String,
+}
+
+impl Address {
+    /// Finds one.
+    pub fn keep() -> Address {
+        let kept = TcpSocket::new_v4().expect("a socket");
+        kept.set_reuseaddr(true).expect("a shared address");
+        kept.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+        let name = kept.local_addr().expect("its address").to_string();
+        Address { _kept: kept, name }
+    }
+}
 
 /// A folder with a `config.toml` and the data.
 pub struct World {

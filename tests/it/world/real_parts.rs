@@ -22,6 +22,16 @@ pub(super) fn clients_folder() -> PathBuf {
     part("PARAPH_TEST_CLIENTS")
 }
 
+/// The Python that has the first version of the SDK.
+pub fn python() -> PathBuf {
+    part("PARAPH_TEST_PYTHON")
+}
+
+/// The folder with the SDKs for Node in its `node_modules`.
+pub fn sdk_folder() -> PathBuf {
+    clients_folder()
+}
+
 /// The Python that has `mcp_server_time`.
 pub fn time_server_python() -> PathBuf {
     part("PARAPH_TEST_TIME_SERVER")

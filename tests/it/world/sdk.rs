@@ -92,6 +92,12 @@ impl SdkAgent {
         agent
     }
 
+    /// The same with `paraph connect` between the SDK and the gateway: the SDK starts it.
+    pub async fn over_stdio(sdk: Sdk, url: &str, token: &str) -> SdkAgent {
+        let server = json!({"command": env!("CARGO_BIN_EXE_paraph"), "args": ["connect", "demo", "--url", url]});
+        SdkAgent::connect(sdk, &server.to_string(), Some(token)).await
+    }
+
     /// Begins a step; its answer is read with [`SdkAgent::answer`].
     pub async fn begin(&mut self, step: &Value) {
         self.input.write_all(format!("{step}\n").as_bytes()).await.expect("the script reads");

@@ -1,0 +1,315 @@
+//! Agents and their bearer tokens: added, changed, given another token, revoked. A token is given out once, here; only
+//! its digest is kept. What an agent may not do any more is taken back at once: its calls, its sessions, the approvals
+//! of a new owner. Called by `mcp` for every request, by `web` and by `control`.
+
+use super::people::{OpenCalls, PeopleError, address};
+use super::registrar::{Registrar, RegistrarError, again};
+use super::reviewer::Reviewer;
+use super::{Failure, Gate};
+use crate::domain::call::State;
+use crate::domain::digest::Digest;
+use crate::domain::people::{Agent, Credential, CredentialKind, OldToken};
+use crate::store::{Change, Kind, Query, Row};
+use jiff::Timestamp;
+use serde_json::json;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// How long the old token counts after a rotation (semantics.md 36).
+pub const OLD_TOKEN_FOR: Duration = Duration::from_secs(3600);
+/// Open calls that are counted for the list; there may be more.
+const COUNTED: usize = 1000;
+/// Calls looked at in one read.
+const TOGETHER: usize = 100;
+/// The longest time of its own that one request of an agent stays open.
+const LONGEST: Duration = Duration::from_secs(3650 * 24 * 3600);
+
+/// What `agent add` was told.
+#[derive(Debug, Clone, Default)]
+pub struct NewAgent {
+    /// Its name.
+    pub name: String,
+    /// Granted servers; none means every one.
+    pub servers: Vec<String>,
+    /// Its owner's address.
+    pub owner: Option<String>,
+    /// Its own `keep_open`.
+    pub keep_open: Option<Duration>,
+    /// How long its token counts.
+    pub expires_in: Option<Duration>,
+}
+
+/// What is to be another; `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct AgentEdit {
+    /// Granted servers; none means every one.
+    pub servers: Option<Vec<String>>,
+    /// Its owner's address, or nobody's.
+    pub owner: Option<Option<String>>,
+    /// Its own `keep_open`, or the one of the config.
+    pub keep_open: Option<Option<Duration>>,
+    /// The revision that was shown; another one now is a conflict.
+    pub shown: Option<u64>,
+}
+
+/// An agent with what else is known of it.
+#[derive(Debug, Clone)]
+pub struct ListedAgent {
+    /// The record.
+    pub agent: Agent,
+    /// When one of its tokens was last used, to within some minutes.
+    pub used_at: Option<Timestamp>,
+    /// Its calls that wait for a person or to leave: what a revocation withdraws.
+    pub open: usize,
+    /// There may be more of them.
+    pub more: bool,
+}
+
+impl Gate {
+    /// Adds an agent and gives its token, once.
+    pub async fn add_agent(&self, new: NewAgent) -> Result<String, PeopleError> {
+        self.registrar().add_agent(new).await.map_err(|error| self.plain(error))
+    }
+
+    /// Ends an agent's tokens and withdraws its open calls; how many there were.
+    pub async fn revoke_agent(&self, name: &str) -> Result<usize, PeopleError> {
+        self.registrar().revoke_agent(name).await.map_err(|error| self.plain(error))
+    }
+
+    /// The agent whose token this is, if it still counts.
+    pub async fn agent_by_token(&self, token: &str) -> Result<Option<Agent>, Failure> {
+        let Some(credential) = self.credential(token, CredentialKind::AgentToken).await? else { return Ok(None) };
+        let row = self.inner.store.row(Kind::Agent, &credential.email).await.map_err(|e| self.failed(&e))?;
+        Ok(match row {
+            Some(Row::Agent(agent)) if agent.has_token(&credential.secret, self.inner.clock.now()) => {
+                self.note_token_use(&credential);
+                Some(agent)
+            }
+            _ => None,
+        })
+    }
+
+    /// Every agent, revoked ones too.
+    pub async fn agents(&self) -> Result<Vec<Agent>, Failure> {
+        let rows = self.all_rows(Kind::Agent).await?;
+        Ok(rows.into_iter().filter_map(|row| if let Row::Agent(agent) = row { Some(agent) } else { None }).collect())
+    }
+
+    /// The same with when each was last used and what waits of it.
+    pub async fn listed_agents(&self) -> Result<Vec<ListedAgent>, Failure> {
+        let agents = self.agents().await?;
+        let (open, more) = self.open_calls().await?;
+        let mut listed = Vec::with_capacity(agents.len());
+        for agent in agents {
+            let mut used_at = None;
+            for token in std::iter::once(&agent.token).chain(agent.old_token.as_ref().map(|old| &old.token)) {
+                let row = self.inner.store.row(Kind::Credential, token.as_str()).await.map_err(|e| self.failed(&e))?;
+                if let Some(Row::Credential(credential)) = row {
+                    used_at = used_at.max(self.last_use(&credential));
+                }
+            }
+            let open = open.get(&agent.name).copied().unwrap_or(0);
+            listed.push(ListedAgent { agent, used_at, open, more });
+        }
+        Ok(listed)
+    }
+
+    /// How many calls of each agent wait, and whether there are more than were counted.
+    async fn open_calls(&self) -> Result<(HashMap<String, usize>, bool), Failure> {
+        let mut open: HashMap<String, usize> = HashMap::new();
+        let mut all = OpenCalls::of(None);
+        while let Some(calls) = all.next(self).await? {
+            if open.values().sum::<usize>() >= COUNTED {
+                return Ok((open, true));
+            }
+            for call in calls {
+                *open.entry(call.agent).or_default() += 1;
+            }
+        }
+        Ok((open, false))
+    }
+
+    /// Who owns the agent, as far as there is such an agent.
+    pub(super) async fn owner_of(&self, agent: &str) -> Result<Option<String>, Failure> {
+        let row = self.inner.store.row(Kind::Agent, agent).await.map_err(|e| self.failed(&e))?;
+        Ok(if let Some(Row::Agent(agent)) = row { agent.owner } else { None })
+    }
+}
+
+impl Reviewer {
+    /// Who owns the agent of a call that this person was shown.
+    pub async fn owner_of(&self, agent: &str) -> Result<Option<String>, Failure> {
+        self.gate().owner_of(agent).await
+    }
+
+    /// Every agent, for operators and auditors.
+    pub async fn agents(&self) -> Result<Vec<ListedAgent>, RegistrarError> {
+        if !self.may_oversee() {
+            return Err(RegistrarError::NotOperator);
+        }
+        Ok(self.gate().listed_agents().await?)
+    }
+}
+
+impl Registrar {
+    /// Adds an agent and gives its token, once.
+    pub async fn add_agent(&self, new: NewAgent) -> Result<String, RegistrarError> {
+        let ordinary = new.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+        // Dots alone would be another page's address.
+        if new.name.len() > 64 || !ordinary || new.name.chars().all(|c| c == '.') {
+            return Err(PeopleError::BadName("an agent's name has 1 to 64 letters, digits, dots, dashes or underscores").into());
+        }
+        self.known_servers(&new.servers, &[])?;
+        let owner = new.owner.as_deref().map(address).transpose()?;
+        let now = self.gate.inner.clock.now();
+        let token = self.gate.secret("pa_");
+        let agent = Agent {
+            name: new.name,
+            revision: 1,
+            token: Digest::of_bytes(token.as_bytes()),
+            old_token: None,
+            servers: new.servers,
+            owner,
+            keep_open: kept_open(new.keep_open)?,
+            added_at: now,
+            expires_at: new.expires_in.map(|span| now + span),
+            revoked_at: None,
+        };
+        let data = json!({ "agent": agent.name, "servers": agent.servers, "owner": agent.owner, "expires_at": agent.expires_at });
+        let credential = Credential::new(&token, CredentialKind::AgentToken, &agent.name, now, agent.expires_at.unwrap_or(Timestamp::MAX));
+        let rows = vec![Row::Agent(agent), Row::Credential(credential)];
+        self.write_new(Change { rows, ..Change::of_facts(now, vec![self.fact("agent.added", data)]) }, "an agent").await?;
+        Ok(token)
+    }
+
+    /// Gives another token, once. The one before it counts for an hour more; the one before that one no longer.
+    pub async fn rotate_agent(&self, name: &str) -> Result<String, RegistrarError> {
+        again(None, || self.rotate_agent_once(name)).await
+    }
+
+    async fn rotate_agent_once(&self, name: &str) -> Result<String, RegistrarError> {
+        let now = self.gate.inner.clock.now();
+        let agent = self.agent(name).await?;
+        if !agent.is_active(now) {
+            return Err(unknown(name));
+        }
+        let token = self.gate.secret("pa_");
+        let end = agent.expires_at.unwrap_or(Timestamp::MAX);
+        let until = (now + OLD_TOKEN_FOR).min(end);
+        let mut rows = vec![Row::Credential(Credential::new(&token, CredentialKind::AgentToken, name, now, end))];
+        if let Some(Row::Credential(old)) = self.row(Kind::Credential, agent.token.as_str()).await? {
+            rows.push(Row::Credential(Credential { revision: old.revision + 1, expires_at: until, ..old }));
+        }
+        let mut removed = Vec::new();
+        if let Some(oldest) = &agent.old_token
+            && self.row(Kind::Credential, oldest.token.as_str()).await?.is_some()
+        {
+            removed.push((Kind::Credential, oldest.token.to_string()));
+        }
+        let old_token = Some(OldToken { token: agent.token, until });
+        rows.push(Row::Agent(Agent { revision: agent.revision + 1, token: Digest::of_bytes(token.as_bytes()), old_token, ..agent }));
+        let fact = self.fact("agent.rotated", json!({ "agent": name, "old_until": until }));
+        self.write(Change { rows, removed, ..Change::of_facts(now, vec![fact]) }).await?;
+        Ok(token)
+    }
+
+    /// Changes what an agent may do and whose it is. Calls of servers it may not use any more are withdrawn, and a new
+    /// owner's approvals go back where a rule asks for two.
+    pub async fn set_agent(&self, name: &str, edit: AgentEdit) -> Result<Agent, RegistrarError> {
+        again(edit.shown, || self.set_agent_once(name, edit.clone())).await
+    }
+
+    async fn set_agent_once(&self, name: &str, edit: AgentEdit) -> Result<Agent, RegistrarError> {
+        let agent = self.agent(name).await?;
+        if agent.revoked_at.is_some() {
+            return Err(unknown(name));
+        }
+        if edit.shown.is_some_and(|shown| shown != agent.revision) {
+            return Err(RegistrarError::Changed);
+        }
+        let servers = edit.servers.unwrap_or_else(|| agent.servers.clone());
+        self.known_servers(&servers, &agent.servers)?;
+        let owner = match edit.owner {
+            Some(owner) => owner.as_deref().map(address).transpose()?,
+            None => agent.owner.clone(),
+        };
+        let keep_open = edit.keep_open.map_or(Ok(agent.keep_open), kept_open)?;
+        let next = Agent { revision: agent.revision + 1, servers, owner, keep_open, ..agent };
+        let data = json!({ "agent": name, "servers": next.servers, "owner": next.owner });
+        self.write(Change::of_row(self.gate.inner.clock.now(), Row::Agent(next.clone()), self.fact("agent.changed", data))).await?;
+        let mut open = OpenCalls::of(Some(name));
+        while let Some(calls) = open.next(&self.gate).await? {
+            for call in calls.iter().filter(|call| !next.may_use(&call.server)) {
+                self.gate.withdraw(&call.id, "its agent may not use this server any more", &self.actor).await?;
+            }
+        }
+        if let Some(owner) = &next.owner {
+            self.gate.void_approvals(owner, OpenCalls::of(Some(name)), &self.actor, "agent.changed").await?;
+        }
+        Ok(next)
+    }
+
+    /// Ends an agent's tokens and withdraws its open calls; how many there were.
+    pub async fn revoke_agent(&self, name: &str) -> Result<usize, RegistrarError> {
+        again(None, || self.revoke_agent_once(name)).await?;
+        Ok(self.end_agent(name).await?)
+    }
+
+    async fn revoke_agent_once(&self, name: &str) -> Result<(), RegistrarError> {
+        let agent = self.agent(name).await?;
+        if agent.revoked_at.is_some() {
+            return Err(unknown(name));
+        }
+        let now = self.gate.inner.clock.now();
+        let next = Agent { revision: agent.revision + 1, revoked_at: Some(now), ..agent };
+        self.write(Change::of_row(now, Row::Agent(next), self.fact("agent.revoked", json!({ "agent": name })))).await
+    }
+
+    /// What follows a revocation.
+    async fn end_agent(&self, name: &str) -> Result<usize, Failure> {
+        let gate = &self.gate;
+        gate.inner.upstream.close_agent(name).await;
+        let mut withdrawn = 0;
+        loop {
+            let states = vec!["held".to_owned(), "approved".to_owned()];
+            let query = Query { states, agent: Some(name.to_owned()), limit: TOGETHER, ..Query::default() };
+            let page = gate.inner.store.calls(&query).await.map_err(|e| gate.failed(&e))?;
+            if page.calls.is_empty() {
+                return Ok(withdrawn);
+            }
+            for call in &page.calls {
+                gate.withdraw(&call.id, "its agent was revoked", &self.actor).await?;
+                let after = gate.inner.store.call(&call.id).await.map_err(|e| gate.failed(&e))?;
+                withdrawn += usize::from(after.is_some_and(|call| matches!(call.state, State::Withdrawn { .. })));
+            }
+        }
+    }
+
+    async fn agent(&self, name: &str) -> Result<Agent, RegistrarError> {
+        match self.row(Kind::Agent, name).await? {
+            Some(Row::Agent(agent)) => Ok(agent),
+            _ => Err(unknown(name)),
+        }
+    }
+
+    /// A grant for a server that is not in the config is a slip when somebody picks it from a page.
+    fn known_servers(&self, servers: &[String], granted: &[String]) -> Result<(), PeopleError> {
+        let settings = self.gate.settings();
+        let known = |server: &String| settings.servers.contains_key(server) || granted.contains(server);
+        if self.is_person() && !servers.iter().all(known) {
+            return Err(PeopleError::BadName("the configuration has no server of this name"));
+        }
+        Ok(())
+    }
+}
+
+fn unknown(name: &str) -> RegistrarError {
+    PeopleError::Unknown { what: "active agent", name: name.to_owned() }.into()
+}
+
+fn kept_open(time: Option<Duration>) -> Result<Option<Duration>, PeopleError> {
+    match time {
+        Some(time) if time.is_zero() || time > LONGEST => Err(PeopleError::BadName("a request stays open for more than nothing and at most 3650 days")),
+        time => Ok(time),
+    }
+}
