@@ -4,6 +4,7 @@
 
 mod counted;
 mod folder;
+mod headers;
 pub mod listen;
 mod mails;
 mod metrics;
@@ -115,12 +116,14 @@ pub async fn start(config: Config, guard_program: PathBuf, origin: Option<Origin
     let scrape = metrics::Scrape { metrics: metrics.clone(), gate: gate.clone(), readiness: readiness.clone(), door };
     let app = observe::routes(readiness.clone()).merge(metrics::guarded(scrape.clone())).merge(crate::mcp::routes(mcp.clone()));
     let app = app.merge(crate::web::routes(web.clone())).layer(axum::middleware::from_fn_with_state(metrics, metrics::count));
+    let app = app.layer(axum::middleware::from_fn_with_state(public_url.starts_with("https://"), headers::bind));
     if let Some(address) = &config.listen.metrics {
         let apart = bind(address).await?;
         if let Ok(bound) = apart.local_addr() {
             tracing::info!(metrics = %format_args!("http://{bound}/metrics"), "served apart, without a token");
         }
-        let (apart, app, leaving) = (Listening::new(apart, &config.bounds), metrics::open(scrape), gate.draining());
+        let app = metrics::open(scrape).layer(axum::middleware::from_fn_with_state(false, headers::bind));
+        let (apart, leaving) = (Listening::new(apart, &config.bounds), gate.draining());
         tasks.spawn(async move {
             apart.serve(app, leaving).await;
             "the metrics listener"

@@ -1,6 +1,6 @@
 //! What a signed-in person does about their own account: which mails they want, their password, their sessions, their API
-//! tokens. Nothing here reaches another person's rows. What would let a thief of a session stay, a new password, asks for a
-//! proof that is fresh. Called by `web`.
+//! tokens. Nothing here reaches another person's rows. What would let a thief of a session stay, a new password or a token,
+//! asks for a proof that is fresh. Called by `web`.
 
 use super::passwords::weakness;
 use super::people::PeopleError;
@@ -184,9 +184,15 @@ impl Reviewer {
         Err(BUSY)
     }
 
-    /// Makes an API token with this person's rights, which is shown once.
-    pub async fn make_token(&self, name: &str, days: u64) -> Result<String, AccountError> {
+    /// Makes an API token with this person's rights, which is shown once. Only soon after signing in: it outlives the session,
+    /// and every other change that shuts a thief of one out.
+    pub async fn make_token(&self, session: &str, name: &str, days: u64) -> Result<String, AccountError> {
         let (name, gate) = (name.trim(), self.gate());
+        if !self.account(session).await?.fresh {
+            return Err(AccountError::NotSo(
+                "You have been signed in for more than ten minutes. Sign out, sign in again, and make the token then: so nobody makes one at a desk you have left. No token was made.",
+            ));
+        }
         if name.is_empty() || name.chars().count() > TOKEN_NAME || name.chars().any(char::is_control) {
             return Err(AccountError::NotSo("A token needs a name of at most 64 characters, so that you know it again. No token was made."));
         }

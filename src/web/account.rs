@@ -5,7 +5,6 @@
 use super::WebState;
 use super::arrival::Arriving;
 use super::call_page::Banner;
-use super::cookies::Cookie;
 use super::form::Submitted;
 use super::moment::Moment;
 use super::page::{self, Frame};
@@ -130,7 +129,7 @@ pub async fn end_session(State(state): State<WebState>, form: Submitted) -> Resp
 /// `POST /account/sign-out`: everywhere.
 pub async fn sign_out_everywhere(State(state): State<WebState>, form: Submitted) -> Response {
     match form.by.reviewer.sign_out_everywhere().await {
-        Ok(()) => ([(header::SET_COOKIE, Cookie::Session.clear(&state))], sign_in::ended(&state).await).into_response(),
+        Ok(()) => sign_in::ended(&state).await,
         Err(error) => refused(&state, &form.by, error).await,
     }
 }
@@ -138,7 +137,7 @@ pub async fn sign_out_everywhere(State(state): State<WebState>, form: Submitted)
 /// `POST /account/tokens`: the answer shows the token, once.
 pub async fn make_token(State(state): State<WebState>, form: Submitted) -> Response {
     let days = form.field("days").parse().unwrap_or(0);
-    match form.by.reviewer.make_token(form.field("name"), days).await {
+    match form.by.reviewer.make_token(&form.by.secret, form.field("name"), days).await {
         Ok(token) => answer(&state, &form.by, StatusCode::OK, None, None, Some(token)).await,
         Err(error) => refused(&state, &form.by, error).await,
     }

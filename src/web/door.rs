@@ -1,17 +1,36 @@
 //! What every request passes before any page: the Host check (DNS rebinding), the Origin check of unsafe methods
-//! (forms of other sites), and the headers that tell a browser what Paraph's answers may do. Set by `routes`.
+//! (forms of other sites), and the headers that tell a browser what Paraph's answers may do. What somebody who is known
+//! asked for and may not have goes into the log from here. Set by `routes`.
 
 use super::{WebState, form, page};
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use crate::domain::people::Person;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use std::sync::{Arc, OnceLock};
 
 const POLICY: &str =
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
+/// Who asks, once a session or a token has said so: the id that stands in the addresses of `/people`.
+#[derive(Debug, Clone, Default)]
+struct Asking(Arc<OnceLock<String>>);
+
+/// Notes who asks, for the log.
+pub fn asks(extensions: &Extensions, person: &Person) {
+    if let Some(Asking(who)) = extensions.get() {
+        // Asked twice in one request it is the same person.
+        let _same = who.set(person.id());
+    }
+}
+
 /// The middleware.
-pub async fn guard(State(state): State<WebState>, request: Request, next: Next) -> Response {
+pub async fn guard(State(state): State<WebState>, mut request: Request, next: Next) -> Response {
+    let (asking, method) = (Asking::default(), request.method().clone());
+    // The pattern of the path, because a path may hold a secret.
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    request.extensions_mut().insert(asking.clone());
     let mut response = match refusal(&state, &request) {
         Some((title, detail)) => page::refusal(&state, request.uri(), StatusCode::FORBIDDEN, title, detail).await,
         // No route takes a path that is no text, and the router would say so in words of its own.
@@ -20,6 +39,10 @@ pub async fn guard(State(state): State<WebState>, request: Request, next: Next) 
         }
         None => next.run(request).await,
     };
+    if let (StatusCode::FORBIDDEN, Some(person)) = (response.status(), asking.0.get()) {
+        let path = path.as_ref().map_or("none", MatchedPath::as_str);
+        tracing::info!(%person, %method, path, "somebody asked for what they may not have");
+    }
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),

@@ -3,7 +3,7 @@
 //! open page fetches is no use of the session: it would never lie idle otherwise.
 
 use super::cookies::Cookie;
-use super::{WebState, landing, page, sign_in};
+use super::{WebState, door, landing, page, sign_in};
 use crate::gate::{Gate, Reviewer};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -34,7 +34,10 @@ impl FromRequestParts<WebState> for SignedIn {
             false => state.gate.by_session(&secret).await,
         };
         match found {
-            Ok(Some(reviewer)) => Ok(SignedIn { reviewer, secret }),
+            Ok(Some(reviewer)) => {
+                door::asks(&parts.extensions, reviewer.person());
+                Ok(SignedIn { reviewer, secret })
+            }
             Ok(None) => Err(sign_in::needed(state, parts).await),
             Err(failure) => Err(page::failure(state, None, &failure)),
         }

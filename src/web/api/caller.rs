@@ -1,7 +1,7 @@
 //! Who calls the API: the owner of the bearer token. A terminal command says `Paraph-Via: cli`, so that the audit
 //! tells the two ways apart; nobody gains a right by saying it. Every API route begins with it.
 
-use super::super::WebState;
+use super::super::{WebState, door};
 use super::problem;
 use crate::domain::call::Via;
 use crate::gate::Reviewer;
@@ -27,6 +27,7 @@ impl FromRequestParts<WebState> for Caller {
         };
         match state.gate.by_api_token(&token).await {
             Ok(Some(reviewer)) => {
+                door::asks(&parts.extensions, reviewer.person());
                 let from_terminal = parts.headers.get("paraph-via").is_some_and(|way| way.as_bytes() == b"cli");
                 let reviewer = if from_terminal { reviewer.over(Via::Cli) } else { reviewer };
                 Ok(Caller { reviewer, token })
