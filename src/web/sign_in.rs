@@ -76,10 +76,7 @@ pub async fn needed(state: &WebState, parts: &Parts) -> Response {
 /// After signing out: nothing of what was shown stays behind in the browser (Clear Site Data, 3.1). Not the cookies: by one of
 /// them the browser is known again.
 pub async fn ended(state: &WebState) -> Response {
-    let gone = [
-        (header::SET_COOKIE, Cookie::Session.clear(state)),
-        (header::HeaderName::from_static("clear-site-data"), r#""cache", "storage""#.to_owned()),
-    ];
+    let gone = [(header::SET_COOKIE, Cookie::Session.clear(state)), (header::HeaderName::from_static("clear-site-data"), r#""cache", "storage""#.to_owned())];
     (AppendHeaders(gone), answer(state, StatusCode::OK, Says::SignedOut).await).into_response()
 }
 

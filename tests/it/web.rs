@@ -259,3 +259,4 @@ mod people;
 mod sign_in;
 mod switch;
 mod unknown;
+mod walk;

@@ -2,6 +2,7 @@
 //! listener with times of the test's own; everything else on the real program.
 
 mod crowds;
+mod headers;
 mod patience;
 mod proxies;
 mod recipes;

@@ -103,3 +103,17 @@ async fn one_chooses_which_mails_come() {
     let page = ann.get("/account?done=%3Cscript%3E").await;
     assert!(page.status == StatusCode::OK && !page.body.contains("%3Cscript") && !page.body.contains("&#60;script") && page.body.contains("Ann Abel"));
 }
+
+#[tokio::test]
+async fn a_token_is_made_only_soon_after_signing_in() {
+    let (desk, clock) = desk().await;
+    let mut ann = Jar::new(&desk, "");
+    ann.with_link(ANN).await;
+    assert!(ann.get("/account").await.body.contains("action=\"/account/tokens\""));
+    clock.advance(Duration::from_secs(601));
+    let page = ann.get("/account").await.body;
+    assert!(!page.contains("action=\"/account/tokens\"") && page.contains("To make one, sign out and sign in again"), "{page}");
+    let refused = ann.act("/account/tokens", &[("name", "x"), ("days", "5")]).await;
+    assert!(refused.status == StatusCode::UNPROCESSABLE_ENTITY && refused.body.contains("No token was made."), "{}", refused.body);
+    assert!(entries(&desk, "token.made").await.is_empty());
+}
