@@ -67,7 +67,8 @@ The link works once, for 15 minutes; `paraph reviewer link` makes another.")]
 Examples:
   paraph reviewer enable ann@example.org && paraph reviewer link ann@example.org
 
-Sessions, links and API tokens from before are gone; a password and passkeys count again.")]
+Sessions, links and API tokens from before are gone; a password and passkeys count again. A second
+step of signing in is off: so somebody comes back who lost every passkey.")]
     Enable {
         /// The person's mail address
         email: String,

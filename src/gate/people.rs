@@ -326,7 +326,8 @@ impl Registrar {
         Ok(())
     }
 
-    /// Lets a person in again; what they had before to get in is gone, but for a password and passkeys.
+    /// Lets a person in again; what they had before to get in is gone, but for a password and passkeys. No passkey has to finish
+    /// their sign-ins any more: this is how somebody who lost all of theirs comes back, by an operator who knows them.
     pub async fn enable_person(&self, email: &str) -> Result<Person, RegistrarError> {
         let person = self.gate.person(email).await?;
         if person.disabled_at.is_none() {
@@ -335,9 +336,12 @@ impl Registrar {
         // Shutting out may have been cut short, and nothing of it may come back to life.
         self.remove_credentials(&person.email, &[CredentialKind::Session, CredentialKind::Link, CredentialKind::HalfWay, CredentialKind::ApiToken], None)
             .await?;
-        let next = Person { revision: person.revision + 1, disabled_at: None, ..person };
-        let fact = self.fact("person.enabled", json!({ "person": next.email }));
-        self.write(Change::of_row(self.gate.now(), Row::Person(next.clone()), fact)).await?;
+        let mut facts = vec![self.fact("person.enabled", json!({ "person": person.email }))];
+        if person.second_factor {
+            facts.push(self.fact("second_factor.set", json!({ "on": false, "person": person.email })));
+        }
+        let next = Person { revision: person.revision + 1, disabled_at: None, second_factor: false, ..person };
+        self.write(Change { rows: vec![Row::Person(next.clone())], ..Change::of_facts(self.gate.now(), facts) }).await?;
         Ok(next)
     }
 

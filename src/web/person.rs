@@ -113,7 +113,8 @@ pub async fn disable(State(state): State<WebState>, Path(id): Path<String>, form
 /// `POST /people/{id}/enable`
 pub async fn enable(State(state): State<WebState>, Path(id): Path<String>, form: Submitted) -> Response {
     let done = async { Ok(form.by.reviewer.registrar()?.enable_person(&email(&form.by, &id).await?).await.map(drop)?) };
-    let said = Said { done: Some("They may sign in again. What they had open before is gone."), ..Said::default() };
+    let said =
+        Said { done: Some("They may sign in again. What they had open before is gone, and no passkey has to finish their sign-ins."), ..Said::default() };
     ended(&state, &form.by, &id, done.await, said).await
 }
 

@@ -293,7 +293,8 @@ async fn a_password_of_any_kind_counts_as_it_was_typed_and_for_years_and_its_fie
     assert!(long.chars().count() > 128);
     let set = [("csrf", csrf.as_str()), ("new", long.as_str()), ("again", long.as_str())];
     assert_eq!(ann.post("/account/password", &set).await.0, StatusCode::SEE_OTHER);
-    let page = ann.get("/account").await.1 + &desk.request(Method::GET, "/sign-in").send().await.unwrap().text().await.unwrap();
+    let entrance = desk.request(Method::GET, "/sign-in").send().await.unwrap().text().await.unwrap();
+    let page = format!("{}{entrance}", ann.get("/account").await.1);
     let fields: Vec<&str> =
         page.split("<input ").filter(|field| ["password", "new", "again", "old"].iter().any(|name| field.contains(&format!("name=\"{name}\"")))).collect();
     assert!(fields.len() >= 3, "{page}");
@@ -351,4 +352,29 @@ async fn one_signs_out_from_every_page() {
         // Who is nowhere is not asked who they are.
         assert_eq!(page.contains("action=\"/sign-out\""), path != "/nowhere", "{path}");
     }
+}
+
+#[tokio::test]
+async fn who_lost_every_passkey_is_let_in_again_by_an_operator_who_knows_them() {
+    let desk = Desk::open().await;
+    let Some(Row::Person(person)) = desk.store.row(Kind::Person, "ann@example.org").await.unwrap() else { panic!("no Ann") };
+    let row = Row::Person(Person { revision: person.revision + 1, second_factor: true, ..person });
+    desk.store.commit(Change { rows: vec![row], ..Change::of_facts(desk.gate.clock().now(), Vec::new()) }).await.unwrap();
+    let landed = async || {
+        let link = desk.gate.make_link("ann@example.org").await.unwrap();
+        let answer = desk.request(Method::POST, &format!("/sign-in/{link}")).send().await.unwrap();
+        answer.headers()["location"].to_str().unwrap().to_owned()
+    };
+    assert_eq!(landed().await, "/sign-in/second");
+    let olga = desk.gate.registrar();
+    olga.disable_person("ann@example.org", None).await.unwrap();
+    olga.enable_person("ann@example.org").await.unwrap();
+    assert_eq!(landed().await, "/");
+    let entries = desk.store.entries(1, 1000).await.unwrap();
+    let told: Vec<_> = entries.iter().filter(|entry| entry.kind == "second_factor.set").collect();
+    assert!(told.len() == 1 && told[0].data["on"] == json!(false) && told[0].data["person"] == json!("ann@example.org"), "{told:?}");
+    // Of those who never asked for one nothing is told.
+    olga.disable_person("ben@example.org", None).await.unwrap();
+    olga.enable_person("ben@example.org").await.unwrap();
+    assert_eq!(desk.store.entries(1, 1000).await.unwrap().iter().filter(|entry| entry.kind == "second_factor.set").count(), 1);
 }
