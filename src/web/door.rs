@@ -37,6 +37,12 @@ pub async fn guard(State(state): State<WebState>, mut request: Request, next: Ne
         None if String::from_utf8(form::octets(request.uri().path())).is_err() => {
             page::refusal(&state, request.uri(), StatusCode::NOT_FOUND, "There is nothing here", "No page has this address.").await
         }
+        // What a browser loads on a guess nobody has read, and a call that was served counts as shown. Browsers drop what is
+        // refused and ask again when somebody goes there.
+        None if text(request.headers(), &header::HeaderName::from_static("sec-purpose")).is_some_and(|purpose| purpose.contains("prefetch")) => {
+            let (title, detail) = ("Nothing is shown on a guess", "A browser asked for this page before anybody wanted it. Load it again.");
+            page::refusal(&state, request.uri(), StatusCode::SERVICE_UNAVAILABLE, title, detail).await
+        }
         None => next.run(request).await,
     };
     if let (StatusCode::FORBIDDEN, Some(person)) = (response.status(), asking.0.get()) {

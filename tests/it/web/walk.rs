@@ -355,6 +355,24 @@ async fn every_secret_has_256_random_bits_and_is_kept_as_a_digest() {
 }
 
 #[tokio::test]
+async fn what_a_browser_loads_on_a_guess_was_shown_to_nobody() {
+    let desk = Desk::open().await;
+    let id = desk.hold("hi").await;
+    let (ann, olga) = (desk.sign_in("ann@example.org").await, desk.sign_in("olga@example.org").await);
+    let [_, digest, version] = olga.open(&id).await;
+    for purpose in ["prefetch", "prefetch;prerender", "prefetch;anonymous-client-ip"] {
+        let answer = ann.request(Method::GET, &format!("/calls/{id}")).header("sec-purpose", purpose).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{purpose}");
+        assert!(!answer.text().await.unwrap().contains("@bob"));
+    }
+    let csrf = ("csrf", Gate::form_token(ann.cookie.split_once('=').unwrap().1));
+    let shown = [csrf, digest, version];
+    assert_eq!(ann.decide(&id, &shown, "reject", "no").await.0, StatusCode::PRECONDITION_REQUIRED);
+    // The refusal showed the call.
+    assert_eq!(ann.decide(&id, &shown, "reject", "no").await.0, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
 async fn one_signs_out_from_every_page() {
     let desk = Desk::open().await;
     let id = desk.hold("hi").await;
