@@ -25,6 +25,7 @@ mod hold;
 mod kin;
 pub mod letters;
 pub mod limits;
+mod lookout;
 pub mod masking;
 mod notice;
 pub mod passkeys;
@@ -59,6 +60,7 @@ pub use failure::Failure;
 pub use forward::Pass;
 pub use health::{Health, Letters};
 pub use hold::{Delivery, Seat, TimeIsUp};
+pub use lookout::{LOOK, Lasting};
 pub use notice::Notice;
 pub use reviewer::{Listed, Reviewer, ServerView};
 pub use upstream::Upstream;
@@ -78,7 +80,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -179,6 +181,8 @@ struct Inner {
     entrance: signin::Entrance,
     /// What operators were told of.
     troubles: letters::Troubles,
+    /// What is wrong with the gateway now.
+    lasting: watch::Sender<Vec<Lasting>>,
 }
 
 /// The tasks that live as long as the gate.
@@ -230,6 +234,7 @@ impl Gate {
                 unclean_start: OnceLock::new(),
                 entrance,
                 troubles: letters::Troubles::default(),
+                lasting: watch::Sender::default(),
             }),
         };
         gate.keep(writer);

@@ -1,6 +1,6 @@
 //! What operators are told by mail about the gateway itself: each trouble once until it ends (semantics.md 37). What
-//! was told is kept in memory: a trouble that outlives a restart is told again, which does no harm.
-//! Called by whoever watches for troubles, with all that there are.
+//! was told is kept in memory; after a start the last audit entries tell it, so that a gateway that dies and is started
+//! again and again writes one mail an hour. Called by `lookout`, with all troubles that there are.
 
 use crate::domain::audit::Fact;
 use crate::domain::digest::hex;
@@ -14,6 +14,11 @@ use std::sync::{Mutex, PoisonError};
 
 /// A trouble that comes and goes is told of at most this often.
 const AGAIN: SignedDuration = SignedDuration::from_hours(1);
+
+/// The entry about a letter of troubles.
+const TOLD: &str = "trouble.told";
+/// Audit entries that are read after a start.
+const REMEMBERED: u64 = 500;
 
 /// When which trouble was told, and whether it lasts; as many as there are servers, and a few.
 #[derive(Default)]
@@ -42,6 +47,12 @@ impl Troubles {
         new
     }
 
+    /// One that an earlier process told of.
+    fn remember(&self, key: &str, at: Timestamp) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.insert(key.to_owned(), Told { at, lasts: false });
+    }
+
     fn forget(&self, troubles: &[Trouble]) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         for trouble in troubles {
@@ -51,6 +62,20 @@ impl Troubles {
 }
 
 impl Gate {
+    /// Reads what an earlier process told of in the last hour, as far as the last few audit entries say it.
+    pub(in crate::gate) async fn remember_told(&self) -> Result<(), Failure> {
+        let from = self.audit_head().await?.seq.saturating_sub(REMEMBERED).max(1);
+        let now = self.inner.clock.now();
+        let recent = |at: Timestamp| at <= now && now.duration_since(at) < AGAIN;
+        for entry in self.audit_entries(from, usize::try_from(REMEMBERED).unwrap_or(usize::MAX)).await? {
+            if entry.kind == TOLD && recent(entry.at) {
+                let keys = entry.data["troubles"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str);
+                keys.for_each(|key| self.inner.troubles.remember(key, entry.at));
+            }
+        }
+        Ok(())
+    }
+
     /// Tells every active operator of the troubles that there are now, all of them: one that is not named any more has
     /// ended. Writes one letter about those that are new, and none while mail is off.
     pub async fn tell_operators(&self, troubles: &[Trouble]) -> Result<(), Failure> {
@@ -66,7 +91,7 @@ impl Gate {
         self.inner.clock.random(&mut drawn);
         let letter = Letter::about_troubles(&hex(&drawn), new.clone(), now);
         let data = json!({ "letter": letter.id, "troubles": new.iter().map(Trouble::key).collect::<Vec<_>>() });
-        let fact = Fact { kind: "trouble.told", call: None, actor: "paraph".into(), data };
+        let fact = Fact { kind: TOLD, call: None, actor: "paraph".into(), data };
         let written = self.inner.store.commit(Change::of_row(now, Row::Letter(letter), fact)).await;
         written.map(drop).map_err(|error| {
             self.inner.troubles.forget(&new);
