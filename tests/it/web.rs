@@ -256,4 +256,5 @@ mod limits;
 mod live;
 mod people;
 mod switch;
+mod troubles;
 mod unknown;

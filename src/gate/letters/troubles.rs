@@ -28,7 +28,8 @@ pub(in crate::gate) struct Troubles {
 
 struct Told {
     at: Timestamp,
-    lasts: bool,
+    /// One that is over and comes back is told of again when the pause is.
+    is_over: bool,
 }
 
 impl Troubles {
@@ -37,12 +38,12 @@ impl Troubles {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let lasting: Vec<String> = troubles.iter().map(Trouble::key).collect();
         told.retain(|key, told| {
-            told.lasts &= lasting.contains(key);
-            told.lasts || now.duration_since(told.at) < AGAIN
+            told.is_over |= !lasting.contains(key);
+            !told.is_over || now.duration_since(told.at) < AGAIN
         });
         let new = troubles.iter().filter(|trouble| !told.contains_key(&trouble.key())).cloned().collect();
         for key in lasting {
-            told.entry(key).or_insert(Told { at: now, lasts: true }).lasts = true;
+            told.entry(key).or_insert(Told { at: now, is_over: false });
         }
         new
     }
@@ -50,7 +51,7 @@ impl Troubles {
     /// One that an earlier process told of.
     fn remember(&self, key: &str, at: Timestamp) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.insert(key.to_owned(), Told { at, lasts: false });
+        told.insert(key.to_owned(), Told { at, is_over: true });
     }
 
     fn forget(&self, troubles: &[Trouble]) {
@@ -118,5 +119,22 @@ mod tests {
         assert_eq!(troubles.untold(std::slice::from_ref(&down), at(304)), []);
         assert_eq!(troubles.untold(&[], at(305)), []);
         assert_eq!(troubles.untold(std::slice::from_ref(&down), at(400)), [down]);
+    }
+
+    #[test]
+    fn one_that_comes_back_within_the_hour_and_stays_is_told_of_when_the_hour_is_over() {
+        let troubles = Troubles::default();
+        let at = |minute: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minute);
+        let down = [Trouble::UpstreamDown { server: "demo".into() }];
+        assert_eq!(troubles.untold(&down, at(0)), down);
+        assert_eq!(troubles.untold(&[], at(2)), []);
+        for (minute, told) in [(30, false), (59, false), (60, true), (61, false), (500, false)] {
+            assert_eq!(!troubles.untold(&down, at(minute)).is_empty(), told, "at minute {minute}");
+        }
+        let early = Troubles::default();
+        early.remember("upstream_down demo", at(0));
+        for (minute, told) in [(1, false), (60, true), (61, false)] {
+            assert_eq!(!early.untold(&down, at(minute)).is_empty(), told, "at minute {minute} after a start");
+        }
     }
 }

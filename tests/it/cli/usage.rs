@@ -60,7 +60,7 @@ fn every_command_explains_itself_with_examples() {
 fn wrong_use_is_2_and_says_so_on_standard_error() {
     let place = Place::new();
     let long = "x".repeat(501);
-    let wrong: [&[&str]; 29] = [
+    let wrong: [&[&str]; 35] = [
         &["no-such-command"],
         &["agent"],
         &["agent", "add"],
