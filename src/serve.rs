@@ -4,6 +4,7 @@
 
 mod counted;
 mod folder;
+pub mod listen;
 mod mails;
 mod metrics;
 mod offline;
@@ -12,6 +13,7 @@ mod running;
 mod watch;
 mod wiring;
 
+pub use mails::{Left, MailTest, Tried, TryError, test_mail};
 pub use offline::{Offline, after_restore, open_offline};
 pub use reload::Origin;
 pub use running::{Running, Signals};
@@ -21,7 +23,6 @@ use crate::control;
 use crate::domain::door::Door;
 use crate::gate::{Clock, Gate, LOOK, SystemClock};
 use crate::mcp::McpState;
-use crate::mcp::connection::{Connection, Listener};
 use crate::mcp::upstream::Upstreams;
 use crate::observe::metrics::Metrics;
 use crate::observe::{self, Readiness};
@@ -29,6 +30,7 @@ use crate::store::Store;
 use crate::store::on_sled::OpenError;
 use crate::web::WebState;
 use folder::{open_key, open_mask_key, open_session_key, open_store};
+use listen::{Listening, Tls};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -51,6 +53,9 @@ pub enum StartError {
         /// The system's words.
         cause: std::io::Error,
     },
+    /// The certificate and its key are of no use, though the configuration took them.
+    #[error("the certificate of [listen] tls cannot be used: {0}")]
+    Tls(tokio_rustls::rustls::Error),
     /// A file of the data folder could not be read or written.
     #[error("cannot use {what}: {cause}")]
     File {
@@ -68,7 +73,7 @@ impl StartError {
     /// 2 when the operator has to change something, 1 otherwise.
     pub fn exit_code(&self) -> u8 {
         match self {
-            StartError::Listen { .. } => 2,
+            StartError::Listen { .. } | StartError::Tls(_) => 2,
             StartError::Store(_) | StartError::File { .. } | StartError::Recover(_) => 1,
         }
     }
@@ -87,7 +92,8 @@ pub async fn start(config: Config, guard_program: PathBuf, origin: Option<Origin
     let mask_key = open_mask_key(&data, clock.as_ref())?;
     let listener = bind(&config.listen.address).await?;
     let address = listener.local_addr().map_err(|cause| StartError::Listen { address: config.listen.address.clone(), cause })?;
-    let public_url = config.listen.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+    let public_url = config.listen.url_at(&address.to_string());
+    let tls = config.listen.tls.as_ref().map(|tls| Tls::new(tls.identity.clone())).transpose().map_err(StartError::Tls)?;
 
     let upstreams = Arc::new(Upstreams::new(config.servers.clone(), &config.bounds, guard_program));
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
@@ -114,19 +120,16 @@ pub async fn start(config: Config, guard_program: PathBuf, origin: Option<Origin
         if let Ok(bound) = apart.local_addr() {
             tracing::info!(metrics = %format_args!("http://{bound}/metrics"), "served apart, without a token");
         }
-        let (app, leaving) = (metrics::open(scrape), gate.draining());
+        let (apart, app, leaving) = (Listening::new(apart, &config.bounds), metrics::open(scrape), gate.draining());
         tasks.spawn(async move {
-            // An error of accept is waited out by axum; nothing else ends it.
-            let _ = axum::serve(apart, app).with_graceful_shutdown(leaving.cancelled_owned()).await;
+            apart.serve(app, leaving).await;
             "the metrics listener"
         });
     }
-    let app = app.into_make_service_with_connect_info::<Connection>();
-    let served = axum::serve(Listener::new(listener), app).with_graceful_shutdown(gate.draining().cancelled_owned());
+    let listening = Listening::new(listener, &config.bounds).with_tls(tls.clone()).with_proxies(config.listen.trusted_proxies.clone());
+    let served = listening.serve(app, gate.draining());
     tasks.spawn(async move {
-        if let Err(cause) = served.await {
-            tracing::error!(%cause, "the HTTP listener ended");
-        }
+        served.await;
         "the HTTP listener"
     });
     let socket = data.join("control.sock");
@@ -143,7 +146,7 @@ pub async fn start(config: Config, guard_program: PathBuf, origin: Option<Origin
         "the mail outbox"
     });
     if let Some(origin) = origin {
-        let parts = reload::Parts { gate: gate.clone(), upstreams: upstreams.clone(), mcp: mcp.clone(), web, mail: mail.clone(), standing };
+        let parts = reload::Parts { gate: gate.clone(), upstreams: upstreams.clone(), mcp: mcp.clone(), web, tls, mail: mail.clone(), standing };
         let reloader = reload::Reloader::new(parts, origin);
         tasks.spawn(async move {
             reloader.run(hangup).await;
@@ -163,7 +166,7 @@ pub async fn start(config: Config, guard_program: PathBuf, origin: Option<Origin
     });
     gate.look_out(LOOK);
     readiness.set(true);
-    Ok(Running { address, public_url, gate, mcp, upstreams, store, readiness, _mail: mail, tasks })
+    Ok(Running { address, scheme: config.listen.scheme(), public_url, gate, mcp, upstreams, store, readiness, _mail: mail, tasks })
 }
 
 async fn bind(address: &str) -> Result<TcpListener, StartError> {

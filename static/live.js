@@ -129,6 +129,8 @@ async function refreshNotices() {
   const old = document.getElementById("notices");
   if (!old) return;
   const answer = await fetch(`/notices?here=${old.dataset.here}`, { headers: { Accept: "text/html" } });
+  // The session has ended: what stands here is not for whoever sits here now.
+  if (answer.status === 401) location.reload();
   if (!answer.ok) return;
   const next = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("notices");
   const words = (notices) => notices.innerText.replace(/\s+/g, " ");
@@ -187,7 +189,9 @@ function listen() {
   stream.addEventListener("look", () => lookAtEverything().catch(() => {}));
   // A refused stream (too many pages, a restart) is not retried by the browser.
   stream.addEventListener("error", () => {
-    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 10000);
+    if (stream.readyState !== EventSource.CLOSED) return;
+    refreshNotices().catch(() => {});
+    setTimeout(listen, 10000);
   });
   addEventListener("pagehide", () => stream.close());
 }

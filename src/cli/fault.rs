@@ -31,6 +31,11 @@ impl Fault {
         Fault::new(2, format!("{}: {error}", path.display()))
     }
 
+    /// The same with what was done before it.
+    pub(super) fn after(self, done: &str) -> Fault {
+        Fault { text: format!("{done}\n{}", self.text), ..self }
+    }
+
     /// Says it and gives the exit code.
     pub(super) fn told(&self) -> ExitCode {
         for line in self.text.lines() {

@@ -9,13 +9,18 @@ mod check;
 mod connect;
 mod demo;
 mod fault;
-mod later;
+mod init;
+mod mail;
 mod manual;
+mod listing;
 mod pause;
 mod policy;
+mod reach;
 mod reviewer;
+mod scan;
 mod serve;
 mod settings;
+mod starter;
 mod store;
 mod terminal;
 
@@ -29,6 +34,7 @@ const ABOUT: &str = "Paraph holds what an agent wants to send until a person has
 const EXAMPLES: &str = "\
 Examples:
   paraph demo                                     see the whole thing, with nothing to set up
+  paraph init dm -- insta-mcp                     from your MCP server to the first held call
   paraph check                                    every mistake in ./config.toml
   paraph serve                                    run the gateway
   paraph reviewer add ann@example.org             prints a sign-in link
@@ -55,6 +61,10 @@ enum Command {
     Serve(serve::Serve),
     /// Show a held, an allowed and a denied call, with nothing to set up
     Demo(demo::Demo),
+    /// Put the gateway before an MCP server: writes its part of the configuration, makes an agent and a reviewer
+    Init(init::Init),
+    /// Say what a server's tools probably do, and print a starter policy
+    Scan(scan::Scan),
     /// The MCP server of the demo, on standard input and output
     DemoServer,
     /// Runs a stdio server so that it ends with the gateway
@@ -86,14 +96,15 @@ enum Command {
     /// Back up, restore and shrink the store
     #[command(subcommand)]
     Store(store::Store),
+    /// Try out how mails leave
+    #[command(subcommand)]
+    Mail(mail::Mail),
     /// MCP on standard input and output, bridged to the running gateway
     Connect(connect::Connect),
     /// Print a completion script for a shell
     Completions(manual::Completions),
     /// Print the manual page
     Man(manual::Man),
-    #[command(flatten)]
-    Later(later::Later),
 }
 
 /// Runs the command line of this process.
@@ -126,6 +137,8 @@ async fn run(cli: Cli) -> ExitCode {
         None => Box::pin(serve::bare(&place)).await,
         Some(Command::Serve(serve)) => Box::pin(serve.run(&place)).await,
         Some(Command::Demo(demo)) => Box::pin(demo.run()).await,
+        Some(Command::Init(init)) => Box::pin(init.run(&place)).await,
+        Some(Command::Scan(scan)) => Box::pin(scan.run(&place)).await,
         Some(Command::DemoServer) => crate::mcp::demo_server::run().await.map(|()| ExitCode::SUCCESS).map_err(|error| Fault::new(1, error.to_string())),
         Some(Command::Guard { command }) => Ok(crate::mcp::guard::run(command)),
         Some(Command::Check(check)) => Box::pin(check.run(&place)).await,
@@ -137,10 +150,10 @@ async fn run(cli: Cli) -> ExitCode {
         Some(Command::Pause(pause)) => Box::pin(pause.run(&place)).await,
         Some(Command::Resume(resume)) => Box::pin(resume.run(&place)).await,
         Some(Command::Store(store)) => Box::pin(store.run(&place)).await,
+        Some(Command::Mail(mail)) => Box::pin(mail.run(&place)).await,
         Some(Command::Connect(connect)) => Box::pin(connect.run()).await,
         Some(Command::Completions(completions)) => Ok(completions.run(&Cli::command())),
         Some(Command::Man(man)) => man.run(&Cli::command()),
-        Some(Command::Later(later)) => Err(later.refuse()),
     };
     done.unwrap_or_else(|fault| fault.told())
 }

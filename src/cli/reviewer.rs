@@ -147,7 +147,7 @@ impl Reviewer {
     pub(super) async fn run(self, place: &Where) -> Result<ExitCode, Fault> {
         let is_token = matches!(self, Reviewer::Token { .. });
         let (request, json) = match self {
-            Reviewer::Add { email, name, groups, role } => (Request::AddPerson { email, name, groups, role: role.into() }, false),
+            Reviewer::Add { email, name, groups, role } => (Request::AddPerson { email, name, groups, role: role.into(), first: false }, false),
             Reviewer::List { json } => (Request::People {}, json),
             Reviewer::Disable { email } => (Request::DisablePerson { email }, false),
             Reviewer::Link { email } => (Request::Link { email }, false),

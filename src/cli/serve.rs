@@ -16,7 +16,7 @@ Examples:
   paraph serve --config /etc/paraph/config.toml --data /var/lib/paraph
   paraph serve --listen 127.0.0.1:0               a free port; the line on standard output names it
 
-Prints `listening on http://ADDRESS` when ready. A changed configuration is read by itself, and at SIGHUP. SIGTERM or Ctrl-C stops it: waiting agents are answered, sends
+Prints `listening on http://ADDRESS` when ready, https with [listen] tls. A changed configuration is read by itself, and at SIGHUP. SIGTERM or Ctrl-C stops it: waiting agents are answered, sends
 finish. PARAPH_LOG filters the log on standard error (`debug`, `paraph=debug`, …).";
 
 /// `paraph serve`.
@@ -40,7 +40,7 @@ enum Format {
 /// A bare `paraph`: serves when there is a configuration, otherwise says how to begin.
 pub(super) async fn bare(place: &Where) -> Result<ExitCode, Fault> {
     if !place.is_there() {
-        let begin = "there is no config.toml here.\n`paraph demo` shows the gateway with nothing to set up.\n`paraph init` will write a configuration for your server; it is not in this version.\nWith a configuration: `paraph serve --config FILE`.";
+        let begin = "there is no config.toml here.\n`paraph demo` shows the gateway with nothing to set up.\n`paraph init NAME -- COMMAND…` or `paraph init NAME --url URL` writes one for your MCP server.\nWith a configuration elsewhere: `paraph serve --config FILE`.";
         return Err(Fault::usage(begin));
     }
     Serve { listen: None, log_format: Format::Text }.run(place).await
@@ -62,9 +62,9 @@ impl Serve {
         }
         let signals = serve::Signals::take()?;
         let running = Box::pin(serve::start(config, own_program()?, Some(origin))).await?;
-        terminal::say(&format!("listening on http://{}", running.address));
+        terminal::say(&format!("listening on {}://{}", running.scheme, running.address));
         if running.gate.people().await.is_ok_and(|people| people.is_empty()) {
-            beside(format, "nobody can sign in yet: paraph reviewer add YOU@EXAMPLE.ORG --role operator");
+            tracing::warn!("nobody can sign in yet: `paraph reviewer add YOU@EXAMPLE.ORG --role operator` makes the first operator and prints a link");
         }
         Ok(Box::pin(running.until_signal(signals)).await)
     }

@@ -45,6 +45,20 @@ impl Where {
         Ok(loaded)
     }
 
+    /// Reads a text as if it stood in the file.
+    pub(super) fn parse(&self, text: &str) -> Result<Loaded, Vec<Mistake>> {
+        let folder = self.file().parent().unwrap_or(Path::new(""));
+        let mut loaded = Config::parse(text, &self.file().display().to_string(), folder, &|name| std::env::var(name).ok())?;
+        self.put_data(&mut loaded);
+        Ok(loaded)
+    }
+
+    /// The options that name this configuration again, for a command that is shown.
+    pub(super) fn again(&self) -> String {
+        let option = |name: &str, path: &Option<PathBuf>| path.as_ref().map(|path| format!(" {name} {}", path.display())).unwrap_or_default();
+        option("--config", &self.config) + &option("--data", &self.data)
+    }
+
     /// For commands about data: with `--data` no file is needed.
     pub(super) fn config(&self) -> Result<Config, Fault> {
         if let (Some(data), false) = (&self.data, self.is_there()) {
@@ -110,7 +124,8 @@ fn defaults(data: PathBuf) -> Config {
     }
 }
 
-fn told(mistakes: &[Mistake]) -> Fault {
+/// Every mistake on a line of its own.
+pub(super) fn told(mistakes: &[Mistake]) -> Fault {
     let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
     Fault::usage(lines.join("\n"))
 }
@@ -127,7 +142,7 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
 
 /// A mail address, for options that name a person who need not exist yet.
 pub(super) fn mail_address(text: &str) -> Result<String, String> {
-    let plain = text.len() <= 254 && text.chars().all(|letter| letter.is_ascii_graphic());
+    let plain = text.len() <= 254 && text.chars().all(|letter| letter.is_ascii_graphic() && !matches!(letter, '<' | '>' | '"' | ',' | ';' | '(' | ')' | '\\'));
     match text.split_once('@') {
         Some((name, host)) if plain && !name.is_empty() && !host.is_empty() && !host.contains('@') => Ok(text.to_owned()),
         _ => Err("a person is named by a mail address such as ann@example.org".into()),

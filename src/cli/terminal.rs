@@ -78,6 +78,33 @@ pub(super) fn state(word: &str) -> String {
     styled(word, colour.on_default())
 }
 
+/// A verdict in its colour, for a table on standard error.
+pub(super) fn verdict(word: &str) -> String {
+    let colour = match word {
+        "allowed" => AnsiColor::Green,
+        "held" => AnsiColor::Yellow,
+        _ => AnsiColor::Red,
+    };
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || !io::stderr().is_terminal();
+    let style = colour.on_default();
+    if plain { word.to_owned() } else { format!("{style}{word}{style:#}") }
+}
+
+/// Whether there is a person to ask.
+pub(super) fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks on standard error; the line that was typed, without blanks around it.
+pub(super) async fn answer(question: &str) -> io::Result<String> {
+    let _ = write!(io::stderr().lock(), "{question}");
+    let typed = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        io::stdin().read_line(&mut line).map(|_| line.trim().to_owned())
+    });
+    typed.await.map_err(io::Error::other)?
+}
+
 fn styled(text: &str, style: Style) -> String {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || !io::stdout().is_terminal();
     if plain { text.to_owned() } else { format!("{style}{text}{style:#}") }

@@ -2,7 +2,7 @@
 //! `[listen]` and `[store]` stop a reload; a server's transport and a few bounds stay as they are until a restart, and
 //! the rest is applied (contract.md 2, semantics.md 28). Called by `reload`.
 
-use super::{Bounds, Config, Listen, Loaded, Mistake, Server, StoreConfig, Transport};
+use super::{Bounds, Config, Listen, Loaded, Mistake, Server, StoreConfig, Tls, Transport};
 
 impl Loaded {
     /// What stops this configuration from being applied to a gateway that runs with `running`: nothing of it may be.
@@ -32,13 +32,17 @@ impl Loaded {
 // Taken apart member by member: whoever adds one has to say here whether it can change.
 
 fn listen(before: &Listen, after: &Listen) -> Vec<&'static str> {
-    let Listen { address, public_url, hosts, metrics, insecure_http } = before;
+    let Listen { address, public_url, hosts, metrics, insecure_http, trusted_proxies, tls } = before;
+    // What the two files hold may change at any time; renewals do that.
+    let files = |listen: &Option<Tls>| listen.as_ref().map(|tls| (tls.cert.clone(), tls.key.clone()));
     named([
         ("listen.address", *address != after.address),
         ("listen.public_url", *public_url != after.public_url),
         ("listen.hosts", *hosts != after.hosts),
         ("listen.metrics", *metrics != after.metrics),
         ("listen.insecure_http", *insecure_http != after.insecure_http),
+        ("listen.trusted_proxies", *trusted_proxies != after.trusted_proxies),
+        ("listen.tls", files(tls) != files(&after.tls)),
     ])
 }
 
@@ -54,13 +58,27 @@ fn store(before: &StoreConfig, after: &StoreConfig) -> Vec<&'static str> {
 
 /// Queues and doors are made once, as large as they are; the other bounds are looked up.
 fn bounds(before: &Bounds, after: &mut Bounds) -> Vec<String> {
-    let Bounds { live_pages, audit_queue, in_flight_per_server, body: _, arguments: _, result: _, sessions_per_agent: _, outbox: _, limit_keys: _ } = *before;
+    let Bounds {
+        live_pages,
+        audit_queue,
+        in_flight_per_server,
+        connections,
+        connections_per_address,
+        body: _,
+        arguments: _,
+        result: _,
+        sessions_per_agent: _,
+        outbox: _,
+        limit_keys: _,
+    } = *before;
     let changed = named([
         ("bounds.live_pages", live_pages != after.live_pages),
         ("bounds.audit_queue", audit_queue != after.audit_queue),
         ("bounds.in_flight_per_server", in_flight_per_server != after.in_flight_per_server),
+        ("bounds.connections", connections != after.connections),
+        ("bounds.connections_per_address", connections_per_address != after.connections_per_address),
     ]);
-    *after = Bounds { live_pages, audit_queue, in_flight_per_server, ..after.clone() };
+    *after = Bounds { live_pages, audit_queue, in_flight_per_server, connections, connections_per_address, ..after.clone() };
     changed.into_iter().map(str::to_owned).collect()
 }
 

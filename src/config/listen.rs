@@ -6,6 +6,8 @@ use super::address;
 use super::read::{Node, Section};
 use super::sections::{TABLE, set};
 use super::source::Source;
+use super::tls::{Tls, tls};
+use crate::domain::proxies::{Network, Proxies};
 
 /// `[listen]`.
 #[derive(Debug, Clone)]
@@ -20,6 +22,10 @@ pub struct Listen {
     pub metrics: Option<String>,
     /// Allow a non-loopback address with an http `public_url`.
     pub insecure_http: bool,
+    /// Who may say whom a request comes from.
+    pub trusted_proxies: Proxies,
+    /// Speak https, with this certificate.
+    pub tls: Option<Tls>,
 }
 
 /// How an address is written.
@@ -27,7 +33,7 @@ const ADDRESS: &str = "Write HOST:PORT, such as \"127.0.0.1:8420\"; port 0 takes
 /// Why an address that others can reach is refused, and what to do.
 const EXPOSED: (&str, &str) = (
     "others could reach this address, and without https they could read session cookies and tokens on the way",
-    "Set public_url to the https URL of the proxy in front, or listen on 127.0.0.1, or accept it with insecure_http = true.",
+    "Give the gateway a certificate with tls, or set public_url to the https URL of the proxy in front, or listen on 127.0.0.1, or accept it with insecure_http = true.",
 );
 
 pub(super) fn listen(file: &mut Section<'_>, source: &mut Source<'_>) -> Listen {
@@ -45,13 +51,21 @@ pub(super) fn listen(file: &mut Section<'_>, source: &mut Source<'_>) -> Listen 
     if let Some(node) = section.take(source, "insecure_http") {
         set(&mut listen.insecure_http, node.flag(source));
     }
-    section.later_list(source, "trusted_proxies");
-    section.later(source, "tls");
+    if let Some(node) = section.take(source, "trusted_proxies") {
+        set(&mut listen.trusted_proxies, trusted_proxies(&node, source));
+    }
+    let tls_node = section.take(source, "tls");
+    if let Some(node) = &tls_node {
+        listen.tls = tls(node, source);
+    }
     if let Some(node) = section.take(source, "metrics") {
         listen.metrics = address(&node, source);
     }
     section.finish(source);
-    check_exposure(&listen, source);
+    // A certificate that cannot be read is one mistake, not two.
+    if tls_node.is_none() || listen.tls.is_some() {
+        check_exposure(&listen, source);
+    }
     listen
 }
 
@@ -82,21 +96,74 @@ fn hosts(node: &Node<'_>, source: &mut Source<'_>) -> Option<Vec<String>> {
     Some(hosts)
 }
 
+fn trusted_proxies(node: &Node<'_>, source: &mut Source<'_>) -> Option<Proxies> {
+    const MEND: &str = "Write addresses or networks, such as [\"127.0.0.1\", \"10.0.0.0/8\", \"::1\"].";
+    let mut networks = Vec::new();
+    for proxy in node.list(source, MEND)? {
+        match Network::parse(proxy.text(source, MEND)?) {
+            Ok(network) if network.is_everybody() => {
+                proxy.mistake(source, "trusts every address there is, so that anybody could claim to be anybody", MEND);
+            }
+            Ok(network) => networks.push(network),
+            Err(problem) => proxy.mistake(source, problem.to_string(), MEND),
+        }
+    }
+    Some(Proxies::new(networks))
+}
+
 fn check_exposure(listen: &Listen, source: &mut Source<'_>) {
     if listen.is_exposed() && !listen.insecure_http {
         source.mistake("listen.address", EXPOSED.0, EXPOSED.1);
     } else if listen.is_exposed() {
-        source.warn("listen.insecure_http", "session cookies and tokens travel unencrypted", "Put a proxy with https in front and set public_url.");
+        source.warn(
+            "listen.insecure_http",
+            "session cookies and tokens travel unencrypted",
+            "Give the gateway a certificate with tls, or put a proxy with https in front and set public_url.",
+        );
+    }
+    if let (Some(tls), Some(url)) = (&listen.tls, &listen.public_url) {
+        check_certificate(tls, url, listen.trusted_proxies.is_empty(), source);
     }
     if listen.public_url.is_none() && address::is_unspecified(&listen.address) {
         source.warn("listen.address", "links in mails would point at every interface, which no browser can open", "Set public_url.");
     }
 }
 
+/// `direct`: no proxy stands in front, whose certificate browsers would see instead.
+fn check_certificate(tls: &Tls, url: &str, direct: bool, source: &mut Source<'_>) {
+    let Some(authority) = url.strip_prefix("https://") else {
+        let mend = "Begin public_url with https://, unless something else answers there.";
+        return source.warn("listen.public_url", "begins with http, and with tls this address speaks https", mend);
+    };
+    let host = authority.rsplit_once(':').filter(|_| !authority.ends_with(']')).map_or(authority, |(host, _)| host);
+    if direct && !tls.is_for(host) {
+        source.warn(
+            "listen.tls.cert",
+            "is not for the name in public_url, so browsers and agents will refuse it",
+            "Have one made for that name, or mend public_url.",
+        );
+    }
+}
+
 impl Listen {
+    /// What links point at, without a trailing slash, when `address` is bound.
+    pub fn url_at(&self, address: &str) -> String {
+        self.public_url.clone().unwrap_or_else(|| format!("{}://{address}", self.scheme()))
+    }
+
+    /// What is spoken at the address: `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
     /// Whether others can reach the gateway without https (semantics 35); refused unless `insecure_http`.
     pub fn is_exposed(&self) -> bool {
-        !address::is_loopback(&self.address) && !self.public_url.as_ref().is_some_and(|url| url.starts_with("https://"))
+        !address::is_loopback(&self.address) && !self.is_encrypted()
+    }
+
+    /// Whether browsers and agents come by https: to this address, or to a proxy in front of it.
+    pub fn is_encrypted(&self) -> bool {
+        self.tls.is_some() || self.public_url.as_ref().is_some_and(|url| url.starts_with("https://"))
     }
 
     /// Replaces the address, as `--listen` asks; the file's rules hold for it too. The error is a sentence.
@@ -115,6 +182,14 @@ impl Listen {
 
 impl Default for Listen {
     fn default() -> Listen {
-        Listen { address: "127.0.0.1:8420".to_owned(), public_url: None, hosts: Vec::new(), metrics: None, insecure_http: false }
+        Listen {
+            address: "127.0.0.1:8420".to_owned(),
+            public_url: None,
+            hosts: Vec::new(),
+            metrics: None,
+            insecure_http: false,
+            trusted_proxies: Proxies::default(),
+            tls: None,
+        }
     }
 }

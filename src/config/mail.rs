@@ -3,7 +3,9 @@
 
 use super::read::{Node, Section};
 use super::sections::{TABLE, folder, set};
+use super::smtp::{self, SmtpServer};
 use super::source::Source;
+use super::{Listen, address};
 use lettre::message::Mailbox;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,6 +36,16 @@ pub enum MailTransport {
         /// The folder.
         path: PathBuf,
     },
+    /// Through a mail server.
+    Smtp(SmtpServer),
+}
+
+/// The words for `transport`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Smtp,
+    File,
+    Off,
 }
 
 /// How much of a call stands in its mail.
@@ -54,11 +66,13 @@ impl Default for Mail {
 pub(super) fn mail(file: &mut Section<'_>, source: &mut Source<'_>) -> Mail {
     let mut mail = Mail::default();
     let Some(mut section) = file.take(source, "mail").and_then(|node| node.section(source, TABLE)) else { return mail };
-    let transport = section.need(source, "transport", "Write transport = \"file\" or transport = \"off\".");
-    let to_files = transport.and_then(|node| node.choice(source, "a way to send mail", &[("file", true), ("off", false)], &["smtp"]));
+    let transport = section.need(source, "transport", "Write transport = \"smtp\", transport = \"file\" or transport = \"off\".");
+    let way = transport.and_then(|node| node.choice(source, "a way to send mail", &[("smtp", Way::Smtp), ("file", Way::File), ("off", Way::Off)], &[]));
     let path = section.take(source, "path").map(|node| folder(&node, source));
-    if let Some(node) = section.take(source, "from") {
-        set(&mut mail.from, mailbox(&node, source));
+    match section.take(source, "from") {
+        Some(node) => set(&mut mail.from, mailbox(&node, source)),
+        None if way == Some(Way::Smtp) => source.mistake("mail.from", "is missing", MAILBOX),
+        None => {}
     }
     if let Some(node) = section.take(source, "show") {
         set(&mut mail.show, node.choice(source, "a way to show calls in mails", &[("message", Show::Message), ("link", Show::Link)], &[]));
@@ -66,10 +80,14 @@ pub(super) fn mail(file: &mut Section<'_>, source: &mut Source<'_>) -> Mail {
     if let Some(node) = section.take(source, "digest") {
         set(&mut mail.digest, node.time(source, SHORTEST_DIGEST, LONGEST_DIGEST));
     }
-    section.later(source, "url");
-    section.later(source, "password");
+    match way {
+        Some(Way::Smtp) => mail.transport = smtp::smtp(&mut section, source).map_or(MailTransport::Off, MailTransport::Smtp),
+        Some(Way::File | Way::Off) => smtp::unused(&mut section, source),
+        // The mistake is about `transport`; what else stands there cannot be judged.
+        None => smtp::KEYS.iter().for_each(|key| drop(section.take(source, key))),
+    }
     section.finish(source);
-    if to_files == Some(true) {
+    if way == Some(Way::File) {
         if path.is_none() {
             source.mistake("mail.path", "is missing", "Write the folder for the mails, such as path = \"data/mail\".");
         }
@@ -78,12 +96,31 @@ pub(super) fn mail(file: &mut Section<'_>, source: &mut Source<'_>) -> Mail {
     mail
 }
 
+/// People read mails elsewhere: a link to this machine leads them nowhere.
+pub(super) fn check_links(mail: &Mail, listen: &Listen, source: &mut Source<'_>) {
+    if !matches!(mail.transport, MailTransport::Smtp(_)) {
+        return;
+    }
+    let host = |url: &str| {
+        url.split_once("://").map(|(_, rest)| if rest.rsplit(']').next().unwrap_or(rest).contains(':') { rest.to_owned() } else { format!("{rest}:80") })
+    };
+    let (key, local) = match &listen.public_url {
+        Some(url) => ("listen.public_url", host(url).is_some_and(|host| address::is_loopback(&host))),
+        None => ("listen.address", address::is_loopback(&listen.address)),
+    };
+    if local {
+        let problem = "links in mails would point at this machine, where whoever reads them elsewhere finds nothing";
+        source.warn(key, problem, "Set public_url to the address at which people reach the gateway, such as \"https://paraph.example.org\".");
+    }
+}
+
+const MAILBOX: &str = "Write a mailbox such as \"Paraph <paraph@example.org>\".";
+
 fn mailbox(node: &Node<'_>, source: &mut Source<'_>) -> Option<String> {
-    const MEND: &str = "Write a mailbox such as \"Paraph <paraph@example.org>\".";
-    let text = node.text(source, MEND)?;
+    let text = node.text(source, MAILBOX)?;
     if text.parse::<Mailbox>().is_ok() && !text.chars().any(char::is_control) {
         return Some(text.to_owned());
     }
-    node.mistake(source, "is not a mailbox", MEND);
+    node.mistake(source, "is not a mailbox", MAILBOX);
     None
 }

@@ -16,8 +16,10 @@ mod secret;
 mod sections;
 mod servers;
 mod sign_in;
+mod smtp;
 mod source;
 mod standing;
+mod tls;
 
 pub use crate::domain::quantity::time;
 pub use document::read_policy;
@@ -25,8 +27,11 @@ pub use listen::Listen;
 pub use mail::{Mail, MailTransport, Show};
 pub use mistake::Mistake;
 pub use secret::Secret;
+pub use servers::is_server_name;
+pub use smtp::{Encryption, SmtpServer};
 pub use source::Places;
 pub use standing::{Reading, Refused, Standing};
+pub use tls::Tls;
 
 use crate::domain::hold::HoldSettings;
 use crate::domain::mask::Names;
@@ -107,6 +112,10 @@ pub struct Bounds {
     pub in_flight_per_server: usize,
     /// Keys of one counter of a limit, such as recipients (semantics.md 26).
     pub limit_keys: usize,
+    /// Open connections of agents and reviewers.
+    pub connections: usize,
+    /// The same of one address that is neither loopback nor a trusted proxy.
+    pub connections_per_address: usize,
 }
 
 /// `[servers.NAME]`.
@@ -197,6 +206,7 @@ impl Config {
             mask: mask::mask(&mut file, &mut source),
             servers: servers::servers(&mut file, &mut source),
         };
+        mail::check_links(&config.mail, &config.listen, &mut source);
         sections::audit(&mut file, &mut source);
         file.finish(&mut source);
         let refused = source.has_mistakes();
@@ -239,6 +249,8 @@ impl Default for Bounds {
             audit_queue: 10_000,
             in_flight_per_server: 256,
             limit_keys: 10_000,
+            connections: 15_000,
+            connections_per_address: 2_000,
         }
     }
 }

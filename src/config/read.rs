@@ -61,14 +61,6 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// The same for a list; an empty one asks for nothing and passes.
-    pub(super) fn later_list(&mut self, source: &mut Source<'_>, name: &'static str) {
-        let node = self.take(source, name);
-        if let Some(node) = node.filter(|node| !matches!(node.value, DeValue::Array(items) if items.is_empty())) {
-            node.later(source);
-        }
-    }
-
     /// Every entry, for tables whose keys are names.
     pub(super) fn all(mut self, source: &mut Source<'_>) -> Vec<(&'t str, Node<'t>)> {
         let mut entries = std::mem::take(&mut self.entries);

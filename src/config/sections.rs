@@ -78,6 +78,8 @@ pub(super) fn bounds(file: &mut Section<'_>, source: &mut Source<'_>) -> Bounds 
         ("audit_queue", &mut bounds.audit_queue),
         ("in_flight_per_server", &mut bounds.in_flight_per_server),
         ("limit_keys", &mut bounds.limit_keys),
+        ("connections", &mut bounds.connections),
+        ("connections_per_address", &mut bounds.connections_per_address),
     ] {
         count(&mut section, source, name, place);
     }

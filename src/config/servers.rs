@@ -30,6 +30,11 @@ const OURS: [&str; 11] = [
 ];
 const SERVERS: &str = "Add a table [servers.NAME] with command = [\"PROGRAM\"] or url = \"https://…\".";
 
+/// Whether a server may be called so: 1 to 64 letters, digits, `_` and `-`, because it stands in a URL.
+pub fn is_server_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
 pub(super) fn servers(file: &mut Section<'_>, source: &mut Source<'_>) -> BTreeMap<String, Server> {
     let mut servers = BTreeMap::new();
     let entries = match file.take(source, "servers") {
@@ -44,7 +49,7 @@ pub(super) fn servers(file: &mut Section<'_>, source: &mut Source<'_>) -> BTreeM
     }
     let mut seen = HashSet::new();
     for (name, node) in entries {
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')) {
+        if !is_server_name(name) {
             node.mistake(source, "is not a server's name", "Use 1 to 64 letters, digits, _ and -; it stands in the URL /mcp/NAME.");
         } else if !seen.insert(name.to_ascii_lowercase()) {
             node.mistake(source, "another server's name differs only in case", "Give it a name that cannot be mixed up.");

@@ -4,6 +4,7 @@
 mod document;
 mod documented;
 mod mistakes;
+mod tls;
 
 use super::*;
 use crate::domain::policy::{Action, Asked};
@@ -89,10 +90,10 @@ fn what_is_left_out_has_its_default() {
 #[test]
 fn what_is_written_is_what_is_read() {
     let config = loaded(
-        "[listen]\naddress = \"0.0.0.0:0\"\npublic_url = \"https://Paraph.example.org/\"\nhosts = [\"Inside:8420\"]\ntrusted_proxies = []\n\
+        "[listen]\naddress = \"0.0.0.0:0\"\npublic_url = \"https://Paraph.example.org/\"\nhosts = [\"Inside:8420\"]\ntrusted_proxies = [\"10.0.0.0/8\"]\n\
          [store]\nengine = \"sled\"\npath = \"/var/paraph\"\nmin_free = \"2GiB\"\nballast = 0\n\
          [hold]\nkeep_open = \"500ms\"\nundo = \"1h\"\nmax_held = 7\n\
-         [bounds]\nbody = 1000\narguments = \"64KiB\"\noutbox = 5\n\
+         [bounds]\nbody = 1000\narguments = \"64KiB\"\noutbox = 5\nconnections = 7\nconnections_per_address = 3\n\
          [mail]\ntransport = \"file\"\npath = \"mail\"\nfrom = \"Desk <desk@example.org>\"\n\
          [servers.A-1]\nurl = \"https://mcp.example.org/mcp\"\nmethods = [\"vendor/*\"]\ninstances = \"per_agent\"\nlimits = []\n\
          headers = { Authorization = { env = \"TOKEN\" } }\n\
@@ -102,6 +103,8 @@ fn what_is_written_is_what_is_read() {
     );
     assert_eq!(config.listen.public_url.as_deref(), Some("https://paraph.example.org"));
     assert_eq!(config.listen.hosts, ["inside:8420"]);
+    assert!(config.listen.trusted_proxies.trust([10, 1, 2, 3].into()) && !config.listen.trusted_proxies.trust([11, 1, 2, 3].into()));
+    assert_eq!((config.bounds.connections, config.bounds.connections_per_address), (7, 3));
     assert_eq!(config.store.path, Path::new("/var/paraph"));
     assert_eq!((config.store.min_free, config.store.ballast), (2 << 30, 0));
     assert_eq!((config.hold.keep_open, config.hold.undo, config.hold.max_held), (Duration::from_millis(500), Duration::from_secs(3600), 7));

@@ -10,7 +10,7 @@ use crate::domain::pause::Stopped;
 use crate::domain::people::{Person, Role};
 use crate::gate::agents::{AgentEdit, NewAgent};
 use crate::gate::pause::PauseError;
-use crate::gate::people::{PeopleError, PersonEdit};
+use crate::gate::people::{FIRST_LINK_FOR, LINK_FOR, PeopleError, PersonEdit};
 use crate::gate::registrar::RegistrarError;
 use crate::gate::{Failure, Gate};
 use crate::store::backup::{Backups, Contents};
@@ -79,6 +79,9 @@ pub enum Request {
         groups: Vec<String>,
         /// What the person may do.
         role: Role,
+        /// This is the first run: the link of the first operator lives longer.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        first: bool,
     },
     /// Everybody.
     People {},
@@ -285,9 +288,10 @@ async fn attempt(gate: &Gate, attestor: &Attestor, backups: &dyn Backups, reques
             gate.registrar().set_agent(&name, AgentEdit { servers, owner, keep_open, shown: None }).await?;
             Answer::Done(1)
         }
-        Request::AddPerson { email, name, groups, role } => {
+        Request::AddPerson { email, name, groups, role, first } => {
+            let first = first && role == Role::Operator && gate.people().await?.is_empty();
             let person = gate.add_person(&email, name, groups, role).await?;
-            Answer::Secret(gate.make_link(&person.email).await?)
+            Answer::Secret(gate.make_link_for(&person.email, if first { FIRST_LINK_FOR } else { LINK_FOR }).await?)
         }
         Request::People {} => Answer::People(gate.people().await?),
         Request::DisablePerson { email } => {

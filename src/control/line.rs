@@ -82,8 +82,13 @@ impl Line {
             }
             opened => opened?,
         };
-        let public_url = config.listen.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen.address));
+        let public_url = config.listen.url_at(&config.listen.address);
         Ok(Line { to: To::Store { offline: Box::new(offline), public_url } })
+    }
+
+    /// Whether a gateway runs and answers.
+    pub fn is_gateway(&self) -> bool {
+        matches!(self.to, To::Gateway { .. })
     }
 
     /// Asks; a refusal is an error.

@@ -25,6 +25,14 @@ impl Door {
         Door { names: own.into_iter().chain(public).chain(named).collect() }
     }
 
+    /// Whether a request was sent to us: every name it gives is one of ours, and it has exactly one `Host` (RFC 9112, 3.2).
+    /// `target` is the authority of a request line in absolute form, `hosts` the values of its `Host` lines, `None` for
+    /// one that is no text. That the line wins over the header, as the RFC has it, is left to nobody's reading here.
+    pub fn lets_in<'a>(&self, target: Option<&str>, mut hosts: impl Iterator<Item = Option<&'a str>>) -> bool {
+        let (Some(Some(host)), None) = (hosts.next(), hosts.next()) else { return false };
+        self.knows_host(host) && target.is_none_or(|target| self.knows_host(target))
+    }
+
     /// Whether a `Host` is one of ours. One without a port means the scheme's, and behind a proxy that may be
     /// either.
     pub fn knows_host(&self, host: &str) -> bool {
@@ -51,13 +59,18 @@ fn of_host(text: &str) -> Option<Name> {
         Some((host, port)) if !text.ends_with(']') => (host, Some(of_digits(port)?)),
         _ => (text, None),
     };
-    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let plain = inner.map_or_else(|| is_name(host), |address| address.parse::<std::net::Ipv6Addr>().is_ok());
-    plain.then(|| Name { host: host.to_ascii_lowercase(), port })
+    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        // One address can be written in many ways.
+        let address: std::net::Ipv6Addr = inner.parse().ok()?;
+        return Some(Name { host: format!("[{address}]"), port });
+    }
+    // The root's own dot makes no other name of it.
+    let host = host.strip_suffix('.').unwrap_or(host);
+    is_name(host).then(|| Name { host: host.to_ascii_lowercase(), port })
 }
 
 fn is_name(host: &str) -> bool {
-    !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+    !host.is_empty() && !host.ends_with('.') && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
 }
 
 /// Without the sign that `parse` would take.
@@ -98,6 +111,10 @@ mod tests {
             "desk.internal",
             "desk.internal:1",
             "other.example:8443",
+            "paraph.example.org.",
+            "paraph.example.org.:443",
+            "localhost.:8420",
+            "[0:0:0:0:0:0:0:1]:8420",
         ] {
             assert!(door().knows_host(host), "{host}");
         }
@@ -113,6 +130,12 @@ mod tests {
             "localhost:8420/",
             "[::1]",
             "::1:8420",
+            "[::1%25eth0]:8420",
+            "[::1]x:8420",
+            "[::ffff:127.0.0.1]:8420",
+            "localhost..:8420",
+            ".",
+            ".:8420",
             "evil.example",
             "evil.example:8420",
             "paraph.example.org.evil.example",
@@ -125,8 +148,36 @@ mod tests {
     }
 
     #[test]
+    fn a_request_names_us_once_and_everywhere() {
+        let (ours, theirs) = (Some("localhost:8420"), Some("evil.example"));
+        let asks = |target: Option<&str>, hosts: &[Option<&str>]| door().lets_in(target, hosts.iter().copied());
+        assert!(asks(None, &[ours]) && asks(ours, &[ours]) && asks(Some("paraph.example.org"), &[ours]));
+        for (target, hosts) in [
+            (None, &[][..]),
+            (ours, &[]),
+            (None, &[theirs]),
+            (None, &[None]),
+            (None, &[ours, ours]),
+            (None, &[ours, theirs]),
+            (None, &[ours, None]),
+            (theirs, &[ours]),
+            (ours, &[theirs]),
+            (Some(""), &[ours]),
+        ] {
+            assert!(!asks(target, hosts), "{target:?} {hosts:?}");
+        }
+    }
+
+    #[test]
     fn a_foreign_page_stays_outside() {
-        for origin in ["http://localhost:8420", "https://paraph.example.org", "https://paraph.example.org:443", "http://desk.internal"] {
+        for origin in [
+            "http://localhost:8420",
+            "https://localhost:8420",
+            "http://[0::1]:8420",
+            "https://paraph.example.org",
+            "https://paraph.example.org:443",
+            "http://desk.internal",
+        ] {
             assert!(door().knows_origin(origin), "{origin}");
         }
         for origin in [

@@ -31,7 +31,7 @@ pub struct MessagePointers {
 }
 
 /// Messaging tools of published servers: tool, recipient, text. All three must fit.
-const KNOWN: [(&str, &str, &str); 6] = [
+pub(super) const KNOWN: [(&str, &str, &str); 6] = [
     ("send_dm", "username", "message"),
     ("send_dm", "to_agent_id", "content"),
     ("send_dm", "to_handle", "content"),
@@ -41,7 +41,7 @@ const KNOWN: [(&str, &str, &str); 6] = [
 ];
 
 /// Names under which tools take a recipient, the likeliest first; compared without case, `_` and `-`.
-const RECIPIENTS: [&str; 27] = [
+pub(super) const RECIPIENTS: [&str; 27] = [
     "to",
     "recipient",
     "recipients",
@@ -72,7 +72,7 @@ const RECIPIENTS: [&str; 27] = [
 ];
 
 /// Names under which tools take a text, the likeliest first.
-const TEXTS: [&str; 9] = ["text", "message", "content", "body", "messagetext", "messagebody", "msg", "comment", "note"];
+pub(super) const TEXTS: [&str; 9] = ["text", "message", "content", "body", "messagetext", "messagebody", "msg", "comment", "note"];
 
 /// Words that make a tool's name sound like sending.
 const SENDING: [&str; 11] = ["send", "dm", "message", "reply", "post", "tweet", "notify", "mail", "email", "sms", "forward"];
@@ -125,16 +125,16 @@ fn named<'a>(members: &'a Map<String, Value>, names: &[&str], fits: impl Fn(&Val
     names.iter().find_map(|name| members.iter().find(|(key, value)| plain(key) == *name && fits(value)).map(|(key, _)| key.as_str()))
 }
 
-fn plain(key: &str) -> String {
+pub(super) fn plain(key: &str) -> String {
     key.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
 }
 
 /// One member's JSON Pointer (RFC 6901 section 3).
-fn pointer(key: &str) -> String {
+pub(super) fn pointer(key: &str) -> String {
     format!("/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
-fn sounds_like_sending(tool: &str) -> bool {
+pub(super) fn sounds_like_sending(tool: &str) -> bool {
     let words = words(tool);
     let outer = words.first().zip(words.last());
     outer.is_some_and(|(first, last)| !NOT_SENDING.contains(&first.as_str()) && !ABOUT.contains(&last.as_str()))
@@ -142,7 +142,7 @@ fn sounds_like_sending(tool: &str) -> bool {
 }
 
 /// `sendDirectMessage` and `send-direct_message` are the same three words.
-fn words(name: &str) -> Vec<String> {
+pub(super) fn words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut after_lower = false;
     for c in name.chars() {

@@ -115,15 +115,16 @@ impl Attempts {
 
     /// The password was right, or was never looked at: the try does not count.
     pub(super) fn give_back(&self, taken: Taken) {
+        let Taken { who, at } = taken;
         let mut books = self.books();
-        match taken.who.device {
-            Some(device) => books.devices.give_back(&device, taken.at),
+        match who.device {
+            Some(device) => books.devices.give_back(&device, at),
             None => {
-                books.names.give_back(&taken.who.name, taken.at);
-                if let Some(from) = judged(taken.who.from) {
-                    books.addresses.give_back(&from, taken.at);
+                books.names.give_back(&who.name, at);
+                if let Some(from) = judged(who.from) {
+                    books.addresses.give_back(&from, at);
                 }
-                books.all.give_back(&(), taken.at);
+                books.all.give_back(&(), at);
             }
         }
     }

@@ -4,7 +4,7 @@
 
 use super::upstream::ServerStatus;
 use super::{Failure, Gate, Query, Space};
-use crate::store::{Kind, Row};
+use crate::store::Kind;
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub struct Health {
 pub struct Letters {
     /// Letters that have not left yet.
     pub waiting: usize,
-    /// How long the oldest of those that failed has waited.
+    /// Since no mail has left; one mailbox that puts mails off is no such failure.
     pub failing_for: Option<Duration>,
 }
 
@@ -59,20 +59,14 @@ impl Gate {
     }
 
     async fn letters_waiting(&self) -> Result<Letters, Failure> {
-        let (mut letters, mut after) = (Letters::default(), None::<String>);
-        let now = self.inner.clock.now();
+        let failing = self.mailing().now().failing;
+        let failing_for = failing.map(|failing| Duration::try_from(self.inner.clock.now().duration_since(failing.since)).unwrap_or_default());
+        let (mut letters, mut after) = (Letters { waiting: 0, failing_for }, None::<String>);
         loop {
             let rows = self.inner.store.rows(Kind::Letter, after.as_deref(), 500).await.map_err(|e| self.failed(&e))?;
             let Some(last) = rows.last() else { return Ok(letters) };
             after = Some(last.key().to_owned());
-            for row in rows {
-                let Row::Letter(letter) = row else { continue };
-                letters.waiting += 1;
-                if letter.attempts > 0 {
-                    let age = Duration::try_from(now.duration_since(letter.written_at)).unwrap_or_default();
-                    letters.failing_for = letters.failing_for.max(Some(age));
-                }
-            }
+            letters.waiting += rows.len();
         }
     }
 }

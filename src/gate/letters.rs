@@ -1,6 +1,6 @@
 //! The durable outbox as `notify` sees it: which letters are due, to whom (resolved now, not when they were
-//! written), and what became of them. A letter that by now tells nothing new is put away. Letters about calls wait
-//! their turn by kind, so that a crowd of one kind keeps nobody's sign-in link back. `steps` writes them.
+//! written), and what became of them. A letter that by now tells nothing new is put away. Ways in and troubles
+//! come first, so that a crowd of letters about calls keeps nobody's sign-in link back. `steps` writes them.
 
 mod steps;
 mod troubles;
@@ -15,6 +15,7 @@ use crate::domain::people::{MailChoice, Person, Role, entitled};
 use crate::store::{Kind, Row};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use std::collections::HashMap;
 
 /// A sign-in letter that could not leave for so long is dropped.
 const SIGN_IN_FOR: SignedDuration = SignedDuration::from_mins(15);
@@ -45,6 +46,38 @@ pub enum About {
     Trouble,
 }
 
+/// Which due letters are left where they are.
+#[derive(Debug, Clone, Default)]
+pub struct Skip {
+    /// These, by id, until then.
+    pub parked: HashMap<String, Timestamp>,
+    /// All but ways in that were not tried yet.
+    pub all_but_new_ways_in: bool,
+}
+
+impl Skip {
+    fn skips(&self, letter: &Letter) -> bool {
+        let new_way_in = letter.occasion == Occasion::SignIn && letter.attempts == 0;
+        self.parked.contains_key(&letter.id) || (self.all_but_new_ways_in && !new_way_in)
+    }
+}
+
+/// Who was told by one round of deliveries, by address.
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    /// Their mail servers have it.
+    pub reached: Vec<String>,
+    /// Their mail servers refused it for good (RFC 5321, 4.2.1: 5yz).
+    pub refused: Vec<String>,
+}
+
+impl Told {
+    /// Everybody of them.
+    pub fn all(people: &[Person]) -> Told {
+        Told { reached: people.iter().map(|person| person.email.clone()).collect(), refused: Vec::new() }
+    }
+}
+
 /// What is due and when to look again.
 #[derive(Debug, Clone, Default)]
 pub struct Outbox {
@@ -52,41 +85,51 @@ pub struct Outbox {
     pub due: Vec<DueLetter>,
     /// The next time a letter becomes due.
     pub next: Option<Timestamp>,
+    /// Letters that are there, due or not.
+    pub waiting: usize,
+    /// There are further due letters.
+    pub more: bool,
 }
 
 impl Gate {
-    /// The letters that are due, at most `most` of each kind.
-    pub async fn outbox(&self, most: usize) -> Result<Outbox, Failure> {
+    /// The letters that are due, at most `most`, without those that `skip` names. First ways in, for which somebody waits at
+    /// the page; then what failed least often, so that a letter that always fails keeps no other from leaving.
+    pub async fn outbox(&self, most: usize, skip: &Skip) -> Result<Outbox, Failure> {
         let now = self.inner.clock.now();
-        let people = self.people().await?;
-        let mut outbox = Outbox::default();
-        let mut room = [most; 3];
+        let (mut outbox, mut due) = (Outbox::default(), Vec::new());
         let mut after: Option<String> = None;
         loop {
             let rows = self.inner.store.rows(Kind::Letter, after.as_deref(), 256).await.map_err(|e| self.failed(&e))?;
-            let Some(last) = rows.last() else { return Ok(outbox) };
+            let Some(last) = rows.last() else { break };
             after = Some(last.key().to_owned());
             for row in rows {
                 let Row::Letter(letter) = row else { continue };
+                outbox.waiting += 1;
                 if letter.next_at > now {
                     outbox.next = Some(outbox.next.map_or(letter.next_at, |next| next.min(letter.next_at)));
-                    continue;
+                } else if !skip.skips(&letter) {
+                    due.push(letter);
                 }
-                let left = &mut room[turn(letter.occasion)];
-                if *left == 0 {
-                    continue;
-                }
-                let Some((about, readers)) = self.about(&letter, &people, now).await? else {
-                    self.letter_done(&letter, "not_needed").await?;
-                    continue;
-                };
-                *left -= 1;
-                let done = |person: &Person| letter.delivered_to.contains(&person.email) || letter.refused_by.contains(&person.email);
-                let to = readers.into_iter().filter(|person| !done(person)).collect();
-                let ended_by = if let About::Call(call) = &about { ended_by(call, &people) } else { Vec::new() };
-                outbox.due.push(DueLetter { letter, about, to, ended_by });
             }
         }
+        due.sort_by_key(|letter| (!is_waited_for(letter.occasion), letter.attempts));
+        let people = self.people().await?;
+        for letter in due {
+            if outbox.due.len() >= most {
+                outbox.more = true;
+                break;
+            }
+            let Some((about, readers)) = self.about(&letter, &people, now).await? else {
+                outbox.waiting -= 1;
+                self.letter_done(&letter, "not_needed").await?;
+                continue;
+            };
+            let done = |person: &Person| letter.delivered_to.contains(&person.email) || letter.refused_by.contains(&person.email);
+            let to = readers.into_iter().filter(|person| !done(person)).collect();
+            let ended_by = if let About::Call(call) = &about { ended_by(call, &people) } else { Vec::new() };
+            outbox.due.push(DueLetter { letter, about, to, ended_by });
+        }
+        Ok(outbox)
     }
 
     /// What the letter tells of by now and who reads it; `None` when nobody has to be told any more.
@@ -116,25 +159,46 @@ impl Gate {
         }
     }
 
-    /// The letter reached everybody it was for; it leaves the outbox.
-    pub async fn letter_sent(&self, letter: &Letter, to: &[Person]) -> Result<(), Failure> {
+    /// The letter reached everybody it was for whose mail server takes it; it leaves the outbox.
+    pub async fn letter_sent(&self, letter: &Letter, told: &Told) -> Result<(), Failure> {
         // How many, not who: the chain outlives people's addresses.
-        let fact = letter_fact("letter.sent", letter, json!({ "letter": letter.id, "people": to.len() }));
-        let reached: Vec<String> = to.iter().map(|person| person.email.clone()).collect();
-        self.delivered(letter, &reached, None, fact).await
+        self.put_away(letter, told, "letter.sent", json!({ "letter": letter.id, "people": told.reached.len() })).await
     }
 
     /// Nobody has to be told any more, or there is nobody to tell.
     pub async fn letter_done(&self, letter: &Letter, why: &'static str) -> Result<(), Failure> {
-        self.delivered(letter, &[], None, letter_fact("letter.dropped", letter, json!({ "letter": letter.id, "why": why }))).await
+        self.put_away(letter, &Told::default(), "letter.dropped", json!({ "letter": letter.id, "why": why })).await
+    }
+
+    /// Nobody is left whose mail server takes the letter; it leaves the outbox.
+    pub async fn letter_refused(&self, letter: &Letter, told: &Told) -> Result<(), Failure> {
+        self.put_away(letter, told, "letter.dropped", json!({ "letter": letter.id, "why": "refused" })).await
     }
 
     /// The letter could not be delivered to everybody; it is tried again at `next_at`.
-    pub async fn letter_failed(&self, letter: &Letter, delivered_to: Vec<String>, next_at: Timestamp) -> Result<(), Failure> {
-        let reached: Vec<String> = delivered_to.iter().filter(|person| !letter.delivered_to.contains(person)).cloned().collect();
-        let next = Letter { revision: letter.revision + 1, attempts: letter.attempts.saturating_add(1), next_at, delivered_to, ..letter.clone() };
-        let data = json!({ "letter": letter.id, "attempts": next.attempts, "next_at": next_at });
-        self.delivered(letter, &reached, Some(next), letter_fact("letter.failed", letter, data)).await
+    pub async fn letter_failed(&self, letter: &Letter, told: &Told, next_at: Timestamp) -> Result<(), Failure> {
+        let attempts = letter.attempts.saturating_add(1);
+        let fact = letter_fact("letter.failed", letter, json!({ "letter": letter.id, "attempts": attempts, "next_at": next_at }));
+        self.put_back(letter, attempts, told, next_at, Some(fact)).await
+    }
+
+    /// The letter reached some, or was refused by some, and waits for the next list of others.
+    pub async fn letter_waits(&self, letter: &Letter, told: &Told, next_at: Timestamp) -> Result<(), Failure> {
+        let fact = letter_fact("letter.waits", letter, json!({ "letter": letter.id, "people": told.reached.len(), "next_at": next_at }));
+        self.put_back(letter, letter.attempts, told, next_at, (!told.reached.is_empty()).then_some(fact)).await
+    }
+
+    async fn put_back(&self, letter: &Letter, attempts: u32, told: &Told, next_at: Timestamp, fact: Option<Fact>) -> Result<(), Failure> {
+        let delivered_to = letter.delivered_to.iter().chain(&told.reached).cloned().collect();
+        let refused_by = letter.refused_by.iter().chain(&told.refused).cloned().collect();
+        let next = Letter { revision: letter.revision + 1, attempts, next_at, delivered_to, refused_by, ..letter.clone() };
+        let facts = refusals(letter, told).into_iter().chain(fact).collect();
+        self.delivered(letter, &told.reached, Some(next), facts).await
+    }
+
+    async fn put_away(&self, letter: &Letter, told: &Told, kind: &'static str, data: serde_json::Value) -> Result<(), Failure> {
+        let facts = refusals(letter, told).into_iter().chain([letter_fact(kind, letter, data)]).collect();
+        self.delivered(letter, &told.reached, None, facts).await
     }
 }
 
@@ -142,12 +206,16 @@ fn letter_fact(kind: &'static str, letter: &Letter, data: serde_json::Value) -> 
     Fact { kind, call: letter.call.clone(), actor: "paraph".into(), data }
 }
 
-/// Which letters wait for each other: people wait for links, and what is settled must not wait for what is held back.
-fn turn(occasion: Occasion) -> usize {
+fn refusals(letter: &Letter, told: &Told) -> Option<Fact> {
+    let data = json!({ "letter": letter.id, "people": told.refused.len() });
+    (!told.refused.is_empty()).then(|| letter_fact("letter.refused", letter, data))
+}
+
+/// Whether somebody waits for the letter and must not wait for those about calls.
+fn is_waited_for(occasion: Occasion) -> bool {
     match occasion {
-        Occasion::SignIn | Occasion::Trouble => 0,
-        Occasion::Held | Occasion::Reminder => 1,
-        Occasion::Settled | Occasion::Unconfirmed => 2,
+        Occasion::SignIn | Occasion::Trouble => true,
+        Occasion::Held | Occasion::Reminder | Occasion::Settled | Occasion::Unconfirmed => false,
     }
 }
 

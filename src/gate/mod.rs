@@ -26,6 +26,7 @@ mod kin;
 pub mod letters;
 pub mod limits;
 mod lookout;
+mod mailing;
 pub mod masking;
 mod notice;
 pub mod passkeys;
@@ -61,6 +62,7 @@ pub use forward::Pass;
 pub use health::{Health, Letters};
 pub use hold::{Delivery, Seat, TimeIsUp};
 pub use lookout::{LOOK, Lasting};
+pub use mailing::{MailFailing, MailStanding, Mailing, Unreached};
 pub use notice::Notice;
 pub use reviewer::{Listed, Reviewer, ServerView};
 pub use upstream::Upstream;
@@ -178,6 +180,7 @@ struct Inner {
     lives: Lives,
     /// When this process found that the last one had not stopped cleanly.
     unclean_start: OnceLock<Timestamp>,
+    mailing: Mailing,
     entrance: signin::Entrance,
     /// What operators were told of.
     troubles: letters::Troubles,
@@ -232,6 +235,7 @@ impl Gate {
                 uses: uses::Uses::default(),
                 lives: Lives { draining, broken, tasks, sends },
                 unclean_start: OnceLock::new(),
+                mailing: Mailing::default(),
                 entrance,
                 troubles: letters::Troubles::default(),
                 lasting: watch::Sender::default(),

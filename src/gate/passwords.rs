@@ -19,6 +19,8 @@ pub const MOST: usize = 1024;
 const TURNS: usize = 2;
 /// Passwords that wait for their turn: of known browsers, and of all others together.
 const SEATS: usize = 16;
+/// Characters that a password has at least beside its owner's name and address.
+const LEFT: usize = 6;
 /// Of zxcvbn's five grades: more than 10^8 guesses.
 const GRADE: u8 = 3;
 
@@ -117,9 +119,16 @@ pub(super) fn weakness(password: &str, about: &[&str]) -> Option<&'static str> {
     // The parts of an address are guessed like the whole.
     let parts: Vec<&str> = about.iter().flat_map(|text| text.split(['@', '.', ' ', '-', '_']).chain([*text])).chain(["paraph"]).collect();
     let grade = u8::from(zxcvbn::zxcvbn(password, &parts).score());
-    (grade < GRADE).then_some(
+    (grade < GRADE || left_of(password, &parts) < LEFT).then_some(
         "This password is among the first that somebody would guess: it is common, repeats itself, or is made of your name or address. Take another one. Nothing was changed.",
     )
+}
+
+/// Characters of a password that do not stand in what others know.
+fn left_of(password: &str, parts: &[&str]) -> usize {
+    let mut known: Vec<String> = parts.iter().map(|part| part.to_lowercase()).filter(|part| part.chars().count() >= 3).collect();
+    known.sort_by_key(|part| std::cmp::Reverse(part.len()));
+    known.iter().fold(password.to_lowercase(), |left, part| left.replace(part.as_str(), "")).chars().count()
 }
 
 #[cfg(test)]
@@ -138,6 +147,7 @@ mod tests {
             "aaaaaaaaaaaaaaaa",
             "ann.abel@example.org",
             "annabelexample",
+            "Ann.Abel.Example9",
             "paraphparaph",
             "123456789012345",
             "abcabcabcabcabc",

@@ -27,6 +27,8 @@ pub const MAX_NAME: usize = 100;
 const MAX_GROUPS: usize = 50;
 /// Calls or rows looked at in one read, or removed in one change.
 const TOGETHER: usize = 60;
+/// The life of the first operator's link (semantics.md 36).
+pub const FIRST_LINK_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// Why a command about people did not work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -179,12 +181,17 @@ impl Gate {
         let Some(Row::Person(person)) = self.inner.store.row(Kind::Person, email).await.map_err(|e| self.failed(&e))? else { return Ok(None) };
         let owner = self.owner_of(&call.agent).await?;
         let may = person.disabled_at.is_none() && person.may_decide(call, owner.as_deref());
-        Ok(may.then(|| Seen { kind: Kind::Person, key: person.email, revision: person.revision }))
+        Ok(may.then_some(Seen { kind: Kind::Person, key: person.email, revision: person.revision }))
     }
 
     /// Makes a one-time sign-in secret; the caller puts it into a link.
     pub async fn make_link(&self, email: &str) -> Result<String, PeopleError> {
-        self.registrar().make_link(email).await.map_err(|error| self.plain(error))
+        self.make_link_for(email, LINK_FOR).await
+    }
+
+    /// The same with a life of its own.
+    pub async fn make_link_for(&self, email: &str, life: Duration) -> Result<String, PeopleError> {
+        self.registrar().make_credential(email, CredentialKind::Link, "pl_", life, "link.made").await.map_err(|error| self.plain(error))
     }
 
     /// Makes the link of a sign-in letter that is about to leave; `None` when the person was shut out meanwhile.

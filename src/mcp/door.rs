@@ -2,14 +2,14 @@
 //! Absent `Origin` is fine: programs send none. Called first by `http` for every request.
 
 use crate::domain::door::Door;
-use ::http::{HeaderMap, header};
+use ::http::header;
+use ::http::request::Parts;
 
 /// Whether the request may come in.
-pub(super) fn lets_in(door: &Door, headers: &HeaderMap) -> bool {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-    host.to_str().is_ok_and(|host| door.knows_host(host))
-        && headers.get_all(header::ORIGIN).iter().all(|origin| origin.to_str().is_ok_and(|origin| door.knows_origin(origin)))
+pub(super) fn lets_in(door: &Door, request: &Parts) -> bool {
+    let lines = |name| request.headers.get_all(name).iter().map(|value| value.to_str().ok());
+    door.lets_in(request.uri.authority().map(|authority| authority.as_str()), lines(header::HOST))
+        && lines(header::ORIGIN).all(|origin| origin.is_some_and(|origin| door.knows_origin(origin)))
 }
 
 #[cfg(test)]
@@ -17,12 +17,11 @@ mod tests {
     use super::*;
 
     fn asks(headers: &[(header::HeaderName, &str)]) -> bool {
-        let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect::<Vec<_>>();
-        let mut map = HeaderMap::new();
+        let mut request = ::http::Request::builder();
         for (name, value) in headers {
-            map.append(name, value);
+            request = request.header(name, *value);
         }
-        lets_in(&Door::new(7420, "https://gate.example.org", &[]), &map)
+        lets_in(&Door::new(7420, "https://gate.example.org", &[]), &request.body(()).unwrap().into_parts().0)
     }
 
     #[test]

@@ -170,7 +170,7 @@ async fn enter(State(state): State<McpState>, request: Request) -> Response {
 
 async fn serve(state: Arc<Inner>, parts: Parts, body: Body) -> Result<Response, Refusal> {
     let refuse = |status, why: &str| Refusal::new(status, -32600, why);
-    if !door::lets_in(&state.settings.door, &parts.headers) {
+    if !door::lets_in(&state.settings.door, &parts) {
         return Err(refuse(StatusCode::FORBIDDEN, "This Host or Origin is not one of ours; an operator can add it to listen.hosts."));
     }
     let unauthorized = || refuse(StatusCode::UNAUTHORIZED, "A valid bearer token is needed.");

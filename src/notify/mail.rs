@@ -3,6 +3,7 @@
 //! header but its name and the tool's, cut to their alphabets, and not even they with `show = "link"`. Called by `outbox`.
 
 use super::NotifySettings;
+use super::fault::SmtpFault;
 use super::page::{self, Desk, Parts};
 use crate::domain::call::{Call, CallId};
 use crate::domain::digest::Digest;
@@ -40,6 +41,9 @@ pub enum MailError {
     /// The folder does not take it.
     #[error("the mail could not be written to the folder of [mail] path: {0}")]
     Folder(std::io::Error),
+    /// It did not leave through the mail server.
+    #[error(transparent)]
+    Smtp(#[from] SmtpFault),
     /// The writing task ended.
     #[error("the mail could not be written: the writing task ended early")]
     Ended,
@@ -98,13 +102,23 @@ impl Writer {
         call.revises.iter().chain([&call.id]).map(root).collect()
     }
 
+    /// A mail that tells of nothing, to an address that need not be anybody's here.
+    pub(super) fn about_nothing(&self, key: &str, parts: Parts, address: &str, now: Timestamp) -> Result<Mail, MailError> {
+        let to = Mailbox::new(None, address.parse().map_err(|_| MailError::Address)?);
+        Ok(Mail { key: key.to_owned(), message: self.to_mailbox(key, parts, &[], to, now)? })
+    }
+
     fn message(&self, key: &str, parts: Parts, thread: &[String], person: &Person, now: Timestamp) -> Result<Message, MailError> {
         let address: Address = person.email.parse().map_err(|_| MailError::Address)?;
         let called = person.name.as_ref().map(|name| name.chars().filter(|c| !c.is_control()).collect::<String>());
+        self.to_mailbox(key, parts, thread, Mailbox::new(called, address), now)
+    }
+
+    fn to_mailbox(&self, key: &str, parts: Parts, thread: &[String], to: Mailbox, now: Timestamp) -> Result<Message, MailError> {
         let seconds = u64::try_from(now.as_second()).map_err(|_| MailError::Headers)?;
         let mut builder = Message::builder()
             .from(self.from.clone())
-            .to(Mailbox::new(called, address))
+            .to(to)
             .subject(parts.subject.trim())
             .date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
             .message_id(Some(format!("<{key}@paraph.{}>", self.host)))

@@ -2,16 +2,26 @@
 //! At least once, de-duplicated by letter id: a crash between delivery and record repeats a mail with the same
 //! Message-ID and, for files, the same file name. `run` is started by `serve`; the gate alone writes.
 
+mod deliver;
+mod fault;
 mod json;
 mod mail;
 mod outbox;
 mod pace;
 mod page;
+mod session;
 mod shown;
+mod smtp;
 mod transport;
+mod trial;
+mod way;
 
-pub use outbox::run;
-pub use transport::Transport;
+pub use fault::{Matter, SmtpFault, Step, Whose};
+pub use mail::MailError;
+pub use outbox::{run, run_until};
+pub use smtp::{Smtp, Taken};
+pub use transport::{Left, Transport};
+pub use trial::{Tried, TryError, try_out};
 
 use crate::config::Show;
 use std::time::Duration;

@@ -2,43 +2,59 @@
 //! or the end. A letter that fails comes back later and later, with the people it already reached on record; one
 //! that nobody may read stays, so that a reviewer added later is still told. Logs hold letter ids and counts only.
 
-use super::mail::{Mail, MailError, Writer};
-use super::pace::{Form, Pace};
+use super::deliver::{Fate, Job, Round};
+use super::mail::Writer;
+use super::pace::{Pace, Plan};
+use super::way::{FIRST, Way, backoff};
 use super::{NotifySettings, Transport};
-use crate::domain::call::Call;
+use crate::domain::call::State;
 use crate::domain::people::Person;
-use crate::gate::letters::{About, DueLetter};
+use crate::gate::letters::{About, DueLetter, Skip, Told};
 use crate::gate::{Failure, Gate};
 use jiff::Timestamp;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
 
 /// Letters in one round; their calls are in memory with their texts.
-const ROUND: usize = 64;
-/// The first wait after a failure; it doubles.
-const FIRST: Duration = Duration::from_secs(5);
+const ROUND: usize = 128;
+/// Mails in one round, so that whoever waits for a way in waits no longer than for these.
+const MAILS: usize = 32;
 /// The first wait of a letter that nobody may read.
 const NOBODY: Duration = Duration::from_secs(60);
-/// No wait is longer.
-const LONGEST: Duration = Duration::from_secs(15 * 60);
 /// Looked again at the latest, should a hint be missed.
 const LOOK: Duration = Duration::from_secs(60);
 
 /// Delivers letters until the gate drains. Ends early only when `from` is no mailbox, after saying so.
 pub async fn run(gate: Gate, transport: Transport, settings: NotifySettings) {
+    run_until(gate, transport, settings, CancellationToken::new()).await;
+}
+
+/// The same until `stop` is cancelled; mails that are under way then are finished first.
+pub async fn run_until(gate: Gate, transport: Transport, settings: NotifySettings, stop: CancellationToken) {
+    let mut way = Way::new(gate.mailing().clone());
     let writer = match Writer::new(&settings) {
         Ok(writer) => writer,
         Err(error) => {
-            tracing::error!(cause = %error, "no mail can be sent");
+            way.failed("", &error, "", gate.clock().now());
             return;
         }
     };
     let mut hints = gate.watch();
     let draining = gate.draining();
-    let mut rounds = Rounds { gate: gate.clone(), transport, writer, pace: Pace::default() };
-    while !draining.is_cancelled() {
-        let wait = match rounds.round().await {
+    let (drained, stopped) = (draining.clone(), stop.clone());
+    let ending = async move {
+        tokio::select! {
+            () = drained.cancelled_owned() => {}
+            () = stopped.cancelled_owned() => {}
+        }
+    };
+    tokio::pin!(ending);
+    let mut outbox =
+        Outbox { gate: gate.clone(), transport, writer, pace: Pace::default(), way, skip: Skip::default(), digest: settings.digest, stop: stop.clone() };
+    while !draining.is_cancelled() && !stop.is_cancelled() {
+        let wait = match outbox.round().await {
             Ok(None) => LOOK,
             Ok(Some(next)) => Duration::try_from(next.duration_since(gate.clock().now())).unwrap_or_default().min(LOOK),
             // The gate has logged the cause.
@@ -48,149 +64,193 @@ pub async fn run(gate: Gate, transport: Transport, settings: NotifySettings) {
             tokio::task::yield_now().await;
             continue;
         }
+        outbox.transport.rest().await;
         let woken = tokio::time::timeout(wait, async {
             tokio::select! {
-                () = draining.cancelled() => false,
+                () = &mut ending => false,
                 hint = hints.recv() => hint != Err(RecvError::Closed),
             }
         });
         if woken.await == Ok(false) {
-            return;
+            break;
         }
     }
+    outbox.transport.rest().await;
 }
 
-/// A letter about a call, and the call.
-type CallLetter<'a> = (&'a DueLetter, &'a Call);
-
-struct Rounds {
+struct Outbox {
     gate: Gate,
     transport: Transport,
     writer: Writer,
     pace: Pace,
+    way: Way,
+    /// Letters that wait for a list or for a mailbox; no more than there are letters.
+    skip: Skip,
+    digest: Duration,
+    stop: CancellationToken,
 }
 
-/// What one round did.
+/// What becomes of each letter of a round, by letter and address; without an entry it stays due.
 #[derive(Default)]
-struct Done {
-    /// Letter and address.
-    reached: HashSet<(String, String)>,
-    /// Letters that failed for somebody.
-    failed: HashSet<String>,
-    /// When what was held back may leave.
-    later: Option<Timestamp>,
-}
+struct Fates(HashMap<(String, String), Fate>);
 
-impl Rounds {
+impl Outbox {
     /// Delivers what is due; when to look again.
     async fn round(&mut self) -> Result<Option<Timestamp>, Failure> {
-        let outbox = self.gate.outbox(ROUND).await?;
-        let mut people: BTreeMap<&str, (&Person, Vec<CallLetter<'_>>)> = BTreeMap::new();
-        let mut done = Done::default();
+        let now = self.gate.clock().now();
+        self.skip.parked.retain(|_, until| *until > now);
+        // While nothing leaves, only somebody who has just asked for a way in is reason enough to try.
+        self.skip.all_but_new_ways_in = self.way.closed_until(now).is_some();
+        let most = if self.way.is_failing() { 1 } else { ROUND };
+        let outbox = self.gate.outbox(most, &self.skip).await?;
+        self.way.waiting(outbox.waiting);
+
+        let mut fates = Fates::default();
+        let (jobs, left_out) = self.plan(&outbox.due, &mut fates, now);
+        let round = Round { gate: &self.gate, transport: &self.transport, writer: &self.writer, stop: self.stop.clone() };
+        let (delivered, failed) = round.deliver(jobs).await?;
+        for done in delivered {
+            self.note(done.job, done.fault, &mut fates);
+        }
         for due in &outbox.due {
+            self.record(due, &fates).await?;
+        }
+        if self.pace.was_hurried() {
+            self.skip.parked.clear();
+        }
+        let now = self.gate.clock().now();
+        let closed = self.way.closed_until(now);
+        // What is due while nothing leaves must not make it spin.
+        let again = (closed.is_none() && (outbox.more || left_out || failed)).then_some(now);
+        let next = [outbox.next, self.skip.parked.values().min().copied(), again].into_iter().flatten().min();
+        Ok(match (next, closed) {
+            (Some(next), Some(closed)) => Some(next.max(closed)),
+            (None, closed) => closed,
+            (next, None) => next,
+        })
+    }
+
+    /// The mails of this round, and whether there are more.
+    fn plan<'a>(&mut self, due: &'a [DueLetter], fates: &mut Fates, now: Timestamp) -> (Vec<Job<'a>>, bool) {
+        let mut jobs = Vec::new();
+        let mut people: BTreeMap<&str, (&Person, Vec<&DueLetter>)> = BTreeMap::new();
+        for due in due {
             for person in &due.to {
                 match &due.about {
-                    About::Call(call) => people.entry(&person.email).or_insert_with(|| (person, Vec::new())).1.push((due, call)),
-                    // Somebody waits at the page for it: it is neither listed nor held back.
-                    About::SignIn => self.let_in(due, person, &mut done).await?,
-                    About::Trouble => {
-                        let mail = self.writer.about_troubles(due, person, self.gate.clock().now());
-                        self.leave(mail, &[due], person, &mut done).await;
-                    }
+                    // Somebody waits for it: it is neither listed nor held back.
+                    About::SignIn | About::Trouble => jobs.push(Job { person, letters: vec![due], listed: false }),
+                    About::Call(_) => people.entry(&person.email).or_insert_with(|| (person, Vec::new())).1.push(due),
                 }
             }
         }
         for (person, letters) in people.into_values() {
-            if self.gate.draining().is_cancelled() {
-                break;
+            if let Some(until) = self.way.mailbox_closed_until(&person.email, now) {
+                letters.iter().for_each(|due| fates.set(due, person, Fate::Later(until)));
+                continue;
             }
-            self.tell(person, &letters, &mut done).await;
-        }
-        for due in &outbox.due {
-            self.record(due, &done).await?;
-        }
-        // A full round may have left due letters behind, but held-back ones must not make it spin.
-        let full = (outbox.due.len() >= ROUND && done.later.is_none()).then(|| self.gate.clock().now());
-        Ok([outbox.next, done.later, full].into_iter().flatten().min())
-    }
-
-    async fn let_in(&self, due: &DueLetter, person: &Person, done: &mut Done) -> Result<(), Failure> {
-        let Some(secret) = self.gate.link_for(person).await? else { return Ok(()) };
-        let mail = self.writer.about_sign_in(due, &secret, person, self.gate.clock().now());
-        self.leave(mail, &[due], person, done).await;
-        Ok(())
-    }
-
-    async fn tell(&mut self, person: &Person, letters: &[CallLetter<'_>], done: &mut Done) {
-        let now = self.gate.clock().now();
-        match self.pace.form(&person.email, letters.len(), now) {
-            Form::Later(at) => done.later = Some(done.later.map_or(at, |earlier| earlier.min(at))),
-            Form::Listed => {
-                if self.deliver(person, letters, now, done).await {
-                    self.pace.list(&person.email, now);
-                }
-            }
-            Form::Singly => {
-                for letter in letters {
-                    if self.deliver(person, &[*letter], now, done).await {
-                        self.pace.single(&person.email, now);
+            let expiries: Vec<Option<Timestamp>> = letters.iter().map(|due| expires_at(due)).collect();
+            match self.pace.plan(&person.email, person.mail, self.digest, &expiries, now) {
+                Plan::Listed => jobs.push(Job { person, letters, listed: true }),
+                Plan::Singly(count, later) => {
+                    let (now, rest) = letters.split_at_checked(count).unwrap_or((&letters, &[]));
+                    jobs.extend(now.iter().map(|due| Job { person, letters: vec![*due], listed: false }));
+                    if let Some(later) = later {
+                        rest.iter().for_each(|due| fates.set(due, person, Fate::Later(later)));
                     }
                 }
             }
         }
+        let left_out = jobs.len() > MAILS;
+        jobs.truncate(MAILS);
+        (jobs, left_out)
     }
 
-    async fn deliver(&self, person: &Person, letters: &[CallLetter<'_>], now: Timestamp, done: &mut Done) -> bool {
-        let mail = self.writer.about_calls(letters, person, now);
-        let letters: Vec<&DueLetter> = letters.iter().map(|(due, _)| *due).collect();
-        self.leave(mail, &letters, person, done).await
-    }
-
-    async fn leave(&self, mail: Result<Mail, MailError>, letters: &[&DueLetter], person: &Person, done: &mut Done) -> bool {
-        let ids = letters.iter().map(|due| due.letter.id.clone());
-        let left = match mail {
-            Ok(mail) => self.transport.deliver(mail).await,
-            Err(error) => Err(error),
+    fn note(&mut self, job: Job<'_>, fault: Option<super::mail::MailError>, fates: &mut Fates) {
+        let now = self.gate.clock().now();
+        let Job { person, letters, listed } = job;
+        let Some(error) = fault else {
+            self.way.worked(&person.email);
+            let paced = letters.iter().all(|due| matches!(due.about, About::Call(_)));
+            if paced && listed {
+                self.pace.list(&person.email, letters.len(), now);
+            } else if paced {
+                self.pace.single(&person.email, now);
+            }
+            letters.iter().for_each(|due| fates.set(due, person, Fate::Reached));
+            return;
         };
-        match left {
-            Ok(()) => {
-                done.reached.extend(ids.map(|id| (id, person.email.clone())));
-                true
-            }
-            Err(error) => {
-                let first = letters.first().map(|due| due.letter.id.as_str());
-                tracing::warn!(letter = first, letters = letters.len(), cause = %error, "a mail could not be delivered; it is tried again");
-                done.failed.extend(ids);
-                false
-            }
+        let first = letters.first().map_or("", |due| due.letter.id.as_str());
+        let until = self.way.failed(&person.email, &error, first, now);
+        match (error.whose(), &letters[..]) {
+            (super::fault::Whose::MailForGood, letters) => letters.iter().for_each(|due| fates.set(due, person, Fate::Refused)),
+            // On record, with its attempts; a list would fill the audit with what one line says.
+            (_, [due]) => fates.set(due, person, Fate::Failed(until)),
+            (super::fault::Whose::MailForNow, letters) => letters.iter().for_each(|due| fates.set(due, person, Fate::Later(until))),
+            (super::fault::Whose::Way, _) => {}
         }
     }
 
-    async fn record(&self, due: &DueLetter, done: &Done) -> Result<(), Failure> {
+    async fn record(&mut self, due: &DueLetter, fates: &Fates) -> Result<(), Failure> {
         let letter = &due.letter;
         let now = self.gate.clock().now();
-        let reached: Vec<Person> = due.to.iter().filter(|person| done.reached.contains(&(letter.id.clone(), person.email.clone()))).cloned().collect();
-        let all = letter.delivered_to.iter().cloned().chain(reached.iter().map(|person| person.email.clone())).collect();
-        if due.to.is_empty() && letter.delivered_to.is_empty() {
+        let known = !letter.delivered_to.is_empty() || !letter.refused_by.is_empty();
+        if due.to.is_empty() && !known {
             if letter.attempts == 0 {
                 tracing::warn!(letter = letter.id, "a letter has no reader: no active reviewer or operator may decide this call; add one");
             }
-            self.gate.letter_failed(letter, Vec::new(), now + backoff(NOBODY, letter.attempts)).await
-        } else if reached.len() == due.to.len() {
-            tracing::debug!(letter = letter.id, people = reached.len(), "a letter was delivered");
-            self.gate.letter_sent(letter, &reached).await
-        } else if done.failed.contains(&letter.id) {
-            self.gate.letter_failed(letter, all, now + backoff(FIRST, letter.attempts)).await
-        } else if reached.is_empty() {
-            // Held back: it stays due and nothing has to be written.
-            Ok(())
-        } else {
-            self.gate.letter_failed(letter, all, done.later.unwrap_or(now + FIRST)).await
+            return self.gate.letter_failed(letter, &Told::default(), now + backoff(NOBODY, letter.attempts)).await;
+        }
+        let (mut told, mut due_still, mut later, mut failed) = (Told::default(), false, None::<Timestamp>, None::<Timestamp>);
+        for person in &due.to {
+            match fates.of(due, person) {
+                Some(Fate::Reached) => told.reached.push(person.email.clone()),
+                Some(Fate::Refused) => told.refused.push(person.email.clone()),
+                Some(Fate::Later(until)) => later = Some(later.map_or(until, |earlier| earlier.min(until))),
+                Some(Fate::Failed(until)) => failed = Some(failed.map_or(until, |earlier| earlier.min(until))),
+                None => due_still = true,
+            }
+        }
+        let news = !told.reached.is_empty() || !told.refused.is_empty();
+        let anybody = !told.reached.is_empty() || !letter.delivered_to.is_empty();
+        match (due_still, failed, later) {
+            (_, Some(until), _) => self.gate.letter_failed(letter, &told, if due_still { now } else { until }).await,
+            (true, None, _) if news => self.gate.letter_waits(letter, &told, now).await,
+            (true, None, _) => Ok(()),
+            (false, None, Some(until)) if news => self.gate.letter_waits(letter, &told, until).await,
+            (false, None, Some(until)) => {
+                // Nothing has to be written: after a restart it is due, and asked for again.
+                self.skip.parked.insert(letter.id.clone(), until);
+                Ok(())
+            }
+            (false, None, None) if anybody => {
+                tracing::debug!(letter = letter.id, people = told.reached.len(), "a letter was delivered");
+                self.gate.letter_sent(letter, &told).await
+            }
+            (false, None, None) => self.gate.letter_refused(letter, &told).await,
         }
     }
 }
 
-/// Doubles from `first` up to a quarter of an hour.
-fn backoff(first: Duration, attempts: u32) -> Duration {
-    first.saturating_mul(2_u32.saturating_pow(attempts.min(16))).min(LONGEST)
+impl Fates {
+    fn set(&mut self, due: &DueLetter, person: &Person, fate: Fate) {
+        self.0.insert((due.letter.id.clone(), person.email.clone()), fate);
+    }
+
+    fn of(&self, due: &DueLetter, person: &Person) -> Option<Fate> {
+        self.0.get(&(due.letter.id.clone(), person.email.clone())).copied()
+    }
+}
+
+/// When nobody needs to be told any more.
+fn expires_at(due: &DueLetter) -> Option<Timestamp> {
+    match &due.about {
+        About::Call(call) => {
+            if let State::Held { expires_at } = call.state {
+                Some(expires_at)
+            } else {
+                None
+            }
+        }
+        About::SignIn | About::Trouble => None,
+    }
 }

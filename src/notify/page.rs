@@ -121,7 +121,7 @@ impl Page {
         }
     }
 
-    fn shown<'a>(&'a self, whole: bool) -> impl Iterator<Item = &'a Shown> {
+    fn shown(&self, whole: bool) -> impl Iterator<Item = &Shown> {
         let body = self.text.iter().chain(&self.arguments).filter(move |_| whole);
         [&self.agent, &self.server, &self.rule].into_iter().chain(&self.to).chain(&self.tool).chain(&self.reason).chain(body)
     }

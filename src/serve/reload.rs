@@ -3,6 +3,7 @@
 //! is put in force in an order in which no call finds half of it: the gate first, because it judges.
 //! Started by `serve` when there is a file.
 
+use super::listen::Tls;
 use super::watch::{Contents, Watch, contents, steady};
 use super::wiring::{methods_of, settings_of};
 use crate::config::{Config, Loaded, Mail, Mistake, Standing};
@@ -34,6 +35,7 @@ pub(super) struct Parts {
     pub upstreams: Arc<Upstreams>,
     pub mcp: McpState,
     pub web: WebState,
+    pub tls: Option<Tls>,
     pub mail: watch::Sender<Mail>,
     pub standing: Standing,
 }
@@ -177,6 +179,11 @@ impl Reloader {
         let came = parts.upstreams.replace(config.servers.clone(), &config.bounds);
         parts.mcp.replace(&methods_of(config), &config.bounds);
         parts.web.bound_bodies(config.bounds.body);
+        if let (Some(tls), Some(read)) = (&parts.tls, &config.listen.tls)
+            && tls.replace(&read.identity)
+        {
+            tracing::info!("the certificate was read again; connections that come from now on get the new one");
+        }
         parts.mail.send_if_modified(|mail| std::mem::replace(mail, config.mail.clone()) != config.mail);
         // From here on nothing is new for calls that come. A failure is in the log; such a call is withdrawn all the
         // same, when it is to be sent or at the next start.

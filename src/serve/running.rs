@@ -27,6 +27,8 @@ const EXIT_STORE: u8 = 70;
 pub struct Running {
     /// The bound address.
     pub address: SocketAddr,
+    /// What is spoken there: `http` or `https`.
+    pub scheme: &'static str,
     /// What links point at, without a trailing slash.
     pub public_url: String,
     /// The gate.

@@ -30,7 +30,8 @@ pub(super) fn web_settings(config: &Config, door: Door, public_url: &str, standi
         door,
         live_pages: config.bounds.live_pages,
         body: config.bounds.body,
-        insecure_http: config.listen.insecure_http,
+        // Consent to something that does not happen is no news to anybody.
+        insecure_http: config.listen.insecure_http && !config.listen.is_encrypted(),
         version: env!("CARGO_PKG_VERSION"),
         standing,
     }

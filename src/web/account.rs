@@ -32,7 +32,7 @@ struct Page {
     banner: Option<Banner>,
     /// What was just done.
     done: Option<&'static str>,
-    name: Shown,
+    name: Option<Shown>,
     email: String,
     role: &'static str,
     groups: Vec<Shown>,
@@ -207,7 +207,7 @@ async fn account(state: &WebState, by: &SignedIn, banner: Option<Banner>, done: 
         frame: Frame::new(state, Some(by), "account").await,
         banner,
         done,
-        name: Shown::new(person.display()),
+        name: person.name.as_deref().map(Shown::new),
         email: person.email.clone(),
         role: person.role.word(),
         groups: person.groups.iter().map(|group| Shown::new(group)).collect(),

@@ -54,7 +54,7 @@ pub async fn change(State(state): State<WebState>, Path(name): Path<String>, for
     let done = async {
         let registrar = form.by.reviewer.registrar()?;
         let edit = AgentEdit {
-            servers: Some(form.all("server")),
+            servers: Some(agents::servers(&form)?),
             owner: Some(agents::owner(&form)),
             keep_open: Some(office::time(form.field("keep_open"))?),
             shown: Some(revision(&form)?),
@@ -118,7 +118,7 @@ async fn filled(state: &WebState, by: &SignedIn, name: &str, banner: Option<Bann
     let at = |at| Moment::new(at, now);
     let (typed, chosen) = written.unwrap_or_else(|| {
         let owner = agent.owner.clone().unwrap_or_default();
-        (Typed { owner, keep_open: agents::as_typed(agent.keep_open), ..Typed::default() }, agent.servers.clone())
+        (Typed { every: agent.servers.is_empty(), owner, keep_open: agents::as_typed(agent.keep_open), ..Typed::default() }, agent.servers.clone())
     });
     Ok(AgentPage {
         frame: Frame::new(state, Some(by), "agents").await,

@@ -43,6 +43,8 @@ pub struct Choice {
 pub struct Typed {
     /// Its name; not for one that is there.
     pub name: String,
+    /// Every server.
+    pub every: bool,
     /// Its owner's address.
     pub owner: String,
     /// A time.
@@ -95,7 +97,7 @@ async fn added(form: &Submitted) -> Result<(String, String, Vec<String>), Refuse
     let registrar = form.by.reviewer.registrar()?;
     let new = NewAgent {
         name: form.field("name").trim().to_owned(),
-        servers: form.all("server"),
+        servers: servers(form)?,
         owner: owner(form),
         keep_open: office::time(form.field("keep_open"))?,
         expires_in: office::time(form.field("expires"))?,
@@ -112,6 +114,16 @@ pub async fn handed_over(state: &WebState, by: &SignedIn, name: String, token: S
     page::html(state, StatusCode::OK, &Token { frame: Frame::new(state, Some(by), "agents").await, name, token, rotated, addresses })
 }
 
+/// What it is to use. Nothing chosen is no choice: who takes the last server away must not give all of them.
+pub fn servers(form: &Submitted) -> Result<Vec<String>, Refused> {
+    let chosen = form.all("server");
+    match (form.field("every").is_empty(), chosen.is_empty()) {
+        (false, true) => Ok(Vec::new()),
+        (true, false) => Ok(chosen),
+        (false, false) | (true, true) => Err(Refused::wrong("Choose either every server or the ones that it may use.")),
+    }
+}
+
 /// Whose it is to be.
 pub fn owner(form: &Submitted) -> Option<String> {
     Some(form.field("owner").trim().to_owned()).filter(|owner| !owner.is_empty())
@@ -120,7 +132,7 @@ pub fn owner(form: &Submitted) -> Option<String> {
 /// What a form says, for when it is shown again.
 pub fn typed(form: &Submitted) -> Typed {
     let typed = |name: &str| form.field(name).to_owned();
-    Typed { name: typed("name"), owner: typed("owner"), keep_open: typed("keep_open"), expires: typed("expires") }
+    Typed { name: typed("name"), every: !form.field("every").is_empty(), owner: typed("owner"), keep_open: typed("keep_open"), expires: typed("expires") }
 }
 
 /// The servers of the config, and granted ones that are not there any more.

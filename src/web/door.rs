@@ -37,8 +37,8 @@ pub async fn guard(State(state): State<WebState>, request: Request, next: Next) 
 
 fn refusal(state: &WebState, request: &Request) -> Option<(&'static str, &'static str)> {
     let headers = request.headers();
-    let host = request.uri().authority().map(|authority| authority.as_str()).or_else(|| text(headers, &header::HOST));
-    if !host.is_some_and(|host| state.settings.door.knows_host(host)) {
+    let hosts = headers.get_all(header::HOST).iter().map(|host| host.to_str().ok());
+    if !state.settings.door.lets_in(request.uri().authority().map(|authority| authority.as_str()), hosts) {
         return Some((
             "This name is not one of mine",
             "Paraph was asked under a host name it does not know. Open the address in listen.public_url, or add the name to listen.hosts in config.toml.",

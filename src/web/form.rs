@@ -1,6 +1,7 @@
 //! Forms of signed-in people: bounded, and only with the form token that the page of the same session carried
 //! (CSRF). The token is compared in constant time. Used by every action; `Fields` is for those who sign in.
 
+use super::received::{self, Unread};
 use super::session::SignedIn;
 use super::{WebState, page};
 use axum::body::Bytes;
@@ -28,12 +29,22 @@ impl FromRequest<WebState> for Fields {
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &WebState) -> Result<Fields, Response> {
-        match axum::body::to_bytes(request.into_body(), MAX_OPEN_FORM).await {
+        match received::whole(request.into_body(), MAX_OPEN_FORM).await {
             Ok(body) => Ok(Fields(fields(&body))),
-            Err(_) => {
-                let (title, detail) = ("The form is too large", "Nothing was changed. This form may have 16 KiB; open the page again and send it as it is.");
-                Err(page::problem(state, None, StatusCode::PAYLOAD_TOO_LARGE, title, detail).await)
+            Err(why) => {
+                let (status, title, detail) = told(why, "Nothing was changed. This form may have 16 KiB; open the page again and send it as it is.");
+                Err(page::problem(state, None, status, title, detail).await)
             }
+        }
+    }
+}
+
+/// Why a form was not taken; `large` is what to do about one that is too large.
+fn told(why: Unread, large: &'static str) -> (StatusCode, &'static str, &'static str) {
+    match why {
+        Unread::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "The form is too large", large),
+        Unread::BrokenOff => {
+            (StatusCode::REQUEST_TIMEOUT, "The form did not arrive whole", "Nothing was changed. The connection is slow or broke off; send the form again.")
         }
     }
 }
@@ -78,15 +89,12 @@ impl FromRequest<WebState> for Submitted {
     async fn from_request(request: Request, state: &WebState) -> Result<Submitted, Response> {
         let (mut parts, body) = request.into_parts();
         let by = SignedIn::from_request_parts(&mut parts, state).await?;
-        let Ok(body) = axum::body::to_bytes(body, MAX_FORM).await else {
-            return Err(page::problem(
-                state,
-                Some(&by),
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "The form is too large",
-                "Nothing was changed. A form may have 512 KiB; shorten what you wrote.",
-            )
-            .await);
+        let body = match received::whole(body, MAX_FORM).await {
+            Ok(body) => body,
+            Err(why) => {
+                let (status, title, detail) = told(why, "Nothing was changed. A form may have 512 KiB; shorten what you wrote.");
+                return Err(page::problem(state, Some(&by), status, title, detail).await);
+            }
         };
         let fields = fields(&body);
         let submitted = Submitted { by, fields };

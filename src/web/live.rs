@@ -56,13 +56,17 @@ pub fn open(state: &WebState, credential: Credential) -> Option<Response> {
         source(state.gate.watch_presence(), News::Presence),
         WatchStream::from_changes(state.settings.standing.subscribe()).map(|_| News::Missed).boxed(),
         WatchStream::from_changes(state.gate.troubles()).map(|_| News::Missed).boxed(),
+        WatchStream::from_changes(state.gate.mailing().subscribe()).map(|_| News::Missed).boxed(),
     ]);
     let feed = Feed { state: state.clone(), credential, sources, switch: None, _permit: permit };
     let events = stream::unfold(feed, |mut feed| async move {
         let event = feed.next().await?;
         Some((Ok::<Event, Infallible>(event), feed))
     });
-    Some(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
+    let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
+    // A proxy that collects answers would keep every event until the stream ends.
+    response.headers_mut().insert("x-accel-buffering", header::HeaderValue::from_static("no"));
+    Some(response)
 }
 
 /// What a source says.

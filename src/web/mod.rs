@@ -36,6 +36,7 @@ mod passkeys;
 mod pause;
 mod people;
 mod person;
+mod received;
 mod resolution;
 mod row;
 mod servers;

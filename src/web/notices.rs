@@ -1,6 +1,7 @@
 //! What stands above every page while it is so: the gateway is paused, calls of which nobody knows whether they
-//! left, servers that are down, a disk that fills up, a start after an unclean stop (semantics.md 37), rules without people (16), a configuration that is not in force. Read with the reader's own rights at every page; the
-//! live update fetches the same piece alone. Used by `page`.
+//! left, servers that are down, a disk that fills up, a start after an unclean stop, mails that do not leave
+//! (semantics.md 37), rules without people (16), a configuration that is not in force. Read with the reader's own
+//! rights at every page; the live update fetches the same piece alone. Used by `page`.
 
 use super::WebState;
 use super::moment::Moment;
@@ -11,7 +12,7 @@ use crate::config::Reading;
 use crate::domain::letter::Trouble;
 use crate::domain::pause::{Pause, Stopped};
 use crate::domain::people::Role;
-use crate::gate::{self, Lasting};
+use crate::gate::{self, Lasting, MailStanding, Unreached};
 use askama::Template;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -39,6 +40,10 @@ pub struct Notices {
     pub refused: Option<NotInForce>,
     /// For operators: changes of the configuration that wait for a restart.
     pub needs_restart: usize,
+    /// For operators: no mail leaves.
+    pub no_mail: Option<NoMail>,
+    /// For operators: whose mail does not arrive although others' does.
+    pub unreached: Vec<NotReached>,
     /// For operators: rules that ask for people who are not there.
     pub gaps: usize,
     /// The reader is an operator.
@@ -63,6 +68,28 @@ pub struct Down {
     pub since: Moment,
 }
 
+/// Why no mail leaves.
+pub struct NoMail {
+    /// Since when.
+    pub since: Moment,
+    /// What is the matter.
+    pub cause: String,
+    /// What to do.
+    pub mend: &'static str,
+    /// Letters that wait.
+    pub waiting: usize,
+}
+
+/// Somebody whom no mail reaches.
+pub struct NotReached {
+    /// Their address.
+    pub person: Shown,
+    /// Since when.
+    pub since: Moment,
+    /// For good, or put off.
+    pub refused: bool,
+}
+
 /// A configuration file that changed nothing.
 pub struct NotInForce {
     /// How many mistakes it has.
@@ -77,6 +104,12 @@ impl NotInForce {
     fn of(reading: &Reading, now: Timestamp) -> Option<NotInForce> {
         let refused = reading.refused.as_ref()?;
         Some(NotInForce { mistakes: refused.mistakes.len(), since: Moment::new(refused.since, now), loaded: reading.loaded_at.map(|at| Moment::new(at, now)) })
+    }
+}
+
+impl NotReached {
+    fn of(known: &Unreached, now: Timestamp) -> NotReached {
+        NotReached { person: Shown::new(&known.person), since: Moment::new(known.since, now), refused: known.refused }
     }
 }
 
@@ -98,6 +131,7 @@ impl Notices {
         let config = if operator { state.settings.standing.now() } else { Reading::default() };
         let troubles = if operator { state.gate.troubles().borrow().clone() } else { Vec::new() };
         let no_room = operator && state.gate.space().is_low();
+        let mailing = if operator { state.gate.mailing().now() } else { MailStanding::default() };
         let unknown = gate::Query { states: vec!["unconfirmed".to_owned()], limit: 1, ..gate::Query::default() };
         Notices {
             paused: switch(state).await.stopped.map(|stopped| Paused::new(&stopped, now)),
@@ -109,6 +143,13 @@ impl Notices {
             down: down(&troubles, now),
             refused: NotInForce::of(&config, now),
             needs_restart: config.needs_restart.len(),
+            no_mail: mailing.failing.as_ref().map(|failing| NoMail {
+                since: Moment::new(failing.since, now),
+                cause: page::sentence(failing.cause),
+                mend: failing.mend,
+                waiting: mailing.waiting,
+            }),
+            unreached: mailing.unreached_to_show(now).map(|known| NotReached::of(known, now)).collect(),
             gaps: if operator { state.gate.gaps().await.map_or(0, |gaps| gaps.len()) } else { 0 },
             operator,
         }

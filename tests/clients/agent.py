@@ -121,7 +121,7 @@ async def main(url):
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     limits = httpx.Timeout(30, read=300)
     sink, lines = anyio.create_memory_object_stream(10)
-    async with httpx.AsyncClient(headers=headers, timeout=limits, trust_env=False) as http, anyio.create_task_group() as group:
+    async with httpx.AsyncClient(headers=headers, timeout=limits, trust_env="SSL_CERT_FILE" in os.environ) as http, anyio.create_task_group() as group:
         group.start_soon(read_lines, sink)
         said = "ready"
         while said:

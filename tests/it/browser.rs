@@ -2,8 +2,10 @@
 //! `target/screenshots` for people to look at.
 
 mod accessibility;
+mod account;
 mod configuration;
 mod limits;
+mod mailing;
 mod outcomes;
 mod passkeys;
 

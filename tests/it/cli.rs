@@ -5,6 +5,7 @@ mod calls;
 mod check;
 mod data;
 mod demo;
+mod init;
 mod pause;
 mod people;
 mod policy;

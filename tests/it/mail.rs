@@ -14,14 +14,14 @@ use jiff::Timestamp;
 use paraph::config::Show;
 use paraph::domain::call::{Call, CallId};
 use paraph::domain::message::MessagePointers;
-use paraph::domain::people::{Agent, Role};
+use paraph::domain::people::{Agent, MailChoice, Person, Role};
 use paraph::gate::people::NewAgent;
 use paraph::gate::review::Decide;
 use paraph::gate::{Admission, Ask, Clock, Gate, Reviewer, Settings};
 use paraph::notify::{NotifySettings, Transport, run};
 use paraph::store::in_memory::InMemory;
 use paraph::store::on_sled::{OnSled, Settings as SledSettings};
-use paraph::store::{Kind, Store};
+use paraph::store::{Change, Kind, Row, Store};
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -390,4 +390,92 @@ async fn a_reviewer_who_is_added_later_is_still_told() {
     office.person("ann@example.org", Role::Reviewer, &[]).await;
     office.emptied().await;
     assert_eq!(office.mails().len(), 1);
+}
+
+impl Office {
+    /// The person chooses; the record is what a page of theirs would write.
+    async fn chooses(&self, email: &str, mail: MailChoice) {
+        let Some(Row::Person(person)) = self.store.row(Kind::Person, email).await.unwrap() else { panic!("{email} is nobody") };
+        let next = Person { revision: person.revision + 1, mail, ..person };
+        let change = Change { rows: vec![Row::Person(next)], ..Change::of_facts(self.clock.now(), Vec::new()) };
+        self.store.commit(change).await.unwrap();
+    }
+
+    /// Subjects of the mails to this person so far.
+    fn subjects_to(&self, email: &str) -> Vec<String> {
+        self.mails().iter().filter(|mail| header(mail, "To").contains(email)).map(|mail| header(mail, "Subject").to_owned()).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_mails_in_ten_minutes_and_what_comes_beyond_is_one_list() {
+    let office = Office::open().await;
+    office.person("ann@example.org", Role::Reviewer, &[]).await;
+    office.start();
+    for n in 0..9 {
+        office.dm(&format!("Message {n}")).await;
+        tokio::time::sleep(Duration::from_secs(15)).await;
+    }
+    // 9 calls in 120 s: five left at once, four wait for the list five minutes after the first of them.
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!((office.mails().len(), office.letters().await), (5, 4));
+    office.emptied().await;
+    let subjects = office.subjects_to("ann@example.org");
+    assert_eq!(subjects.len(), 6, "{subjects:?}");
+    assert_eq!(subjects.iter().filter(|subject| subject.contains("4 calls wait")).count(), 1, "{subjects:?}");
+    // A letter that waits is no letter that failed.
+    let entries = office.store.entries(1, 1000).await.unwrap();
+    assert!(entries.iter().all(|entry| entry.kind != "letter.failed"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_persons_list_keeps_nobody_else_waiting_and_everybody_gets_what_they_chose() {
+    let office = Office::open().await;
+    for name in ["each", "lists", "none"] {
+        office.person(&format!("{name}@example.org"), Role::Reviewer, &[]).await;
+    }
+    office.chooses("lists@example.org", MailChoice::Digest).await;
+    office.chooses("none@example.org", MailChoice::Off).await;
+    office.start();
+    office.dm("Message 1").await;
+    office.dm("Message 2").await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!((office.subjects_to("each@").len(), office.subjects_to("lists@").len()), (2, 0));
+    office.emptied().await;
+    assert_eq!(office.subjects_to("lists@"), ["Held: 2 calls wait for a decision"]);
+    assert_eq!((office.subjects_to("each@").len(), office.subjects_to("none@").len()), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_wants_no_mail_gets_none_and_the_letter_is_put_away() {
+    let office = Office::open().await;
+    office.person("ann@example.org", Role::Reviewer, &[]).await;
+    office.chooses("ann@example.org", MailChoice::Off).await;
+    office.start();
+    office.dm("Message").await;
+    office.emptied().await;
+    assert!(office.mails().is_empty());
+    let entries = office.store.entries(1, 1000).await.unwrap();
+    assert!(entries.iter().any(|entry| entry.kind == "letter.dropped" && entry.data["why"] == "not_needed"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_letters_for_a_folder_that_cannot_be_written_cost_one_attempt_at_a_time() {
+    let office = Office::open().await;
+    office.person("ann@example.org", Role::Reviewer, &[]).await;
+    std::fs::write(office.folder(), "in the way").unwrap();
+    for n in 0..40 {
+        office.dm(&format!("Message {n}")).await;
+    }
+    office.start();
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    let failing = office.gate.mailing().now();
+    assert!(failing.failing.is_some_and(|failing| failing.cause.contains("folder")) && failing.waiting == 40);
+    let entries = office.store.entries(1, 1000).await.unwrap();
+    let failed = entries.iter().filter(|entry| entry.kind == "letter.failed").count();
+    assert!(failed <= 8, "one for each attempt, not for each letter: {failed}");
+    std::fs::remove_file(office.folder()).unwrap();
+    office.emptied().await;
+    assert!(office.gate.mailing().now().failing.is_none());
+    assert!(office.mails().len() <= 4, "{}", office.mails().len());
 }

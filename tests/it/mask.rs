@@ -9,7 +9,7 @@ use crate::world::World;
 use paraph::domain::call::{CallId, Verdict};
 use paraph::domain::mask::Names;
 use paraph::domain::people::Role;
-use paraph::gate::letters::About;
+use paraph::gate::letters::{About, Skip};
 use paraph::gate::masking::Before;
 use paraph::gate::review::{Decide, ReviewError};
 use paraph::gate::{Reviewer, Settings};
@@ -140,7 +140,7 @@ async fn letters_and_lists_carry_no_secret() {
     let desk = desk().await;
     let ann = ann(&desk).await;
     let seat = desk.seat("send_dm", &dm("Hello Bob", KEY)).await;
-    let outbox = desk.gate.outbox(10).await.unwrap();
+    let outbox = desk.gate.outbox(10, &Skip::default()).await.unwrap();
     let About::Call(call) = &outbox.due[0].about else { panic!("no letter about a call") };
     assert_eq!(&call.id, seat.call());
     assert!(!format!("{call:?}").contains(KEY) && call.message.as_ref().is_some_and(|message| message.text == "Hello Bob"));

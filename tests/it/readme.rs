@@ -79,6 +79,29 @@ async fn every_command_of_the_readme_does_what_the_readme_says() {
                 let told = run(&world, "paraph demo --decide approve", None, &gateway).await;
                 assert!(told.contains("held, then approved and sent"), "{told}");
             }
+            // Into an empty folder, and with what a person would type.
+            "paraph init dm -- insta-mcp" => {
+                let line = "mkdir init && cd init && paraph init dm --yes --reviewer you@example.org -- paraph demo-server 2>&1";
+                let told = run(&world, line, None, &gateway).await;
+                let printed = [
+                    "TOOL ",
+                    "send_dm ",
+                    "# Claude Code",
+                    "claude mcp add --transport http dm http://127.0.0.1:8420/mcp/dm --header \"Authorization: Bearer pa_",
+                ];
+                let printed = printed.into_iter().chain([
+                    "# Any other client over Streamable HTTP",
+                    "URL:    ",
+                    "Header: Authorization: Bearer pa_",
+                    "# Sign in as you@example.org",
+                ]);
+                for line in printed {
+                    let there = |text: &str| text.lines().any(|shown| shown.trim_start().starts_with(line));
+                    assert!(there(&told) && there(README), "{line:?} in {told}");
+                }
+                assert!(world.path("init/data/first-sign-in").exists() && run(&world, "cd init && paraph check", None, &gateway).await.ends_with("is fine."));
+            }
+            "paraph scan dm" => assert!(run(&world, command, None, &gateway).await.contains("[[servers.dm.rules]]")),
             "cargo install --path . --locked" => assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock").exists()),
             "tests/run" => assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/run").exists()),
             "paraph serve" => assert!(gateway.url.starts_with("http://")),

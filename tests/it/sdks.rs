@@ -4,6 +4,7 @@
 mod batches;
 mod leaving;
 mod restart;
+mod tls;
 mod verdicts;
 
 use crate::world::{Desk, Gateway, Sdk, SdkAgent, World, text_of, until};

@@ -40,7 +40,7 @@ impl Api {
             Some(url) => url.clone(),
             None if place.is_there() => {
                 let config = place.config()?;
-                config.listen.public_url.unwrap_or_else(|| format!("http://{}", config.listen.address))
+                config.listen.url_at(&config.listen.address)
             }
             None => return Err(Fault::usage("which gateway? Set PARAPH_URL, or give --url URL or --config FILE")),
         };

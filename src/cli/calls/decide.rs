@@ -7,7 +7,7 @@ use crate::cli::fault::Fault;
 use crate::cli::terminal;
 use crate::domain::json::strict;
 use serde_json::Value;
-use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -28,7 +28,7 @@ pub(super) struct Approval {
 pub(super) async fn approve(api: &Api, id: &str, approval: Approval, json: bool) -> Result<ExitCode, Fault> {
     let Approval { digest, reason, arguments } = approval;
     let arguments = arguments.as_deref().map(read).transpose()?;
-    if digest.is_none() && !can_ask() {
+    if digest.is_none() && !terminal::can_ask() {
         return Err(Fault::usage("without a terminal nobody can be asked: name the text you read with --digest; `paraph calls show ID` prints it"));
     }
     let call = api.call(id).await?;
@@ -86,11 +86,6 @@ fn same(call: &Value, digest: &str) -> Result<(), Fault> {
     Err(Fault::new(1, "the call's text has another digest than the one you named; read it again with `paraph calls show ID`"))
 }
 
-/// Whether there is a person to ask.
-pub(super) fn can_ask() -> bool {
-    io::stdin().is_terminal() && io::stderr().is_terminal()
-}
-
 /// A call before a question about it; with `--json` standard output is for the answer alone.
 pub(super) fn present(text: &str, json: bool) {
     if json { terminal::note(text) } else { terminal::say(text) }
@@ -108,12 +103,6 @@ pub(super) fn tell(call: &Value, json: bool) {
 
 /// Asks; only a typed yes is one.
 pub(super) async fn ask(question: &str) -> Result<bool, Fault> {
-    let _ = write!(io::stderr().lock(), "{question}");
-    let answer = tokio::task::spawn_blocking(|| {
-        let mut line = String::new();
-        io::stdin().read_line(&mut line).map(|_| line)
-    });
-    let line =
-        answer.await.map_err(|error| Fault::new(1, error.to_string()))?.map_err(|error| Fault::new(1, format!("the answer could not be read: {error}")))?;
-    Ok(line.trim().eq_ignore_ascii_case("yes"))
+    let typed = terminal::answer(question).await.map_err(|error| Fault::new(1, format!("the answer could not be read: {error}")))?;
+    Ok(typed.eq_ignore_ascii_case("yes"))
 }

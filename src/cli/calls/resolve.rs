@@ -20,7 +20,7 @@ pub(super) struct Found {
 
 /// Shows the whole call, asks unless told not to, says it.
 pub(super) async fn run(api: &Api, id: &str, found: Found, yes: bool, as_json: bool) -> Result<ExitCode, Fault> {
-    if !yes && !decide::can_ask() {
+    if !yes && !terminal::can_ask() {
         return Err(Fault::usage("without a terminal nobody can be asked: `paraph calls show ID` prints the call, --yes resolves it without a question"));
     }
     let call = api.call(id).await?;

@@ -139,7 +139,7 @@ fn summary(seen: &Seen) {
     terminal::say("  read_inbox      allowed");
     terminal::say("  delete_account  denied");
     terminal::say(&format!("  send_dm         held, then {}", seen.held));
-    terminal::say("\nNext: write a config.toml for your own server (README.md), then paraph check, paraph serve.");
+    terminal::say("\nNext, before your own server: paraph init NAME -- COMMAND…, then paraph serve.");
 }
 
 /// Ctrl-C or SIGTERM.

@@ -4,7 +4,7 @@
 use super::toml;
 use crate::cli::fault::Fault;
 use crate::cli::terminal;
-use crate::config::read_policy;
+use crate::config::{is_server_name, read_policy};
 use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,7 +35,7 @@ impl Import {
     pub(super) fn run(self) -> Result<ExitCode, Fault> {
         let stem = self.file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let server = self.server.or(stem).unwrap_or_default();
-        if server.is_empty() || server.len() > 64 || !server.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')) {
+        if !is_server_name(&server) {
             return Err(Fault::usage(format!("{server:?} is not a server's name; write --server NAME with letters, digits, _ and -")));
         }
         let document = read_policy(&self.file).map_err(|mistakes| Fault::usage(mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;

@@ -6,7 +6,7 @@ mod explain;
 mod import;
 mod room;
 mod subject;
-mod toml;
+pub(in crate::cli) mod toml;
 
 use super::fault::Fault;
 use super::settings::Where;

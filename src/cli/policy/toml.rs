@@ -1,5 +1,6 @@
 //! Rules as an operator would write them in config.toml: one key on a line, lists of conditions and limits one entry on
-//! a line. Read back they are the same rules; a test compares the digests. Called by `import`.
+//! a line. Read back they are the same rules; a test compares the digests. Called by `import`; `init` and `scan` write
+//! their texts with it.
 
 use crate::domain::policy::{ConditionSpec, Imported, LimitSpec, RuleSpec, ScopeSpec};
 use crate::domain::quantity::write_time;
@@ -77,12 +78,12 @@ fn value(json: &Value) -> String {
     }
 }
 
-fn texts(texts: &[String]) -> String {
+pub(in crate::cli) fn texts(texts: &[String]) -> String {
     format!("[{}]", texts.iter().map(|one| text(one)).collect::<Vec<_>>().join(", "))
 }
 
 /// JSON's escapes are TOML's, but TOML also wants the delete character escaped.
-fn text(text: &str) -> String {
+pub(in crate::cli) fn text(text: &str) -> String {
     Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 

@@ -27,9 +27,13 @@ fn every_kind_of_mistake_outside_of_servers_is_found_at_its_key() {
         ("[listen]\nhosts = [\"a\", \"http://x\"]", "listen.hosts[1]"),
         ("[listen]\nhosts = [1]", "listen.hosts[0]"),
         ("[listen]\ninsecure_http = \"yes\"", "listen.insecure_http"),
-        ("[listen]\ntrusted_proxies = [\"10.0.0.1\"]", "listen.trusted_proxies"),
+        ("[listen]\ntrusted_proxies = \"10.0.0.1\"", "listen.trusted_proxies"),
+        ("[listen]\ntrusted_proxies = [\"10.0.0.1\", \"proxy.internal\"]", "listen.trusted_proxies[1]"),
+        ("[listen]\ntrusted_proxies = [\"10.0.0.1/8\"]", "listen.trusted_proxies[0]"),
+        ("[listen]\ntrusted_proxies = [\"0.0.0.0/0\"]", "listen.trusted_proxies[0]"),
         ("[listen]\ntls = []", "listen.tls"),
-        ("[listen]\ntls = { cert = \"c\", key = \"k\" }", "listen.tls"),
+        ("[listen.tls]\ncert = \"\"\nkey = \"k\"", "listen.tls.cert"),
+        ("[listen.tls]\ncert = \"c\"\nkey = 1", "listen.tls.key"),
         ("[store]\nengine = \"postgres\"", "store.engine"),
         ("[store]\nengine = \"sqlite\"", "store.engine"),
         ("[store]\npath = \"\"", "store.path"),
@@ -57,13 +61,20 @@ fn every_kind_of_mistake_outside_of_servers_is_found_at_its_key() {
         ("[bounds]\narguments = true", "bounds.arguments"),
         ("[bounds]\noutbox = \"many\"", "bounds.outbox"),
         ("[bounds]\nqueue = 1", "bounds.queue"),
-        ("[mail]\ntransport = \"smtp\"", "mail.transport"),
+        ("[mail]\ntransport = \"smtp\"\nfrom = \"a@example.org\"", "mail.url"),
+        ("[mail]\ntransport = \"smtp\"\nurl = \"smtp://mail.example.org\"", "mail.from"),
+        ("[mail]\ntransport = \"smtp\"\nfrom = \"a@example.org\"\nurl = \"smtp://u:hunter2@mail.example.org\"", "mail.url"),
+        ("[mail]\ntransport = \"smtp\"\nfrom = \"a@example.org\"\nurl = \"smtp://mail.example.org?tls=none\"", "mail.url"),
+        ("[mail]\ntransport = \"smtp\"\nfrom = \"a@example.org\"\nurl = \"smtp://mail.example.org\"\npassword = \"hunter2\"", "mail.password"),
+        ("[mail]\ntransport = \"smtp\"\nfrom = \"a@example.org\"\nurl = \"smtp://mail.example.org\"\nca = \"/nonexistent/ca.pem\"", "mail.ca"),
+        ("[mail]\ntransport = \"smtp\"\nfrom = \"a@example.org\"\nurl = \"smtp://mail.example.org\"\nconnections = 0", "mail.connections"),
+        ("[mail]\ntransport = \"smtp\"\nfrom = \"a@example.org\"\nurl = \"smtp://mail.example.org\"\ntimeout = \"1ms\"", "mail.timeout"),
+        ("[mail]\ntransport = \"smtp\"\nfrom = \"a@example.org\\r\\nBcc: b@example.org\"\nurl = \"smtp://mail.example.org\"", "mail.from"),
         ("[mail]\ntransport = \"pigeon\"", "mail.transport"),
         ("[mail]\nfrom = \"a@example.org\"", "mail.transport"),
         ("[mail]\ntransport = \"file\"", "mail.path"),
         ("[mail]\ntransport = \"file\"\npath = \"m\"\nfrom = \"nobody\"", "mail.from"),
-        ("[mail]\ntransport = \"off\"\nurl = \"smtp://x\"", "mail.url"),
-        ("[mail]\ntransport = \"off\"\npassword = { env = \"TOKEN\" }", "mail.password"),
+        ("[mail]\ntransport = \"off\"\nulr = \"smtp://x\"", "mail.ulr"),
         ("[audit]\nkeep = \"400d\"", "audit.keep"),
         ("[audit]\nkep = 1", "audit.kep"),
     ] {
@@ -255,4 +266,33 @@ fn what_works_and_is_probably_not_meant_is_a_warning_with_its_line() {
         "config.toml:11: servers.demo.rules[1].when: is the same for every call: it looks at none of args, tool, agent, server and now. Leave it out, or leave the rule out.",
     ];
     assert_eq!(found, expected);
+}
+
+#[test]
+fn links_to_this_machine_are_warned_of_when_mails_leave_it() {
+    let smtp = "[mail]\ntransport = \"smtp\"\nurl = \"smtp://u@mail.example.org\"\npassword = \"hunter2\"\nfrom = \"a@example.org\"\n";
+    for (listen, mail, key) in [
+        ("", smtp, Some("listen.address")),
+        ("[listen]\npublic_url = \"http://localhost\"\n", smtp, Some("listen.public_url")),
+        ("[listen]\npublic_url = \"http://[::1]:8420\"\n", smtp, Some("listen.public_url")),
+        ("[listen]\npublic_url = \"https://127.0.0.1:8420\"\n", smtp, Some("listen.public_url")),
+        ("[listen]\npublic_url = \"https://paraph.example.org\"\n", smtp, None),
+        ("", "[mail]\ntransport = \"file\"\npath = \"m\"\n", None),
+        ("", "[mail]\ntransport = \"off\"\nurl = \"smtp://mail.example.org\"\n", Some("mail.url")),
+        (
+            "[listen]\npublic_url = \"https://p.example.org\"\n",
+            "[mail]\ntransport = \"smtp\"\nfrom = \"a@b.org\"\nurl = \"smtp://u@mail.example.org\"\n",
+            Some("mail.url"),
+        ),
+        (
+            "[listen]\npublic_url = \"https://p.example.org\"\n",
+            "[mail]\ntransport = \"smtp\"\nfrom = \"a@b.org\"\nurl = \"smtp://mail.example.org?tls=opportunistic\"\n",
+            Some("mail.url"),
+        ),
+    ] {
+        let warnings = parse(&format!("{listen}{mail}{SERVER}")).unwrap().warnings;
+        let keys: Vec<&str> = warnings.iter().map(|warning| warning.key.as_str()).collect();
+        assert_eq!(keys, key.into_iter().collect::<Vec<_>>(), "{listen}{mail}");
+        assert!(!format!("{warnings:?}").contains("hunter2"));
+    }
 }

@@ -3,6 +3,7 @@
 //! password, a card number or an encoded key, is known by its name alone. Called by `mask` for arguments and answers,
 //! and for the warning beside a message's text.
 
+use super::keys::{Names, Verdict};
 use regex::Regex;
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -73,6 +74,8 @@ static ALL: LazyLock<Vec<Shape>> = LazyLock::new(|| {
     SHAPES.iter().filter_map(of(false)).chain(IN_TEXT.iter().filter_map(of(true))).collect()
 });
 
+static MEMBER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"["']([A-Za-z0-9_.-]{1,60})\\{0,3}["'][ \t]{0,4}:[ \t]{0,4}"#).ok());
+
 fn any(_: &str) -> bool {
     true
 }
@@ -89,6 +92,43 @@ fn is_basic(found: &str) -> bool {
     STANDARD_NO_PAD.decode(coded).is_ok_and(|plain| plain.contains(&b':') && plain.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ' || *byte > 127))
 }
 
+/// Members of JSON within a text under a secret's name, also where the text is itself JSON within JSON.
+fn members(text: &str) -> Vec<Found> {
+    let Some(regex) = MEMBER.as_ref() else { return Vec::new() };
+    let (mut found, mut from) = (Vec::new(), 0);
+    while let Some(name) = regex.captures_at(text, from) {
+        let (Some(whole), Some(name)) = (name.get(0), name.get(1)) else { break };
+        from = whole.end();
+        let length = text.get(whole.end()..).map_or(0, value);
+        if length > 0 && Names::default().verdict(name.as_str()) == Verdict::Secret {
+            // What lies within is taken with it, so the text is walked through once.
+            from = whole.end() + length;
+            found.push(Found { at: whole.start()..from, what: "JSON with a secret in it" });
+        }
+    }
+    found
+}
+
+/// Bytes of the value that a text begins with; 0 for a flag, nothing, or what is too short to be a secret.
+fn value(text: &str) -> usize {
+    let slashes = text.bytes().take_while(|byte| *byte == b'\\').take(3).count();
+    let rest = text.get(slashes..).unwrap_or_default();
+    let upto = |end: fn(char) -> bool| rest.char_indices().skip(1).find(|(_, c)| end(*c)).map_or(rest.len(), |(at, _)| at);
+    match rest.chars().next() {
+        Some('"' | '\'') => Some(upto(|c| matches!(c, '"' | '\'' | '\\'))).filter(|end| *end > 4).map_or(0, |end| slashes + end),
+        Some('[' | '{') => {
+            let mut depth = 0_usize;
+            let closed = |byte: u8| {
+                depth = if matches!(byte, b'[' | b'{') { depth + 1 } else { depth - usize::from(matches!(byte, b']' | b'}')) };
+                depth == 0
+            };
+            Some(rest.bytes().position(closed).map_or(rest.len(), |at| at + 1)).filter(|end| *end > 4).unwrap_or(0)
+        }
+        Some(c) if c.is_ascii_digit() => Some(upto(|c| !c.is_ascii_digit())).filter(|end| *end > 2).unwrap_or(0),
+        _ => 0,
+    }
+}
+
 /// "The password is secret" says nothing; "the password is hunter2" does.
 fn looks_made(found: &str) -> bool {
     let word = found.rsplit([' ', '\t', ':', '=', '"', '\'', '`']).next().unwrap_or_default().trim_end_matches(['.', ',', '!', '?', ')']);
@@ -100,7 +140,8 @@ fn looks_made(found: &str) -> bool {
 /// What the first secret in a text looks like, if there is one.
 pub(super) fn first(text: &str) -> Option<&'static str> {
     let has = |shape: &&Shape| !shape.in_text && shape.regex.find_iter(text).any(|found| (shape.fits)(found.as_str()));
-    ALL.iter().find(has).map(|shape| shape.what)
+    let shape = ALL.iter().find(has).map(|shape| shape.what);
+    shape.or_else(|| members(text).first().map(|found| found.what))
 }
 
 /// Everything in a text that looks like a secret, in order and without overlap.
@@ -129,7 +170,7 @@ fn gather(text: &str, in_text: bool) -> Vec<Found> {
     let of = |shape: &'static Shape| {
         shape.regex.find_iter(text).filter(|found| (shape.fits)(found.as_str())).map(|found| Found { at: found.range(), what: shape.what })
     };
-    let mut found: Vec<Found> = shapes.flat_map(of).collect();
+    let mut found: Vec<Found> = shapes.flat_map(of).chain(members(text)).collect();
     found.sort_by_key(|one| (one.at.start, std::cmp::Reverse(one.at.end)));
     let mut kept: Vec<Found> = Vec::with_capacity(found.len());
     for one in found {
@@ -188,6 +229,10 @@ mod tests {
             ("postgres://app:s3cr3t@db.example.org/app".to_owned(), "an address with a password"),
             ("Server=db;Password=hunter2026;".to_owned(), "a password or key with its name"),
             ("{\"api_key\":\"abcd1234\"}".to_owned(), "a password or key with its name"),
+            ("{'n': 1, 'githubToken' : 'abcd1234'}".to_owned(), "JSON with a secret in it"),
+            ("{\\\"claim_token\\\": \\\"abcd1234\\\"}".to_owned(), "JSON with a secret in it"),
+            ("{\"cookies\": [\"abcd1234\", {\"a\": [1]}], \"to\": 1}".to_owned(), "JSON with a secret in it"),
+            ("{\"card\": {\"pin\": 471100, \"x\": true}}".to_owned(), "JSON with a secret in it"),
             ("https://x.example/f?sig=abcdefgh12".to_owned(), "an address with a token"),
         ]
     }
@@ -195,6 +240,7 @@ mod tests {
     #[test]
     fn every_shape_is_compiled() {
         assert_eq!(ALL.len(), SHAPES.len() + IN_TEXT.len());
+        assert!(MEMBER.is_some());
     }
 
     #[test]
@@ -221,6 +267,7 @@ mod tests {
             "Meet at 12:30; order 4532015112830366; id 550e8400-e29b-41d4-a716-446655440000",
             "password=*** and token={{token}}",
             "eyJ is how a JWT begins",
+            r#"{"page_token": "abcd1234", "to": "@bob, api_key: none", "token": true, "secret": null, "password": ""}"#,
             "public key: -----BEGIN PUBLIC KEY-----",
         ] {
             assert_eq!((first(text), in_message(text)), (None, Vec::new()), "{text}");

@@ -17,10 +17,10 @@ impl Gate {
     }
 
     /// Writes what became of a letter, and on its call whom it reached; `next` is the letter from now on.
-    pub(super) async fn delivered(&self, letter: &Letter, reached: &[String], next: Option<Letter>, fact: Fact) -> Result<(), Failure> {
+    pub(super) async fn delivered(&self, letter: &Letter, reached: &[String], next: Option<Letter>, facts: Vec<Fact>) -> Result<(), Failure> {
         for _ in 0..REWRITES {
             let now = self.inner.clock.now();
-            let mut change = Change::of_facts(now, vec![fact.clone()]);
+            let mut change = Change::of_facts(now, facts.clone());
             match &next {
                 Some(next) => change.rows.push(Row::Letter(next.clone())),
                 None => change.removed.push((Kind::Letter, letter.id.clone())),

@@ -234,6 +234,10 @@ impl HttpLink {
         if status == StatusCode::NOT_FOUND && with_session && matches!(self.state(CONNECT).await, Session::Lost) {
             return Err(Lost(self.refusal(status, response).await));
         }
+        // Of a failed start only numbers are told, and here the status says more than the server's own code.
+        if initialize && matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            return Ok(Ok(Reply::Error(self.own_refusal(status))));
+        }
         if status.is_client_error() {
             if status == StatusCode::BAD_REQUEST && with_session {
                 self.doubted.store(true, Ordering::Release);
@@ -375,6 +379,10 @@ impl HttpLink {
         if let Some(error) = std::str::from_utf8(&body).ok().and_then(wire::read).and_then(|message| message.error) {
             return error.to_owned();
         }
+        self.own_refusal(status)
+    }
+
+    fn own_refusal(&self, status: StatusCode) -> Box<serde_json::value::RawValue> {
         let hint = match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if self.headers.contains_key(AUTHORIZATION) => {
                 " It does not accept the credentials Paraph has for it."

@@ -2,6 +2,7 @@
 //! misspelt is refused by name instead of ignored. Used by every route that changes something.
 
 use super::super::WebState;
+use super::super::received::{self, Unread};
 use super::problem;
 use crate::domain::json::strict;
 use axum::extract::Request;
@@ -14,6 +15,8 @@ use std::sync::atomic::Ordering;
 pub enum Malformed {
     /// Larger than `bounds.body`.
     TooLarge,
+    /// It did not arrive whole.
+    BrokenOff,
     /// No JSON that Paraph accepts.
     NotJson(String),
     /// JSON, but not what the route takes.
@@ -25,6 +28,7 @@ impl Malformed {
     pub fn answer(self, state: &WebState) -> Response {
         match self {
             Malformed::TooLarge => problem::problem(state, StatusCode::PAYLOAD_TOO_LARGE, "The body is larger than bounds.body allows. Nothing was changed."),
+            Malformed::BrokenOff => problem::problem(state, StatusCode::REQUEST_TIMEOUT, "The body did not arrive whole. Nothing was changed; send it again."),
             Malformed::NotJson(why) => {
                 problem::problem(state, StatusCode::BAD_REQUEST, &format!("The body is not JSON that Paraph accepts: {why}. Nothing was changed."))
             }
@@ -40,7 +44,10 @@ impl Malformed {
 
 /// The members of a request's object, which may have these and no others.
 pub async fn members(request: Request, state: &WebState, known: &[&str]) -> Result<Map<String, Value>, Malformed> {
-    let body = axum::body::to_bytes(request.into_body(), state.body.load(Ordering::Relaxed)).await.map_err(|_| Malformed::TooLarge)?;
+    let body = received::whole(request.into_body(), state.body.load(Ordering::Relaxed)).await.map_err(|why| match why {
+        Unread::TooLarge => Malformed::TooLarge,
+        Unread::BrokenOff => Malformed::BrokenOff,
+    })?;
     let value = strict(&body).map_err(|refused| Malformed::NotJson(refused.to_string()))?;
     let Value::Object(members) = value else { return Err(Malformed::wrong("The body is a JSON object.")) };
     if members.keys().any(|key| !known.contains(&key.as_str())) {

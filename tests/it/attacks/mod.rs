@@ -17,9 +17,9 @@ use paraph::domain::door::Door;
 use paraph::domain::policy::{Action, Policy, PolicySpec, RuleSpec};
 use paraph::gate::people::NewAgent;
 use paraph::gate::{Gate, ServerSettings, Settings, SystemClock};
-use paraph::mcp::connection::{Connection, Listener};
 use paraph::mcp::upstream::Upstreams;
 use paraph::mcp::{McpSettings, McpState, SessionKey, routes};
+use paraph::serve::listen::Listening;
 use paraph::store::in_memory::InMemory;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -29,6 +29,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 /// The revisions with sessions, and whether a body may be a batch.
 pub const REVISIONS: [(&str, bool); 3] = [("2025-03-26", true), ("2025-06-18", false), ("2025-11-25", false)];
@@ -164,8 +165,8 @@ impl Site {
             door: Door::new(port, "", &[]),
         };
         let state = McpState::new(gate, upstreams.clone(), settings);
-        let app = routes(state.clone()).into_make_service_with_connect_info::<Connection>();
-        tokio::spawn(async move { axum::serve(Listener::new(listener), app).await.unwrap() });
+        let listening = Listening::new(listener, &Bounds::default());
+        tokio::spawn(listening.serve(routes(state.clone()), CancellationToken::new()));
         Site { port, token, upstreams, records, folder, _state: state }
     }
 

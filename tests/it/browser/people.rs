@@ -87,6 +87,7 @@ async fn people_and_agents_are_managed_by_plain_forms_with_javascript_switched_o
     browser.find_text("button", "Save").await.click().await.unwrap();
     browser.visit(&format!("{url}/agents")).await;
     browser.find("input[name=name]").await.send_keys("mail-bot").await.unwrap();
+    browser.find("input[name=every]").await.click().await.unwrap();
     browser.find_text("button", "Add and show its token").await.click().await.unwrap();
     browser.says("It is shown this once").await;
     browser.find_text("a", "I have it").await.click().await.unwrap();

@@ -6,6 +6,7 @@ use crate::fakes::RESULT;
 use paraph::domain::call::{Call, CallId, Verdict};
 use paraph::domain::people::Role;
 use paraph::domain::policy::{Action, ConditionSpec, LimitSpec, Operator, Policy, PolicySpec, RuleSpec, ScopeSpec};
+use paraph::gate::letters::{Skip, Told};
 use paraph::gate::review::{Decide, ReviewError};
 use paraph::gate::{Admission, Delivery, Reviewer, Seat, ServerSettings, Settings, TimeIsUp};
 use paraph::store::Kind;
@@ -220,8 +221,8 @@ async fn an_edit_that_needs_more_people_is_held_on_under_that_rule_and_drops_ear
 
     // One was enough for what the agent asked; the edited text needs two.
     let plain = desk.seat("send_dm", DM).await;
-    for due in desk.gate.outbox(10).await.unwrap().due {
-        desk.gate.letter_sent(&due.letter, &due.to).await.unwrap();
+    for due in desk.gate.outbox(10, &Skip::default()).await.unwrap().due {
+        desk.gate.letter_sent(&due.letter, &Told::default()).await.unwrap();
     }
     assert_eq!(letters().await, 0);
     let after = edited(&ann, plain.call(), r#"{"to":"@bob","text":"The invoice"}"#).await.unwrap();

@@ -10,6 +10,7 @@ use paraph::domain::call::{Call, CallId, Verdict};
 use paraph::domain::letter::Letter;
 use paraph::domain::people::Role;
 use paraph::gate::Clock as _;
+use paraph::gate::letters::{Skip, Told};
 use paraph::gate::resolve::Resolution;
 use paraph::gate::review::Decide;
 use paraph::store::{Change, Kind, Row};
@@ -131,14 +132,14 @@ async fn the_end_is_told_to_the_one_whom_a_mail_reached_before_it_failed_for_the
     let office = Office::open().await;
     let (ann, _) = (office.reviewer(ANN, Role::Reviewer).await, office.person(BEN, Role::Reviewer, &[]).await);
     let id = office.dm("Hello").await;
-    let due = office.gate.outbox(64).await.unwrap().due.remove(0);
+    let due = office.gate.outbox(64, &Skip::default()).await.unwrap().due.remove(0);
     // Ann's copy has still to be tried again when she refuses the call on the page.
-    office.gate.letter_failed(&due.letter, vec![BEN.into()], due.letter.next_at).await.unwrap();
+    office.gate.letter_failed(&due.letter, &Told { reached: vec![BEN.into()], ..Told::default() }, due.letter.next_at).await.unwrap();
     office.decide(&ann, &id, reject).await;
-    let due = office.gate.outbox(64).await.unwrap().due;
+    let due = office.gate.outbox(64, &Skip::default()).await.unwrap().due;
     assert_eq!(due.len(), 1, "the letter that asks is put away: {due:?}");
     assert_eq!(due[0].to.iter().map(|person| person.email.as_str()).collect::<Vec<_>>(), [BEN]);
-    office.gate.letter_sent(&due[0].letter, &due[0].to).await.unwrap();
+    office.gate.letter_sent(&due[0].letter, &Told::all(&due[0].to)).await.unwrap();
     assert_eq!(office.letters().await, 0);
 }
 
@@ -148,13 +149,13 @@ async fn a_delivery_that_ends_after_the_call_writes_the_letter_that_tells_the_en
     let ann = office.reviewer(ANN, Role::Reviewer).await;
     office.person(BEN, Role::Reviewer, &[]).await;
     let id = office.dm("Hello").await;
-    let due = office.gate.outbox(64).await.unwrap().due.remove(0);
+    let due = office.gate.outbox(64, &Skip::default()).await.unwrap().due.remove(0);
     office.decide(&ann, &id, reject).await;
     assert_eq!(office.letters().await, 1, "nobody is known to have been told");
-    office.gate.letter_sent(&due.letter, &due.to).await.unwrap();
+    office.gate.letter_sent(&due.letter, &Told::all(&due.to)).await.unwrap();
     let rows = office.store.rows(Kind::Letter, None, 10).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.key().to_owned()).collect::<Vec<_>>(), [format!("settled-{id}")]);
-    assert_eq!(office.gate.outbox(64).await.unwrap().due[0].to.iter().map(|person| person.email.as_str()).collect::<Vec<_>>(), [BEN]);
+    assert_eq!(office.gate.outbox(64, &Skip::default()).await.unwrap().due[0].to.iter().map(|person| person.email.as_str()).collect::<Vec<_>>(), [BEN]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -287,7 +288,7 @@ async fn a_crowd_of_calls_keeps_no_sign_in_link_and_no_end_back() {
     let now = office.clock.now();
     let fact = Fact { kind: "link.mailed", call: None, actor: "paraph".into(), data: json!({}) };
     office.store.commit(Change::of_row(now, Row::Letter(Letter::about_sign_in("1", ANN, now)), fact)).await.unwrap();
-    let due = office.gate.outbox(10).await.unwrap().due;
+    let due = office.gate.outbox(10, &Skip::default()).await.unwrap().due;
     let begins = |with: &str| due.iter().filter(|due| due.letter.id.starts_with(with)).count();
     assert_eq!((begins("held-"), begins("settled-"), begins("sign-in-")), (10, 1, 1));
 }

@@ -124,3 +124,22 @@ async fn a_gateway_that_dies_again_and_again_writes_one_mail_an_hour_about_it() 
     }
     assert_eq!(office.mails_about("trouble-").len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn that_no_mail_left_for_a_quarter_of_an_hour_is_told_once_when_mails_leave_again() {
+    let office = Office::open().await;
+    office.person("olga@example.org", Role::Operator, &[]).await;
+    std::fs::write(office.folder(), "in the way").unwrap();
+    office.start();
+    office.gate.look_out(LOOK);
+    office.dm("Hello").await;
+    tokio::time::sleep(Duration::from_secs(14 * 60)).await;
+    assert_eq!(office.gate.troubles().borrow().len(), 0);
+    tokio::time::sleep(Duration::from_secs(2 * 60)).await;
+    assert_eq!(office.gate.troubles().borrow()[0].trouble, Trouble::OutboxFailing);
+    std::fs::remove_file(office.folder()).unwrap();
+    office.emptied().await;
+    assert_eq!(office.mails_about("trouble-").len(), 1);
+    tokio::time::sleep(LOOK * 2).await;
+    assert_eq!((office.mails_about("trouble-").len(), office.gate.troubles().borrow().len()), (1, 0));
+}

@@ -16,13 +16,15 @@ command = ["python3", "-c", """
 import json, sys
 object = {"type": "object"}
 strict = {"type": "object", "properties": {"to": {"type": "string"}, "text": {"type": "string"}, "api_key": {"type": "string", "maxLength": 60}}, "additionalProperties": False}
-tools = [{"name": name, "inputSchema": strict if name == "send_strict" else object} for name in ("send_dm", "send_strict", "send_fail", "count", "drop_all")]
+tools = [{"name": name, "inputSchema": strict if name == "send_strict" else object} for name in ("send_dm", "send_strict", "send_fail", "send_die", "count", "drop_all")]
 for line in sys.stdin:
     message = json.loads(line)
     method, id = message.get("method"), message.get("id")
     if method == "tools/call":
         said = json.dumps(message["params"]["arguments"])
         print("got " + said, file=sys.stderr, flush=True)
+        if message["params"]["name"] == "send_die":
+            sys.exit(3)
         if message["params"]["name"] == "send_fail":
             answer = {"error": {"code": -32000, "message": "cannot take " + said, "data": message["params"]["arguments"]}}
         else:
@@ -71,6 +73,7 @@ fn planted() -> BTreeMap<&'static str, String> {
         ("uncountable", "planted-uncountable-77ab12".to_owned()),
         ("rejected", "planted-rejected-77ab09".to_owned()),
         ("in an error", "planted-error-77ab10".to_owned()),
+        ("on standard error", "planted-stderr-77ab13".to_owned()),
         ("as asked", "planted-asked-77ab11".to_owned()),
     ])
 }
@@ -203,7 +206,9 @@ async fn no_planted_secret_comes_out_anywhere() {
     let gateway = world.serve_with(&[("PARAPH_LOG", OsStr::new("trace"))]).await;
     let link = world.told(&["reviewer", "link", "olga@example.org"]).await;
     let signed_in = http().post(&link).header("origin", &gateway.url).send().await.unwrap();
-    let cookie = signed_in.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let cookies = signed_in.headers().get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap().split(';').next().unwrap());
+    let cookie = cookies.collect::<Vec<_>>().join("; ");
+    assert!(!cookie.is_empty(), "signed in");
     let person = Person { world: &world, gateway: &gateway, desk: gateway.desk(&token), token: token.clone(), cookie, seen: seen.clone() };
     let events = listen(&gateway, &token, &silent);
     let agent = Agent::connect(&gateway.mcp("parrot"), &agent_token).await;
@@ -261,6 +266,15 @@ async fn no_planted_secret_comes_out_anywhere() {
     person.desk.settled(call["id"].as_str().unwrap(), &["answered"]).await;
     person.look_at(call["id"].as_str().unwrap()).await;
 
+    // The server's last words are shown to people, too.
+    let waiting = agent.begin("send_die", json!({"to": "@bob", "text": "z", "access_token": secrets["on standard error"]}));
+    let call = held(&person, "send_die").await;
+    assert_eq!(person.decide(&call, json!({})).await, 200);
+    waiting.await.unwrap().unwrap();
+    person.desk.settled(call["id"].as_str().unwrap(), &["unconfirmed"]).await;
+    person.look_at(call["id"].as_str().unwrap()).await;
+    until("the page of servers has its last words", || async { person.page("/servers").await.contains("got {").then_some(()) }).await;
+
     // What no person is asked about: misfits, refusals, limits, a rule that cannot be judged.
     for (tool, arguments) in [
         ("send_strict", json!({"to": "@bob", "text": "x", "api_key": secrets["a misfit"]})),
@@ -306,4 +320,22 @@ async fn no_planted_secret_comes_out_anywhere() {
     assert!(!seen.with(&told).is_empty() && seen.with(&told).iter().any(|place| place.starts_with("mails")), "what people decide about is shown to them");
     let leaks = [seen.with(&secrets), silent.with(&secrets), silent.with(&told)].concat();
     assert!(leaks.is_empty(), "{leaks:#?}");
+}
+
+#[tokio::test]
+async fn a_mail_that_only_links_holds_neither_secrets_nor_the_message() {
+    let secrets = planted();
+    let world = World::new(PARROT);
+    let config = std::fs::read_to_string(world.path("config.toml")).unwrap();
+    std::fs::write(world.path("config.toml"), config.replace("[mail]\n", "[mail]\nshow = \"link\"\n")).unwrap();
+    let (agent, token) = (world.agent("support-bot").await, world.reviewer("ann@example.org").await);
+    let gateway = world.serve().await;
+    let agent = Agent::connect(&gateway.mcp("parrot"), &agent).await;
+    let arguments = json!({"to": secrets["denied"], "text": secrets["edited in"], "api_key": secrets["by name"], "note": secrets["by shape"]});
+    let _waiting = agent.begin("send_dm", arguments);
+    let held = gateway.desk(&token).held("$masked").await;
+    let mail = until("a mail", || async { Some(mails(&world)).filter(|text| text.contains(held["id"].as_str().unwrap())) }).await;
+    let leaks: Vec<&str> = secrets.iter().filter(|(_, secret)| mail.contains(secret.as_str())).map(|(what, _)| *what).collect();
+    assert!(leaks.is_empty() && !mail.contains("$masked"), "{leaks:?}");
+    assert!(gateway.stop().await);
 }

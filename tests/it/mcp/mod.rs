@@ -24,15 +24,16 @@ use paraph::domain::policy::Policy;
 use paraph::gate::people::NewAgent;
 use paraph::gate::review::Decide;
 use paraph::gate::{Gate, Query, Reviewer, SystemClock};
-use paraph::mcp::connection::{Connection, Listener};
 use paraph::mcp::upstream::Upstreams;
 use paraph::mcp::{McpSettings, McpState, SessionKey, routes};
+use paraph::serve::listen::Listening;
 use paraph::store::in_memory::InMemory;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 pub const HELLO: &str =
     r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{"listChanged":true},"vendor/x":1.10},"serverInfo":{"name":"s","version":"1"},"more":[ ]}"#;
@@ -203,8 +204,8 @@ impl World {
             door: Door::new(address.port(), "", &[]),
         };
         let state = McpState::new(gate.clone(), upstreams, settings);
-        let app = routes(state.clone()).into_make_service_with_connect_info::<Connection>();
-        tokio::spawn(async move { axum::serve(Listener::new(listener), app).await.unwrap() });
+        let listening = Listening::new(listener, &Bounds::default());
+        tokio::spawn(listening.serve(routes(state.clone()), CancellationToken::new()));
         let client = reqwest::Client::builder().build().unwrap();
         World { gate, behind, state, port: address.port(), token, client, session: Mutex::default() }
     }

@@ -44,11 +44,14 @@ async fn an_agent_is_changed_rotated_and_revoked_and_what_waits_of_it_is_said_be
     let (_, page) = olga.get("/agents/support-bot").await;
     assert!(page.contains("<b>One open call</b> is withdrawn") && page.contains("last used"), "{page}");
     let (csrf, revision) = (hidden(&page, "csrf"), hidden(&page, "revision"));
-    let edit = [("csrf", csrf.as_str()), ("revision", revision.as_str()), ("owner", "ann@example.org"), ("keep_open", "90s")];
+    let edit = [("csrf", csrf.as_str()), ("revision", revision.as_str()), ("every", "yes"), ("owner", "ann@example.org"), ("keep_open", "90s")];
     assert_eq!(olga.post("/agents/support-bot", &edit).await.0, StatusCode::SEE_OTHER);
     let (status, page) = olga.post("/agents/support-bot", &edit).await;
     assert!(status == StatusCode::CONFLICT && page.contains("Somebody else has changed this"));
     assert!(olga.get("/agents/support-bot").await.1.contains("value=\"90s\""));
+    let narrow = [("csrf", csrf.as_str()), ("revision", "2"), ("keep_open", "90s")];
+    let (status, page) = olga.post("/agents/support-bot", &narrow).await;
+    assert!(status == StatusCode::UNPROCESSABLE_ENTITY && page.contains("Choose either every server or the ones"), "no server at all became every one: {page}");
     let id = seat.call().clone();
     assert!(olga.get(&format!("/calls/{id}")).await.1.contains("owned by ann@example.org"));
     let (status, page) = olga.post("/agents/support-bot/rotate", &[("csrf", &csrf)]).await;
@@ -64,7 +67,7 @@ async fn an_agent_is_changed_rotated_and_revoked_and_what_waits_of_it_is_said_be
     let (_, page) = olga.get("/agents/support-bot").await;
     assert!(page.contains(">revoked</span>") && !page.contains("<form class=\"fields\""));
     for action in ["", "/rotate", "/revoke"] {
-        let form = [("csrf", csrf.as_str()), ("revision", "9")];
+        let form = [("csrf", csrf.as_str()), ("revision", "9"), ("every", "yes")];
         assert_eq!(olga.post(&format!("/agents/support-bot{action}"), &form).await.0, StatusCode::NOT_FOUND, "{action}");
     }
 }
@@ -82,11 +85,19 @@ async fn forms_of_agents_that_cannot_be_are_refused() {
         ("a\u{202e}b", "", "", "", 422),
         (long.as_str(), "", "", "", 422),
         ("bot", "dmeo", "", "", 422),
+        ("bot", "none", "", "", 422),
+        ("bot", "demo every", "", "", 422),
         ("bot", "", "nobody in particular", "", 422),
         ("bot", "", "", "soon", 422),
         ("bot", "", "", "0s", 422),
     ] {
-        let form = [("csrf", csrf.as_str()), ("name", name), ("server", server), ("owner", owner), ("keep_open", keep_open)];
+        let (every, server) = match server {
+            "" => ("yes", ""),
+            "none" => ("", ""),
+            "demo every" => ("yes", "demo"),
+            server => ("", server),
+        };
+        let form = [("csrf", csrf.as_str()), ("name", name), ("every", every), ("server", server), ("owner", owner), ("keep_open", keep_open)];
         let (answered, page) = olga.post("/agents", &form).await;
         assert_eq!(answered.as_u16(), status, "{name:.20} {server} {owner} {keep_open}");
         assert!(page.contains("Nothing was changed"));

@@ -3,8 +3,11 @@
 
 use crate::fakes::ManualClock;
 use async_trait::async_trait;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
 use paraph::config::Standing;
 use paraph::domain::call::{CallId, Verdict};
+use paraph::domain::client::Client;
 use paraph::domain::door::Door;
 use paraph::domain::json::strict;
 use paraph::domain::people::{Agent, Role};
@@ -130,6 +133,11 @@ impl Desk {
         Desk::built_with(Settings::default(), "", 5, limits, clock).await
     }
 
+    /// How people sign in is what the test is about.
+    pub async fn at_the_door(settings: Settings, clock: Arc<dyn Clock>) -> Desk {
+        Desk::built_with(settings, "", 5, Vec::new(), clock).await
+    }
+
     async fn built(settings: Settings, public_url: &str, live_pages: usize) -> Desk {
         Desk::built_with(settings, public_url, live_pages, Vec::new(), Arc::new(SystemClock)).await
     }
@@ -155,7 +163,7 @@ impl Desk {
         let door = Door::new(port, &public_url, &[]);
         let standing = Standing::default();
         let web = WebSettings { public_url, door, live_pages, body: 1 << 20, insecure_http: false, version: "0.1.0", standing: standing.clone() };
-        let app = routes(WebState::new(gate.clone(), web));
+        let app = routes(WebState::new(gate.clone(), web)).layer(from_fn(from_client));
         tokio::spawn(async move { axum::serve(listener, app).await });
         gate.add_person("olga@example.org", Some("Olga Olsen".into()), Vec::new(), Role::Operator).await.unwrap();
         gate.add_person("ann@example.org", Some("Ann Abel".into()), vec!["desk".into()], Role::Reviewer).await.unwrap();
@@ -280,6 +288,15 @@ impl Desk {
     }
 }
 
+/// Stands for the listener: the header says where a request comes from.
+async fn from_client(mut request: Request, next: Next) -> axum::response::Response {
+    let address = request.headers().get("x-from").and_then(|value| value.to_str().ok()?.parse().ok());
+    if let Some(address) = address {
+        request.extensions_mut().insert(Client { address });
+    }
+    next.run(request).await
+}
+
 /// A signed-in browser without a script.
 pub struct Browser<'a> {
     desk: &'a Desk,
@@ -323,7 +340,7 @@ pub fn hidden(page: &str, name: &str) -> String {
     start.split_once('"').unwrap().0.to_owned()
 }
 
-fn form(fields: &[(&str, &str)]) -> String {
+pub fn form(fields: &[(&str, &str)]) -> String {
     let encoded =
         |text: &str| text.bytes().map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") }).collect::<String>();
     fields.iter().map(|(key, value)| format!("{}={}", encoded(key), encoded(value))).collect::<Vec<_>>().join("&")

@@ -21,7 +21,12 @@ pub struct Agent {
 impl Agent {
     /// Opens a session.
     pub async fn connect(url: &str, token: &str) -> Agent {
-        let mut agent = Agent { http: http(), url: url.to_owned(), token: token.to_owned(), session: String::new(), next: Arc::default() };
+        Agent::over(http(), url, token).await
+    }
+
+    /// The same with another client, such as one that trusts a certificate.
+    pub async fn over(http: reqwest::Client, url: &str, token: &str) -> Agent {
+        let mut agent = Agent { http, url: url.to_owned(), token: token.to_owned(), session: String::new(), next: Arc::default() };
         let hello = json!({"protocolVersion": REVISION, "capabilities": {}, "clientInfo": {"name": "test-agent", "version": "1"}});
         let answer = agent.post(&json!({"jsonrpc": "2.0", "id": "hello", "method": "initialize", "params": hello})).await.expect("an answer to initialize");
         assert_eq!(answer.status(), 200, "initialize");

@@ -13,7 +13,12 @@ pub struct Desk {
 
 impl Desk {
     pub(super) fn new(url: &str, token: &str) -> Desk {
-        Desk { http: http(), url: format!("{url}/api/v1"), token: token.to_owned() }
+        Desk::over(http(), url, token)
+    }
+
+    /// With another client, such as one that trusts a certificate.
+    pub fn over(http: reqwest::Client, url: &str, token: &str) -> Desk {
+        Desk { http, url: format!("{url}/api/v1"), token: token.to_owned() }
     }
 
     /// `GET` a path below `/api/v1`.

@@ -65,6 +65,12 @@ impl World {
         World::new(&format!("{further}\n{DEMO}"))
     }
 
+    /// Writes further lines into `[listen]`.
+    pub fn listen(&self, lines: &str) {
+        let text = std::fs::read_to_string(self.path("config.toml")).expect("a config.toml");
+        std::fs::write(self.path("config.toml"), text.replacen("[listen]\n", &format!("[listen]\n{lines}\n"), 1)).expect("a config.toml");
+    }
+
     /// A file of this world.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

@@ -17,7 +17,7 @@ pub use desk::Desk;
 pub use disk::Disk;
 pub use front::Front;
 pub use gateway::{Address, Gateway, World, all_gone};
-pub use real_parts::{EverythingServer, axe, node, python, sdk_folder, time_server_python};
+pub use real_parts::{EverythingServer, axe, node, python, script, sdk_folder, smtp_python, time_server_python};
 pub use sdk::{Sdk, SdkAgent};
 
 use std::future::Future;
@@ -40,5 +40,15 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl 
 
 /// A client that speaks to this machine only and follows nothing by itself. Without TLS, whose certificates are slow to load.
 pub fn http() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().tls_certs_only([]).redirect(reqwest::redirect::Policy::none()).build().expect("an HTTP client")
+    https(&[])
+}
+
+/// The same, trusting these certificates.
+pub fn https(authorities: &[reqwest::Certificate]) -> reqwest::Client {
+    reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only(authorities.iter().cloned())
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .expect("an HTTP client")
 }

@@ -37,13 +37,18 @@ pub fn time_server_python() -> PathBuf {
     part("PARAPH_TEST_TIME_SERVER")
 }
 
+/// The Python that has aiosmtpd.
+pub fn smtp_python() -> PathBuf {
+    part("PARAPH_TEST_SMTP_PYTHON")
+}
+
 /// The source of axe, which looks for accessibility faults in the page it runs in.
 pub fn axe() -> String {
     std::fs::read_to_string(clients_folder().join("node_modules/axe-core/axe.min.js")).expect("axe")
 }
 
 /// A file of tests/clients.
-pub(super) fn script(name: &str) -> PathBuf {
+pub fn script(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
 }
 

@@ -72,7 +72,13 @@ pub struct SdkAgent {
 impl SdkAgent {
     /// Starts the script and waits until it is connected. No token: a run without the gateway.
     pub async fn connect(sdk: Sdk, url: &str, token: Option<&str>) -> SdkAgent {
+        SdkAgent::connect_with(sdk, url, token, &[]).await
+    }
+
+    /// The same with further environment variables.
+    pub async fn connect_with(sdk: Sdk, url: &str, token: Option<&str>, env: &[(&str, &std::ffi::OsStr)]) -> SdkAgent {
         let mut command = sdk.command();
+        command.envs(env.iter().copied());
         if let Some(token) = token {
             command.env("AGENT_TOKEN", token);
         }

@@ -1,0 +1,131 @@
+//! One connection from its first byte to its last: the handshake where there is TLS, then HTTP/1.1 with patience that has
+//! an end, every request marked with its connection and its client. Started by `Listening` as a task of its own, so that
+//! nobody's slowness is anybody else's.
+
+use super::body::Paced;
+use super::crowd::Place;
+use super::watched::Watched;
+use super::{Patience, Tls};
+use crate::domain::client::Client;
+use crate::domain::proxies::Proxies;
+use crate::mcp::connection::Connection;
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// Bytes of a request's first line and headers.
+const HEAD: usize = 64 << 10;
+/// Lines of headers; more are refused with 431.
+const HEADERS: usize = 100;
+/// Bytes that are read and thrown away behind an answer, so that it is not lost in the reset of the connection.
+const LINGER: usize = 8 << 20;
+/// The first byte of a TLS connection: a record of the handshake (RFC 8446, 5.1).
+const HANDSHAKE: u8 = 22;
+/// To who speaks HTTP where TLS is spoken.
+const NOT_HTTPS: &str = "This address speaks https: write https:// in front of it.\n";
+
+/// What every connection is given; clones share it.
+#[derive(Clone)]
+pub(super) struct Host {
+    pub app: Router,
+    pub proxies: Arc<Proxies>,
+    pub patience: Patience,
+    /// Fires when no new requests are taken.
+    pub leaving: CancellationToken,
+}
+
+impl Host {
+    /// Until the connection is over; `_place` is given back then.
+    pub(super) async fn converse(self, stream: TcpStream, peer: IpAddr, tls: Option<Tls>, _place: Place) {
+        // Small answers and events are not kept back for more to come; a stream that refuses is over anyway.
+        let _over = stream.set_nodelay(true);
+        let Some(tls) = tls else { return self.serve(Watched::new(stream), peer).await };
+        let leaving = self.leaving.clone();
+        let handshake = async {
+            let mut first = [0];
+            // Nothing is taken from the stream, so that the handshake finds it whole.
+            match stream.peek(&mut first).await {
+                Ok(1) if first == [HANDSHAKE] => tls.acceptor().accept(stream).await.ok(),
+                Ok(1) => {
+                    say_https(stream).await;
+                    None
+                }
+                Ok(_) | Err(_) => None,
+            }
+        };
+        let secured = tokio::select! {
+            secured = timeout(self.patience.handshake, handshake) => secured.ok().flatten(),
+            () = leaving.cancelled() => None,
+        };
+        if let Some(stream) = secured {
+            self.serve(Watched::new(stream), peer).await;
+        }
+    }
+
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: Watched<S>, peer: IpAddr) {
+        let Host { app, proxies, patience, leaving } = self;
+        let (connection, unread) = (Connection::new(stream.closed()), Arc::new(AtomicBool::new(false)));
+        let (app, left) = (TowerToHyperService::new(app), unread.clone());
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            let lines = request.headers().get_all("x-forwarded-for").iter().map(|line| line.to_str().ok());
+            let address = proxies.client(peer, lines);
+            request.extensions_mut().insert(Client { address });
+            request.extensions_mut().insert(connection.clone());
+            left.store(false, Ordering::Relaxed);
+            app.call(request.map(|body| Body::new(Paced::new(body, patience, left.clone()))))
+        });
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(patience.head).max_headers(HEADERS).max_header_size(HEAD);
+        let mut conversation = http.serve_connection(TokioIo::new(stream), service);
+        let mut told = false;
+        loop {
+            tokio::select! {
+                // How a connection ended is nobody's fault worth a line: clients go as they like.
+                _ = &mut conversation => break,
+                () = leaving.cancelled(), if !told => {
+                    told = true;
+                    std::pin::Pin::new(&mut conversation).graceful_shutdown();
+                }
+            }
+        }
+        if unread.load(Ordering::Relaxed) && !told {
+            linger(conversation.into_parts().io.into_inner(), patience).await;
+        }
+    }
+}
+
+/// Reads what a client still sends behind its answer. Without it the system resets the connection, and the client finds
+/// a broken pipe instead of what it was told.
+async fn linger<S: AsyncRead + Unpin>(mut stream: Watched<S>, patience: Patience) {
+    let mut thrown = vec![0; 16 << 10];
+    let reading = async {
+        let mut seen = 0;
+        while seen < LINGER {
+            match stream.read(&mut thrown).await {
+                Ok(0) | Err(_) => break,
+                Ok(bytes) => seen += bytes,
+            }
+        }
+    };
+    let _given_up = timeout(patience.linger, reading).await;
+}
+
+async fn say_https(mut stream: TcpStream) {
+    let length = NOT_HTTPS.len();
+    let head = format!("HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+    // What they asked is taken first, else closing would reset the answer away; its end is not waited for.
+    let _read = stream.read(&mut [0; 4096]).await;
+    let _gone = stream.write_all(format!("{head}{NOT_HTTPS}").as_bytes()).await;
+    let _closed = stream.shutdown().await;
+}

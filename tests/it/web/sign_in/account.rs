@@ -1,0 +1,105 @@
+//! The account page: every action needs its form's token, tokens are shown once and end, mails are chosen.
+
+use super::*;
+use paraph::domain::people::MailChoice;
+
+#[tokio::test]
+async fn no_action_of_the_account_goes_without_the_token_of_its_session() {
+    let (desk, _) = desk().await;
+    let (mut ann, mut ben) = (Jar::new(&desk, ""), Jar::new(&desk, ""));
+    ann.with_link(ANN).await;
+    ben.with_link(BEN).await;
+    let bens = hidden(&ben.get("/account").await.body, "csrf");
+    for path in [
+        "/account/mail",
+        "/account/password",
+        "/account/password/remove",
+        "/account/sessions/end",
+        "/account/sign-out",
+        "/account/tokens",
+        "/account/tokens/revoke",
+    ] {
+        let fields = [("mail", "off"), ("new", GOOD), ("again", GOOD), ("name", "x"), ("days", "5")];
+        assert_eq!(Jar::new(&desk, "").post(path, &fields).await.status, StatusCode::UNAUTHORIZED, "{path}");
+        for csrf in ["", "x", &bens] {
+            let mut all = vec![("csrf", csrf)];
+            all.extend(fields);
+            assert_eq!(ann.post(path, &all).await.status, StatusCode::FORBIDDEN, "{path}");
+        }
+        assert_eq!(ann.send(Method::GET, path, None, &[]).await.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        assert_eq!(ann.act(path, &[("x", &"x".repeat(600 * 1024))]).await.status, StatusCode::PAYLOAD_TOO_LARGE, "{path}");
+    }
+    let page = ann.get("/account").await.body;
+    assert!(page.contains("You have none") && page.contains("value=\"each\" checked") && !page.contains("/account/tokens/revoke"), "{page}");
+}
+
+#[tokio::test]
+async fn a_token_is_shown_once_named_used_and_revoked_by_its_owner_alone() {
+    let (desk, clock) = desk().await;
+    let (mut ann, mut ben) = (Jar::new(&desk, ""), Jar::new(&desk, ""));
+    ann.with_link(ANN).await;
+    ben.with_link(BEN).await;
+    for (name, days) in [("", "5"), ("x", "0"), ("x", "367"), ("x", "-1"), ("x", "many"), ("x", ""), (&"n".repeat(65), "5"), ("a\u{7}b", "5")] {
+        assert_eq!(ann.act("/account/tokens", &[("name", name), ("days", days)]).await.status, StatusCode::UNPROCESSABLE_ENTITY, "{name} {days}");
+    }
+    let made = ann.act("/account/tokens", &[("name", "<b>night</b> \u{202e}job"), ("days", "366")]).await;
+    assert_eq!(made.status, StatusCode::OK);
+    let token = made.body.split_once("<pre tabindex=\"0\">").unwrap().1.split_once("</pre>").unwrap().0.to_owned();
+    assert!(token.starts_with("pt_") && made.header("cache-control") == Some("no-store"));
+    let page = ann.get("/account").await.body;
+    assert!(
+        !page.contains(&token) && !page.contains("<b>night") && !page.contains('\u{202e}') && page.contains("&#60;b&#62;night") && page.contains("never used"),
+        "{page}"
+    );
+    assert_eq!(desk.api(&token, Method::GET, "/api/v1/calls", None).await.status(), StatusCode::OK);
+    assert!(ann.get("/account").await.body.contains("last used"));
+    assert!(!ben.get("/account").await.body.contains("night"));
+
+    let id = hidden(page.split_once("/account/tokens/revoke").unwrap().1, "id");
+    assert_eq!(ben.act("/account/tokens/revoke", &[("id", &id)]).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(ann.act("/account/sessions/end", &[("id", &id)]).await.status, StatusCode::UNPROCESSABLE_ENTITY, "a token is no session");
+    assert_eq!(desk.api(&token, Method::GET, "/api/v1/calls", None).await.status(), StatusCode::OK);
+    assert_eq!(ann.act("/account/tokens/revoke", &[("id", &id)]).await.header("location"), Some("/account?done=token"));
+    assert_eq!(desk.api(&token, Method::GET, "/api/v1/calls", None).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(ann.act("/account/tokens/revoke", &[("id", &id)]).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let told = [entries(&desk, "token.made").await, entries(&desk, "token.revoked").await];
+    assert!(told.iter().all(|entries| entries.len() == 1 && entries[0].0 == "person:ann@example.org"), "{told:?}");
+    assert!(!format!("{:?}", desk.store.entries(1, 1000).await.unwrap()).contains(&token));
+
+    // One ends by itself, to the second.
+    let made = ann.act("/account/tokens", &[("name", "short"), ("days", "1")]).await;
+    let token = made.body.split_once("<pre tabindex=\"0\">").unwrap().1.split_once("</pre>").unwrap().0.to_owned();
+    clock.advance(Duration::from_secs(24 * 3600 - 1));
+    assert_eq!(desk.api(&token, Method::GET, "/api/v1/calls", None).await.status(), StatusCode::OK);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(desk.api(&token, Method::GET, "/api/v1/calls", None).await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_person_has_fifty_tokens_at_most() {
+    let (desk, _) = desk().await;
+    let mut ann = Jar::new(&desk, "");
+    ann.with_link(ANN).await;
+    for number in 0..50 {
+        assert_eq!(ann.act("/account/tokens", &[("name", &format!("n{number}")), ("days", "5")]).await.status, StatusCode::OK);
+    }
+    let answer = ann.act("/account/tokens", &[("name", "one more"), ("days", "5")]).await;
+    assert!(answer.status == StatusCode::UNPROCESSABLE_ENTITY && answer.body.contains("50 tokens"));
+}
+
+#[tokio::test]
+async fn one_chooses_which_mails_come() {
+    let (desk, _) = desk().await;
+    let mut ann = Jar::new(&desk, "");
+    ann.with_link(ANN).await;
+    for (word, choice) in [("digest", MailChoice::Digest), ("off", MailChoice::Off), ("off", MailChoice::Off), ("each", MailChoice::Each)] {
+        assert_eq!(ann.act("/account/mail", &[("mail", word)]).await.header("location"), Some("/account?done=mail"));
+        let Some(Row::Person(person)) = desk.store.row(Kind::Person, ANN).await.unwrap() else { panic!("no Ann") };
+        assert_eq!(person.mail, choice);
+        assert!(ann.get("/account?done=mail").await.body.contains("Your choice is kept."));
+    }
+    assert_eq!(entries(&desk, "person.mail_chosen").await.len(), 3, "the same once more is nothing new");
+    assert_eq!(ann.act("/account/mail", &[("mail", "<all>")]).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let page = ann.get("/account?done=%3Cscript%3E").await;
+    assert!(page.status == StatusCode::OK && !page.body.contains("%3Cscript") && !page.body.contains("&#60;script") && page.body.contains("Ann Abel"));
+}
