@@ -136,6 +136,7 @@ async fn hostile_log(format: &str) -> (String, Vec<String>) {
     agent.request("tools/list", json!({})).await.unwrap();
     let _waiting = agent.begin(&format!("send_{FORGED}"), json!({ FORGED: FORGED }));
     let held = until("the call is held", || async { gateway.desk(&ann).calls("held").await.into_iter().next() }).await;
+    let held = gateway.desk(&ann).call(held["id"].as_str().unwrap()).await;
     gateway.desk(&ann).reject(&held, &format!("No. {FORGED}")).await;
     let _ = agent.request(&format!("read_{FORGED}"), json!({})).await;
     let _ = agent.request("tools/call", json!({"name": format!("read_{FORGED}"), "arguments": {"text": FORGED}})).await;

@@ -47,9 +47,9 @@ async fn an_operator_is_told_by_banner_mail_and_metric_of_what_is_wrong_and_the_
     std::fs::write(world.path("desk.py"), SERVER).unwrap();
     std::fs::write(world.path("broken"), "").unwrap();
     let disk = rustix::fs::statvfs(&world.path("")).unwrap();
-    let (config, floor) = (world.path("config.toml"), disk.f_bavail * disk.f_frsize / 1_000_000 * 7 / 10);
+    let (config, floor) = (world.path("config.toml"), disk.f_bavail * disk.f_frsize / (1 << 20) * 7 / 10);
     let text = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(&config, text.replace("[store]\n", &format!("[store]\nmin_free = \"{floor}MB\"\nballast = 0\n"))).unwrap();
+    std::fs::write(&config, text.replace("[store]\n", &format!("[store]\nmin_free = \"{floor}MiB\"\nballast = 0\n"))).unwrap();
     // One that is killed, before the one of the sitting.
     world.serve().await.kill().await;
 
