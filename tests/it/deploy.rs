@@ -178,6 +178,7 @@ async fn nobody_can_put_a_line_into_a_log_for_people() {
     for line in log.lines().filter(|line| line.contains("FORGED")) {
         assert!(!line.starts_with('{') && !line.starts_with("2026-01-01") && !line.starts_with("FORGED"), "{line}\n\n{log}");
     }
+    assert!(log.contains("FORGED"), "nothing was tried: {log}");
     assert!(!log.contains('\u{1b}'), "{log}");
     secrets.iter().for_each(|secret| assert!(!log.contains(secret), "{secret} stands in\n{log}"));
 }

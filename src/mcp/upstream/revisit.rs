@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// How often it is looked who is down.
 const LOOK: Duration = Duration::from_secs(30);
-/// One that stays down is asked at every look at first, then more and more seldom, at last at every tenth.
+/// One that stays down is asked at so many looks, and then at every so many.
 const SELDOM: u32 = 10;
 
 impl Upstreams {
@@ -27,7 +27,7 @@ impl Upstreams {
             for name in down {
                 let looks = in_vain.entry(name.clone()).or_default();
                 *looks = looks.saturating_add(1);
-                if looks.is_power_of_two() || looks.is_multiple_of(SELDOM) {
+                if *looks <= SELDOM || looks.is_multiple_of(SELDOM) {
                     turn.push(name);
                 }
             }

@@ -50,7 +50,7 @@ async fn an_operator_is_told_by_banner_mail_and_metric_of_what_is_wrong_and_the_
     let (config, floor) = (world.path("config.toml"), disk.f_bavail * disk.f_frsize / (1 << 20) * 7 / 10);
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace("[store]\n", &format!("[store]\nmin_free = \"{floor}MiB\"\nballast = 0\n"))).unwrap();
-    // One that is killed, before the one of the sitting.
+    // One that is killed, and commands on its store before the next one, which must not swallow that.
     world.serve().await.kill().await;
 
     let mut all = Vec::new();
