@@ -92,7 +92,7 @@ pub struct Outbox {
 }
 
 impl Gate {
-    /// The letters that are due, at most `most`, without those that `skip` names. First ways in, for which somebody waits at
+    /// The letters that are due, at most `most` of each kind, without those that `skip` names. First ways in, for which somebody waits at
     /// the page; then what failed least often, so that a letter that always fails keeps no other from leaving.
     pub async fn outbox(&self, most: usize, skip: &Skip) -> Result<Outbox, Failure> {
         let now = self.inner.clock.now();
@@ -112,18 +112,21 @@ impl Gate {
                 }
             }
         }
-        due.sort_by_key(|letter| (!is_waited_for(letter.occasion), letter.attempts));
+        due.sort_by_key(|letter| (turn(letter.occasion) != 0, letter.attempts));
         let people = self.people().await?;
+        let mut room = [most; 3];
         for letter in due {
-            if outbox.due.len() >= most {
+            let left = &mut room[turn(letter.occasion)];
+            if *left == 0 {
                 outbox.more = true;
-                break;
+                continue;
             }
             let Some((about, readers)) = self.about(&letter, &people, now).await? else {
                 outbox.waiting -= 1;
                 self.letter_done(&letter, "not_needed").await?;
                 continue;
             };
+            *left -= 1;
             let done = |person: &Person| letter.delivered_to.contains(&person.email) || letter.refused_by.contains(&person.email);
             let to = readers.into_iter().filter(|person| !done(person)).collect();
             let ended_by = if let About::Call(call) = &about { ended_by(call, &people) } else { Vec::new() };
@@ -211,11 +214,12 @@ fn refusals(letter: &Letter, told: &Told) -> Option<Fact> {
     (!told.refused.is_empty()).then(|| letter_fact("letter.refused", letter, data))
 }
 
-/// Whether somebody waits for the letter and must not wait for those about calls.
-fn is_waited_for(occasion: Occasion) -> bool {
+/// Which letters wait for each other: people wait for links, and what is settled must not wait for what is held back.
+fn turn(occasion: Occasion) -> usize {
     match occasion {
-        Occasion::SignIn | Occasion::Trouble => true,
-        Occasion::Held | Occasion::Reminder | Occasion::Settled | Occasion::Unconfirmed => false,
+        Occasion::SignIn | Occasion::Trouble => 0,
+        Occasion::Held | Occasion::Reminder => 1,
+        Occasion::Settled | Occasion::Unconfirmed => 2,
     }
 }
 

@@ -172,10 +172,8 @@ fn masked(masker: &Masker<'_>, mut call: Call) -> (Call, Vec<Mask>) {
     call.unchecked = call.unchecked.as_deref().map(blot);
     match &mut call.state {
         State::Answered { outcome, .. } if outcome.kind != OutcomeKind::Told => {
-            if let Ok(body) = serde_json::from_str::<Value>(&outcome.body) {
-                if let Some(shown) = masker.mask_answer(&body, &known) {
-                    outcome.body = shown.to_string();
-                }
+            if let Some(shown) = serde_json::from_str::<Value>(&outcome.body).ok().and_then(|body| masker.mask_answer(&body, &known)) {
+                outcome.body = shown.to_string();
             }
         }
         State::Withdrawn { why, .. } | State::Unconfirmed { why, .. } => *why = blot(why),

@@ -24,13 +24,17 @@ pub async fn guard(State(state): State<WebState>, request: Request, next: Next) 
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
         (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (header::X_FRAME_OPTIONS, "DENY"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    if state.is_https() {
+        // A year (RFC 6797, 6.1). Not for subdomains: they are somebody else's to decide.
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static(referrer_policy(&state)));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
@@ -49,6 +53,12 @@ fn refusal(state: &WebState, request: &Request) -> Option<(&'static str, &'stati
         return Some(("This form came from another site", "Nothing was changed. Open the page here and send the form again."));
     }
     None
+}
+
+/// Without https browsers leave `Sec-Fetch-Site` out, and with `no-referrer` they send `Origin: null`: then nothing would
+/// tell our own forms from foreign ones, and all would be refused. `same-origin` tells no other site anything either.
+fn referrer_policy(state: &WebState) -> &'static str {
+    if state.settings.insecure_http { "same-origin" } else { "no-referrer" }
 }
 
 /// A browser sends `Origin: null` with our own forms, because our Referrer-Policy is no-referrer (Fetch, "append

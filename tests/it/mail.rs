@@ -442,7 +442,7 @@ async fn one_persons_list_keeps_nobody_else_waiting_and_everybody_gets_what_they
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!((office.subjects_to("each@").len(), office.subjects_to("lists@").len()), (2, 0));
     office.emptied().await;
-    assert_eq!(office.subjects_to("lists@"), ["Held: 2 calls wait for a decision"]);
+    assert_eq!(office.subjects_to("lists@"), ["2 calls wait for you"]);
     assert_eq!((office.subjects_to("each@").len(), office.subjects_to("none@").len()), (2, 0));
 }
 

@@ -25,8 +25,11 @@ struct Shape {
     fits: fn(&str) -> bool,
 }
 
+/// What it is, its pattern, and what must be true of a match.
+type Written = (&'static str, &'static str, fn(&str) -> bool);
+
 // `\b` of Unicode would make the automaton slow on every letter beyond ASCII.
-const SHAPES: [(&str, &str, fn(&str) -> bool); 22] = [
+const SHAPES: [Written; 22] = [
     ("a private key", r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?s:.*?)(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\z)", any),
     ("an age key", r"AGE-SECRET-KEY-1[0-9A-Z]{20,}", any),
     ("a signed token (JWT)", r"(?-u:\b)eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,3}", any),
@@ -61,16 +64,14 @@ const SHAPES: [(&str, &str, fn(&str) -> bool); 22] = [
 ];
 
 /// Further ones, for texts that people write.
-const IN_TEXT: [(&str, &str, fn(&str) -> bool); 1] = [(
+const IN_TEXT: [Written; 1] = [(
     "a password, PIN or key",
     r#"(?-u:\b)(?i-u:password|passwort|kennwort|passphrase|passcode|pin|api[ -]key|secret key|access token|token)[ \t]{0,3}(?:(?i-u:is|lautet|ist)[ \t]{1,3}|[:=][ \t]{0,3})["'`]?[^\s"'`*<{$\[][^\s"'`]{3,}"#,
     looks_made,
 )];
 
 static ALL: LazyLock<Vec<Shape>> = LazyLock::new(|| {
-    let of = |in_text: bool| {
-        move |(what, regex, fits): &(&'static str, &str, fn(&str) -> bool)| Some(Shape { what, regex: Regex::new(regex).ok()?, in_text, fits: *fits })
-    };
+    let of = |in_text: bool| move |(what, regex, fits): &Written| Some(Shape { what, regex: Regex::new(regex).ok()?, in_text, fits: *fits });
     SHAPES.iter().filter_map(of(false)).chain(IN_TEXT.iter().filter_map(of(true))).collect()
 });
 

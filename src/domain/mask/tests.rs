@@ -114,7 +114,7 @@ fn a_mark_means_its_value_at_its_own_place_and_nothing_anywhere_else() {
 fn an_answer_that_repeats_a_secret_is_shown_without_it() {
     let (key, names) = (key(), Names::default());
     let masker = Masker::new(&key, &names);
-    let real = json!({"api_key": SECRET, "pin": 4_711_4711});
+    let real = json!({"api_key": SECRET, "pin": 47_114_711});
     let known = secrets(&real, &masker.mask(&real, &[]).value);
     assert_eq!(known, [SECRET, "47114711"]);
     let answer =

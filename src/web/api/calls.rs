@@ -1,4 +1,5 @@
 //! `GET /api/v1/calls`: a page of calls, newest first, without marking anything as read.
+//! Secrets in their arguments are masked before they come here. A route of `api`.
 
 use super::super::WebState;
 use super::caller::Caller;

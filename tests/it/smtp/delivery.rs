@@ -174,7 +174,7 @@ async fn a_mail_that_is_under_way_is_finished_at_a_reload_and_at_a_stop() {
     let mut gateway = world.serve().await;
     let under_way = async |count| until("a mail is under way", || async { (server.noted("mail").len() == count).then_some(()) }).await;
     let sent = async |count| {
-        until("the letter is put away", || async { (kinds(&world.told(&["audit", "export"]).await, "letter.sent") == count).then_some(()) }).await
+        until("the letter is put away", || async { (kinds(&world.told(&["audit", "export"]).await, "letter.sent") == count).then_some(()) }).await;
     };
     let _one = hold(&world, &gateway, &token, "one").await;
     under_way(1).await;

@@ -27,7 +27,7 @@ async fn hostile_world() -> (World, super::Server) {
 async fn one_mail_for_one_person_whatever_an_agent_writes() {
     let (world, server) = hostile_world().await;
     let token = world.agent("bot.SUBJECT-x_1").await;
-    world.told(&["reviewer", "add", ANN, "--name", "Ann <thief@example.org>, \"Bcc: x\" \u{202e}\u{1f469}"]).await;
+    world.told(&["reviewer", "add", ANN, "--name", "Ann <thief@example.org>, \"Bcc: x\""]).await;
     let gateway = world.serve().await;
     let agent = Agent::connect(&gateway.mcp("demo"), &token).await;
     let evil = evil();

@@ -48,13 +48,18 @@ impl Drop for Browser {
 impl Browser {
     /// Starts one, with JavaScript on or off.
     pub async fn start(javascript: bool) -> Browser {
+        Browser::start_with(javascript, &[]).await
+    }
+
+    /// The same with further flags.
+    pub async fn start_with(javascript: bool, flags: &[&str]) -> Browser {
         let chromium = part("PARAPH_TEST_CHROMIUM");
         let profile = tempfile::tempdir().expect("a profile");
         let (chromedriver, port) = chromedriver().await;
         let mut wishes = DesiredCapabilities::chrome();
         let mut prepare = || -> WebDriverResult<()> {
             wishes.set_binary(&chromium.display().to_string())?;
-            for flag in FLAGS {
+            for flag in FLAGS.iter().chain(flags) {
                 wishes.add_arg(flag)?;
             }
             wishes.add_arg(&format!("--user-data-dir={}", profile.path().display()))?;
