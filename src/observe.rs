@@ -29,7 +29,14 @@ pub fn log_to_stderr(filter: Option<&str>, format: LogFormat) {
     // A second call in the same process (tests) keeps the first subscriber.
     let _ = match format {
         LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Json => {
+            // The usual words are no JSON, and may quote what the code was working on: an agent's text.
+            std::panic::set_hook(Box::new(|panic| {
+                let at = panic.location().map(ToString::to_string).unwrap_or_default();
+                tracing::error!(at, "a fault of Paraph: a part of it panicked");
+            }));
+            builder.json().try_init()
+        }
     };
 }
 

@@ -8,6 +8,7 @@ mod attacks;
 mod browser;
 mod cli;
 mod connect;
+mod deploy;
 mod engines;
 mod fakes;
 mod faulty;

@@ -258,4 +258,5 @@ mod mailing;
 mod people;
 mod sign_in;
 mod switch;
+mod troubles;
 mod unknown;
