@@ -46,7 +46,7 @@ async fn an_operator_is_told_by_banner_mail_and_metric_of_what_is_wrong_and_the_
     let world = World::with_demo_server("[servers.desk]\ncommand = [\"python3\", \"FOLDER/desk.py\", \"FOLDER/broken\"]\nreads = [\"*\"]\n");
     std::fs::write(world.path("desk.py"), SERVER).unwrap();
     std::fs::write(world.path("broken"), "").unwrap();
-    let disk = rustix::fs::statvfs(&world.path("")).unwrap();
+    let disk = rustix::fs::statvfs(world.path("")).unwrap();
     let (config, floor) = (world.path("config.toml"), disk.f_bavail * disk.f_frsize / (1 << 20) * 7 / 10);
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace("[store]\n", &format!("[store]\nmin_free = \"{floor}MiB\"\nballast = 0\n"))).unwrap();
