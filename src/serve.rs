@@ -22,7 +22,7 @@ pub use running::{Running, Signals};
 use crate::config::{Config, Standing};
 use crate::control;
 use crate::domain::door::Door;
-use crate::gate::{Clock, Gate, SystemClock};
+use crate::gate::{Clock, Gate, LOOK, SystemClock};
 use crate::mcp::McpState;
 use crate::mcp::upstream::Upstreams;
 use crate::observe::metrics::Metrics;
@@ -160,10 +160,14 @@ pub async fn start(config: Config, guard_program: PathBuf, origin: Option<Origin
     tokio::spawn(async move {
         let names = surveyed.names();
         tokio::select! {
-            () = surveyed.survey(&names) => {}
+            () = async {
+                surveyed.survey(&names).await;
+                surveyed.revisit().await;
+            } => {}
             () = leaving.cancelled() => {}
         }
     });
+    gate.look_out(LOOK);
     readiness.set(true);
     Ok(Running { address, scheme: config.listen.scheme(), public_url, gate, mcp, upstreams, store, readiness, _mail: mail, tasks })
 }

@@ -80,6 +80,11 @@ async function refreshRow(row) {
   tick();
 }
 
+// By which a control of a panel is found again in its successor.
+function called(control) {
+  return [control.tagName, control.id, control.name, control.tagName === "BUTTON" ? control.value : "", control.getAttribute("href"), control.tagName === "SUMMARY" ? control.textContent : ""].join("|");
+}
+
 async function refreshPanel(panel) {
   const next = await part(`/calls/${panel.dataset.call}/panel`);
   if (!next || !panel.isConnected || next.dataset.revision === panel.dataset.revision) return;
@@ -92,11 +97,11 @@ async function refreshPanel(panel) {
   const typing = next.querySelector("textarea");
   const held = panel.contains(document.activeElement);
   const caret = old && old === document.activeElement ? [old.selectionStart, old.selectionEnd] : null;
-  const button = document.activeElement.matches("button") ? `button[value="${document.activeElement.value}"]` : null;
+  const at = document.activeElement;
   if (old && typing && old.name === typing.name) typing.value = old.value;
   panel.replaceWith(next);
   if (held) {
-    const same = caret && typing ? typing : button && next.querySelector(button);
+    const same = caret && typing ? typing : [...next.querySelectorAll("textarea, a, button, input, summary")].find((one) => called(one) === called(at));
     const target = same || next.querySelector("textarea, a, button");
     if (target) target.focus({ preventScroll: true });
     if (caret && target === typing) typing.setSelectionRange(...caret);

@@ -48,7 +48,7 @@ pub(super) async fn bare(place: &Where) -> Result<ExitCode, Fault> {
 
 impl Serve {
     pub(super) async fn run(self, place: &Where) -> Result<ExitCode, Fault> {
-        let (mut config, origin) = place.config_with_warnings()?;
+        let (mut config, origin, warnings) = place.config_and_warnings()?;
         if let Some(address) = self.listen {
             config.listen.listen_on(&address).map_err(Fault::usage)?;
         }
@@ -57,6 +57,9 @@ impl Serve {
             Format::Json => LogFormat::Json,
         };
         observe::log_to_stderr(std::env::var("PARAPH_LOG").ok().as_deref(), format);
+        for warning in &warnings {
+            beside(format, &format!("warning: {}", terminal::visible(&warning.to_string())));
+        }
         let signals = serve::Signals::take()?;
         let running = Box::pin(serve::start(config, own_program()?, Some(origin))).await?;
         terminal::say(&format!("listening on {}://{}", running.scheme, running.address));
@@ -64,6 +67,14 @@ impl Serve {
             tracing::warn!("nobody can sign in yet: `paraph reviewer add YOU@EXAMPLE.ORG --role operator` makes the first operator and prints a link");
         }
         Ok(Box::pin(running.until_signal(signals)).await)
+    }
+}
+
+/// A line for the person who starts it; who collects JSON takes nothing else.
+fn beside(format: LogFormat, line: &str) {
+    match format {
+        LogFormat::Text => terminal::note(line),
+        LogFormat::Json => tracing::warn!("{line}"),
     }
 }
 

@@ -81,13 +81,19 @@ impl Where {
 
     /// Like [`Where::config`], with the warnings told, and where it can be read again.
     pub(super) fn config_with_warnings(&self) -> Result<(Config, Origin), Fault> {
+        let (config, origin, warnings) = self.config_and_warnings()?;
+        for warning in &warnings {
+            terminal::note(&format!("warning: {}", terminal::visible(&warning.to_string())));
+        }
+        Ok((config, origin))
+    }
+
+    /// The same without saying them.
+    pub(super) fn config_and_warnings(&self) -> Result<(Config, Origin, Vec<Mistake>), Fault> {
         let mut loaded = self.read().map_err(|mistakes| told(&mistakes))?;
         let origin = Origin::of(self.file(), &loaded);
         self.put_data(&mut loaded);
-        for warning in &loaded.warnings {
-            terminal::note(&format!("warning: {}", terminal::visible(&warning.to_string())));
-        }
-        Ok((loaded.config, origin))
+        Ok((loaded.config, origin, loaded.warnings))
     }
 
     /// What the file says.

@@ -67,7 +67,7 @@ pub enum Trouble {
     },
     /// No mail could leave for a quarter of an hour.
     OutboxFailing,
-    /// The disk has less free space than the floor.
+    /// The disk has less free space than twice the floor.
     DiskLow,
     /// The last process had not stopped in order.
     UncleanStart,
@@ -112,7 +112,7 @@ impl Trouble {
                 "Reviewers did not hear of new calls meanwhile; the letters were kept and are sent when mail works. Look at the log for the cause, and at [mail] in config.toml; paraph mail test ADDRESS tries it."
             }
             Trouble::DiskLow => {
-                "New calls are refused until there is room again; what is held can still be decided. Make room on the disk that holds the data folder."
+                "Below the floor, [store] min_free, new calls are refused until there is room again; what is held can still be decided. Make room on the disk that holds the data folder."
             }
             Trouble::UncleanStart => {
                 "It was killed, or the machine went down. Held calls are held on; a call that was just being sent is unconfirmed and waits for a person. Look at why the process ended."

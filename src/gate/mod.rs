@@ -25,6 +25,7 @@ mod hold;
 mod kin;
 pub mod letters;
 pub mod limits;
+mod lookout;
 mod mailing;
 pub mod masking;
 mod notice;
@@ -60,6 +61,7 @@ pub use failure::Failure;
 pub use forward::Pass;
 pub use health::{Health, Letters};
 pub use hold::{Delivery, Seat, TimeIsUp};
+pub use lookout::{LOOK, Lasting};
 pub use mailing::{MailFailing, MailStanding, Mailing, Unreached};
 pub use notice::Notice;
 pub use reviewer::{Listed, Reviewer, ServerView};
@@ -80,7 +82,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -182,6 +184,8 @@ struct Inner {
     entrance: signin::Entrance,
     /// What operators were told of.
     troubles: letters::Troubles,
+    /// What is wrong with the gateway now.
+    lasting: watch::Sender<Vec<Lasting>>,
 }
 
 /// The tasks that live as long as the gate.
@@ -234,6 +238,7 @@ impl Gate {
                 mailing: Mailing::default(),
                 entrance,
                 troubles: letters::Troubles::default(),
+                lasting: watch::Sender::default(),
             }),
         };
         gate.keep(writer);

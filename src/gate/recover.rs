@@ -15,6 +15,10 @@ const CLOSED: &str = "closed";
 /// The entry with which a gateway that serves begins: without it, one that was killed before it wrote anything
 /// would look as if it had never run.
 const OPENED: &str = "opened";
+/// The entry of whoever finds that the last process was not stopped in order.
+const UNCLEAN: &str = "unclean_start";
+/// Entries looked at for it: commands on a store that nobody serves write few.
+const LATELY: u64 = 200;
 /// Calls looked at in one read.
 const TOGETHER: usize = 100;
 
@@ -25,7 +29,7 @@ impl Gate {
         let head = self.audit_head().await?;
         if head.seq > 0 && !self.is_closed(head.seq).await? {
             tracing::warn!(seq = head.seq, "Paraph was not stopped cleanly; facts about reading tools of the last moments may be missing");
-            self.record(Fact { kind: "unclean_start", call: None, actor: "paraph".into(), data: json!({ "last": head.seq }) }).await?;
+            self.record(Fact { kind: UNCLEAN, call: None, actor: "paraph".into(), data: json!({ "last": head.seq }) }).await?;
             let _first_of_this_process = self.inner.unclean_start.set(self.inner.clock.now());
         }
         let mut lost = 0;
@@ -53,9 +57,19 @@ impl Gate {
         self.inner.unclean_start.get().copied()
     }
 
+    /// Whether a command found an unclean stop after the last gateway had opened: it told nobody.
+    async fn was_found_unclean(&self) -> Result<bool, Failure> {
+        let from = self.audit_head().await?.seq.saturating_sub(LATELY).max(1);
+        let entries = self.audit_entries(from, usize::try_from(LATELY + 1).unwrap_or(usize::MAX)).await?;
+        Ok(entries.iter().rev().find(|entry| entry.kind == UNCLEAN || entry.kind == OPENED).is_some_and(|entry| entry.kind == UNCLEAN))
+    }
+
     /// For a gateway that is about to serve, with its config: undo windows run again in full, because nobody could
     /// use them while it was down, and calls of servers that are not there any more are taken back. Then time acts.
     pub async fn resume_work(&self) -> Result<(), Failure> {
+        if self.unclean_start().is_none() && self.was_found_unclean().await? {
+            let _first_of_this_process = self.inner.unclean_start.set(self.inner.clock.now());
+        }
         let opened = Fact { kind: OPENED, call: None, actor: "paraph".into(), data: json!({}) };
         self.record_all(vec![opened, self.policies_loaded()]).await?;
         self.finish_pause("paraph").await?;

@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,7 +112,29 @@ impl Metrics {
         self.requests.get_or_create(&[("part", part), ("status", class)]).inc();
     }
 
-    /// Everything as text. A gauge whose value cannot be read keeps its last one; the log has the cause.
+    /// The same in the older text format, version 0.0.4, which every scraper reads: there a counter's own name ends in
+    /// `_total`, and there are neither infos nor units.
+    pub fn classic(text: &str) -> String {
+        let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        let kinds: HashMap<&str, &str> = kinds.collect();
+        let mut out = String::with_capacity(text.len());
+        for line in text.lines().filter(|line| !line.starts_with("# UNIT ") && *line != "# EOF") {
+            let mut words = line.splitn(4, ' ');
+            let (hash, what, name) = (words.next(), words.next(), words.next().unwrap_or_default());
+            let kind = kinds.get(name).copied().unwrap_or_default();
+            match (hash, what, kind) {
+                (Some("#"), Some("TYPE"), "counter") => out.push_str(&format!("# TYPE {name}_total counter")),
+                (Some("#"), Some("TYPE"), "info") => out.push_str(&format!("# TYPE {name}_info gauge")),
+                (Some("#"), Some("HELP"), "counter") => out.push_str(&line.replacen(name, &format!("{name}_total"), 1)),
+                (Some("#"), Some("HELP"), "info") => out.push_str(&line.replacen(name, &format!("{name}_info"), 1)),
+                _ => out.push_str(line),
+            }
+            out.push('\n');
+        }
+        out
+    }
+
+    /// Everything as text, in OpenMetrics 1.0. A gauge whose value cannot be read keeps its last one; the log has the cause.
     pub async fn text(&self, gate: &Gate, ready: bool) -> String {
         self.ready.set(i64::from(ready));
         if let Ok(health) = gate.health().await {
@@ -169,5 +192,15 @@ mod tests {
         assert!(text.contains("paraph_audit_entries_total{kind=\"call.held\"} 1"), "{text}");
         assert!(text.contains("paraph_build_info{version=\"1.2.3\"} 1"), "{text}");
         assert!(!text.contains("secret") && !text.contains("some-server"), "{text}");
+        let classic = Metrics::classic(&text);
+        for line in [
+            "# TYPE paraph_http_requests_total counter",
+            "# TYPE paraph_build_info gauge",
+            "# TYPE paraph_held_calls gauge",
+            "# HELP paraph_audit_entries_total Audit entries",
+        ] {
+            assert!(classic.contains(line), "{line} is not in\n{classic}");
+        }
+        assert!(!classic.contains("# EOF") && !classic.contains("# UNIT") && !classic.contains(" info\n"), "{classic}");
     }
 }

@@ -71,8 +71,9 @@ async fn with_token(State(scrape): State<Scrape>, headers: HeaderMap) -> Respons
 impl Scrape {
     async fn answer(&self, headers: &HeaderMap) -> Response {
         let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let kind = if accepts.contains("application/openmetrics-text") { OPEN } else { CLASSIC };
+        let open = accepts.contains("application/openmetrics-text");
         let text = self.metrics.text(&self.gate, self.readiness.get()).await;
+        let (kind, text) = if open { (OPEN, text) } else { (CLASSIC, Metrics::classic(&text)) };
         ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")], text).into_response()
     }
 }

@@ -55,6 +55,7 @@ pub fn open(state: &WebState, credential: Credential) -> Option<Response> {
         source(state.gate.watch(), |hint: Hint| hint.call.map_or(News::Rows, News::Changed)),
         source(state.gate.watch_presence(), News::Presence),
         WatchStream::from_changes(state.settings.standing.subscribe()).map(|_| News::Missed).boxed(),
+        WatchStream::from_changes(state.gate.troubles()).map(|_| News::Missed).boxed(),
         WatchStream::from_changes(state.gate.mailing().subscribe()).map(|_| News::Missed).boxed(),
     ]);
     let feed = Feed { state: state.clone(), credential, sources, switch: None, _permit: permit };

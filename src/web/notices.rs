@@ -1,6 +1,7 @@
 //! What stands above every page while it is so: the gateway is paused, calls of which nobody knows whether they
-//! left, a start after an unclean stop, mails that do not leave (semantics.md 37), rules without people (16), a configuration that is not in force. Read with the reader's own rights at every page; the
-//! live update fetches the same piece alone. Used by `page`.
+//! left, servers that are down, a disk that fills up, a start after an unclean stop, mails that do not leave
+//! (semantics.md 37), rules without people (16), a configuration that is not in force. Read with the reader's own
+//! rights at every page; the live update fetches the same piece alone. Used by `page`.
 
 use super::WebState;
 use super::moment::Moment;
@@ -8,9 +9,10 @@ use super::page::{self, Frame};
 use super::session::SignedIn;
 use super::shown::Shown;
 use crate::config::Reading;
+use crate::domain::letter::Trouble;
 use crate::domain::pause::{Pause, Stopped};
 use crate::domain::people::Role;
-use crate::gate::{self, MailStanding, Unreached};
+use crate::gate::{self, Lasting, MailStanding, Unreached};
 use askama::Template;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -28,8 +30,12 @@ pub struct Notices {
     pub unknown: bool,
     /// For operators: this process started after an unclean stop.
     pub unclean: Option<Moment>,
-    /// For operators: the disk is nearly full.
+    /// For operators: the disk is nearly full and new calls are refused.
     pub no_room: bool,
+    /// For operators: the disk is nearly full, and calls are still taken.
+    pub little_room: bool,
+    /// For operators: servers that cannot be reached.
+    pub down: Vec<Down>,
     /// For operators: the configuration file as it is now is not in force.
     pub refused: Option<NotInForce>,
     /// For operators: changes of the configuration that wait for a restart.
@@ -52,6 +58,14 @@ pub struct Paused {
     pub by: String,
     /// Why.
     pub reason: Shown,
+}
+
+/// A server that cannot be reached.
+pub struct Down {
+    /// Its name in the config.
+    pub server: String,
+    /// Since when.
+    pub since: Moment,
 }
 
 /// Why no mail leaves.
@@ -115,6 +129,8 @@ impl Notices {
         let role = by.reviewer.person().role;
         let operator = role == Role::Operator;
         let config = if operator { state.settings.standing.now() } else { Reading::default() };
+        let troubles = if operator { state.gate.troubles().borrow().clone() } else { Vec::new() };
+        let no_room = operator && state.gate.space().is_low();
         let mailing = if operator { state.gate.mailing().now() } else { MailStanding::default() };
         let unknown = gate::Query { states: vec!["unconfirmed".to_owned()], limit: 1, ..gate::Query::default() };
         Notices {
@@ -122,7 +138,9 @@ impl Notices {
             // An auditor cannot say what happened; the tab shows them that there is something.
             unknown: role != Role::Auditor && by.reviewer.calls(unknown).await.is_ok_and(|page| !page.calls.is_empty()),
             unclean: state.gate.unclean_start().filter(|_| operator).map(|at| Moment::new(at, now)),
-            no_room: operator && state.gate.space().is_low(),
+            no_room,
+            little_room: !no_room && troubles.iter().any(|lasting| lasting.trouble == Trouble::DiskLow),
+            down: down(&troubles, now),
             refused: NotInForce::of(&config, now),
             needs_restart: config.needs_restart.len(),
             no_mail: mailing.failing.as_ref().map(|failing| NoMail {
@@ -136,6 +154,14 @@ impl Notices {
             operator,
         }
     }
+}
+
+fn down(troubles: &[Lasting], now: Timestamp) -> Vec<Down> {
+    let down = |lasting: &Lasting| match &lasting.trouble {
+        Trouble::UpstreamDown { server } => Some(Down { server: server.clone(), since: Moment::new(lasting.since, now) }),
+        Trouble::OutboxFailing | Trouble::DiskLow | Trouble::UncleanStart | Trouble::Unconfirmed { .. } => None,
+    };
+    troubles.iter().filter_map(down).collect()
 }
 
 /// How the kill switch stands, as far as it can be read.
@@ -159,6 +185,6 @@ pub struct Wanted {
 /// does not repeat it.
 pub async fn show(by: SignedIn, State(state): State<WebState>, wanted: Result<Query<Wanted>, QueryRejection>) -> Response {
     let Ok(Query(wanted)) = wanted else { return page::wrong_query(&state, &by).await };
-    let here = ["pause", "unknown", "config", "people"].into_iter().find(|known| *known == wanted.here).unwrap_or_default();
+    let here = ["pause", "unknown", "config", "people", "servers"].into_iter().find(|known| *known == wanted.here).unwrap_or_default();
     page::html(&state, StatusCode::OK, &NoticesTemplate { frame: Frame::new(&state, Some(&by), here).await })
 }

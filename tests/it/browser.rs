@@ -12,6 +12,7 @@ mod passkeys;
 
 pub use accessibility::look;
 mod people;
+mod troubles;
 
 use crate::world::{Agent, Browser, Desk, Gateway, World, text_of, until};
 use serde_json::{Value, json};
@@ -33,6 +34,8 @@ struct Sitting {
     browser: Browser,
     agent: Agent,
     token: String,
+    /// Ann's API token.
+    ann: String,
     desk: Desk,
     gateway: Gateway,
     world: World,
@@ -62,7 +65,7 @@ async fn sitting_in(world: World, javascript: bool, role: &str) -> Sitting {
     browser.find_text("button", "Sign in").await.click().await.unwrap();
     browser.says("Needs you").await;
     let desk = gateway.desk(&ann);
-    Sitting { browser, agent, token, desk, gateway, world }
+    Sitting { browser, agent, token, ann, desk, gateway, world }
 }
 
 impl Sitting {

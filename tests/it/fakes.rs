@@ -97,6 +97,8 @@ pub struct CountingUpstream {
     pub schemas: Mutex<Option<Schemas>>,
     /// Listed when the gate asks for it.
     pub lists_when_asked: Mutex<Option<Schemas>>,
+    /// What is known of servers.
+    pub servers: Mutex<Vec<ServerStatus>>,
     /// For whom the gate asked.
     pub asked_for: Mutex<Vec<String>>,
     /// While it is false, a call has to wait until the server has started.
@@ -113,6 +115,7 @@ impl Default for CountingUpstream {
             instance: Mutex::new(Some("one".into())),
             schemas: Mutex::default(),
             lists_when_asked: Mutex::default(),
+            servers: Mutex::default(),
             asked_for: Mutex::default(),
             started: tokio::sync::watch::Sender::new(true),
             starting: tokio::sync::watch::Sender::new(0),
@@ -160,7 +163,7 @@ impl Upstream for CountingUpstream {
     }
 
     async fn servers(&self) -> Vec<ServerStatus> {
-        Vec::new()
+        self.servers.lock().unwrap().clone()
     }
 
     async fn instance(&self, _server: &str, _agent: &str) -> Option<String> {

@@ -9,6 +9,7 @@ mod attacks;
 mod browser;
 mod cli;
 mod connect;
+mod deploy;
 mod engines;
 mod fakes;
 mod faulty;

@@ -109,6 +109,23 @@ async fn every_command_of_the_readme_does_what_the_readme_says() {
                 let link = run(&world, command, None, &gateway).await;
                 assert!(link.starts_with(&gateway.url) && link.lines().count() == 1, "{link}");
             }
+            "paraph reviewer add ben@example.org --group desk --name Ben" => {
+                assert!(run(&world, command, None, &gateway).await.starts_with(&gateway.url));
+            }
+            "paraph reviewer set ben@example.org --role auditor" | "paraph reviewer sign-out ben@example.org" => {
+                run(&world, command, None, &gateway).await;
+                let people: Value = serde_json::from_str(&run(&world, "paraph reviewer list --json", None, &gateway).await).expect("JSON");
+                let ben = people["people"].as_array().and_then(|people| people.iter().find(|one| one["email"] == "ben@example.org")).expect("Ben");
+                assert_eq!((&ben["role"], &ben["groups"]), (&json!("auditor"), &json!(["desk"])));
+            }
+            "paraph agent rotate support-bot" => {
+                let fresh = run(&world, command, None, &gateway).await;
+                Agent::connect(&gateway.mcp("dm"), &fresh).await;
+            }
+            "paraph agent revoke support-bot" => {
+                run(&world, command, None, &gateway).await;
+                assert!(run(&world, "paraph agent list", None, &gateway).await.lines().any(|line| line.contains("support-bot") && line.contains("revoked")));
+            }
             "paraph agent add support-bot --server dm" => {
                 let token = run(&world, command, None, &gateway).await;
                 agent = Some(Agent::connect(&gateway.mcp("dm"), &token).await);

@@ -258,5 +258,6 @@ mod mailing;
 mod people;
 mod sign_in;
 mod switch;
+mod troubles;
 mod unknown;
 mod walk;

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The agent in whose name `refresh_tools` connects.
-const OWN_NAME: &str = "(paraph)";
+pub(super) const OWN_NAME: &str = "(paraph)";
 /// An unused instance is closed after this long.
 const IDLE: Duration = Duration::from_secs(30 * 60);
 /// Instances of all servers and agents.
@@ -297,6 +297,12 @@ impl Upstreams {
             keys.iter().filter_map(|key| slots.remove(key)).collect()
         };
         close_all(gone).await;
+    }
+
+    /// Closes one instance.
+    pub(super) async fn close_instance(&self, server: &str, agent: &str) {
+        let gone = self.inner.lock().remove(&(server.to_owned(), agent.to_owned()));
+        close_all(gone.into_iter().collect()).await;
     }
 
     /// Closes everything; nothing starts any more.

@@ -10,6 +10,7 @@ pub(in crate::mcp) mod lines;
 mod listen;
 mod peer;
 mod process;
+mod revisit;
 mod schemas;
 mod send;
 pub(in crate::mcp) mod sse;

@@ -20,11 +20,11 @@ async fn a_full_limit_is_said_before_the_click_and_counted_down_after_it() {
     let sitting = sitting_in(world, true, "operator").await;
     let (browser, url) = (&sitting.browser, sitting.gateway.url.clone());
     let mut all = Vec::new();
-    let asked = tokio::time::Instant::now();
     let (first, _one) = sitting.held("The first of two.").await;
     let (_, _two) = sitting.held("The second of two.").await;
     let hostile = sitting.agent.begin("send_dm", json!({"to": &HOSTILE[..120], "text": "Hostile"}));
     sitting.desk.held("Hostile").await;
+    let asked = tokio::time::Instant::now();
     hostile.abort();
     browser.visit(&format!("{url}/limits")).await;
     browser.says("3 of 3 asked").await;

@@ -177,7 +177,7 @@ fn a_configuration_that_is_there_stays_as_it_is_and_gets_one_more_server() {
     let now = folder.config();
     assert!(now.starts_with(before) && now[before.len()..].starts_with("\n\n# Written by"), "{now}");
     assert_eq!(folder.path("config.toml").metadata().unwrap().permissions().mode() & 0o777, 0o640);
-    assert!(ran.err.contains("Nobody can decide yet"), "{}", ran.err);
+    assert!(ran.out.contains("@localhost; works once, for 1 hour"), "{}", ran.out);
     assert!(ran.out.contains("http://127.0.0.1:8421/mcp/dm"), "{}", ran.out);
     // Twice: the name is taken; under another name the agent gets a name of its own and the people stay.
     for (name, why) in [("dm", "has a server called dm already"), ("DM", "has a server called dm already"), ("old", "has a server called old")] {

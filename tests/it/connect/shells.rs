@@ -23,9 +23,7 @@ fn completion_scripts_parse_and_offer_what_help_lists_and_nothing_hidden() {
     for (shell, arguments) in [("bash", &["-n"][..]), ("zsh", &["-n"]), ("fish", &["--no-execute"]), ("elvish", &["-compileonly"]), ("powershell", &["-v"])] {
         let script = told(&["completions", shell]);
         assert!(script.contains("connect") && script.contains("token-file"), "{shell}");
-        for hidden in ["guard", "rotate"] {
-            assert!(!script.contains(hidden), "{shell} offers {hidden}");
-        }
+        assert!(!script.contains("guard"), "{shell} offers a hidden command");
         assert_ne!(parsed_by(shell, arguments, &script), Some(false), "{shell} does not take its script");
     }
     // A real shell, asked for what may follow.
@@ -46,7 +44,7 @@ fn every_command_for_people_has_a_manual_page_that_keeps_its_examples() {
     for name in ["paraph.1", "paraph-connect.1", "paraph-agent-add.1", "paraph-calls-approve.1"] {
         assert!(names.contains(name), "{name} is not in {names:?}");
     }
-    assert!(!names.iter().any(|name| name.contains("guard") || name.contains("rotate")), "{names:?}");
+    assert!(!names.iter().any(|name| name.contains("guard")), "{names:?}");
     let connect = std::fs::read_to_string(folder.path().join("paraph-connect.1")).unwrap();
     assert!(connect.contains(".nf\n\\&  paraph agent add desktop \\-\\-server dm"), "{connect}");
     for name in names {

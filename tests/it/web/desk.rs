@@ -22,6 +22,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub struct Obliging {
     pub instance: Mutex<Option<String>>,
     /// The schema of `send_dm`, when it is listed.
     pub schema: Mutex<Option<Arc<Schema>>>,
+    /// The server that is down is not any more.
+    pub repaired: AtomicBool,
 }
 
 #[async_trait]
@@ -67,7 +70,12 @@ impl Upstream for Obliging {
         let down = ServerState::Down { why, stderr: vec!["Traceback:".into(), "ImportError: no module <b>named</b> mcp".into()] };
         vec![
             ServerStatus { name: "demo".into(), transport: "stdio", state: ServerState::Up { instances: 1 }, tools },
-            ServerStatus { name: "broken".into(), transport: "stdio", state: down, tools: None },
+            ServerStatus {
+                name: "broken".into(),
+                transport: "stdio",
+                state: if self.repaired.load(Ordering::SeqCst) { ServerState::Idle } else { down },
+                tools: None,
+            },
         ]
     }
 }

@@ -93,9 +93,14 @@ impl Browser {
     }
 
     async fn waiting(&self, by: By, what: &str) -> WebElement {
-        match self.driver.query(by).wait(SOON, std::time::Duration::from_millis(50)).and_displayed().first().await {
-            Ok(found) => found,
-            Err(error) => panic!("no {what} on the page ({error}); it says:\n{}", self.text().await),
+        let deadline = tokio::time::Instant::now() + SOON;
+        loop {
+            match self.driver.query(by.clone()).wait(SOON, std::time::Duration::from_millis(50)).and_displayed().first().await {
+                Ok(found) => return found,
+                // The page put something in its place while it was looked at.
+                Err(error) if error.to_string().contains("stale element") && tokio::time::Instant::now() < deadline => {}
+                Err(error) => panic!("no {what} on the page ({error}); it says:\n{}", self.text().await),
+            }
         }
     }
 
