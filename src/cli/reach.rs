@@ -218,13 +218,8 @@ mod tests {
 
     #[test]
     fn a_secret_among_the_words_of_a_command_is_refused_and_not_repeated() {
-        let words = |line: &str| Reach {
-            url: None,
-            env: Vec::new(),
-            headers: Vec::new(),
-            start_timeout: None,
-            command: line.split(' ').map(str::to_owned).collect(),
-        };
+        let words =
+            |line: &str| Reach { url: None, env: Vec::new(), headers: Vec::new(), start_timeout: None, command: line.split(' ').map(str::to_owned).collect() };
         let github = format!("gh{}{}", "p_", "a1".repeat(20));
         for line in [
             "mcp --api-key hunter2026".to_owned(),

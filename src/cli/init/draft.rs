@@ -108,8 +108,9 @@ impl Draft {
                 Ok(self)
             }
             _ => Err(Fault::usage(format!(
-                "{} has a server called {taken} already, reached in another way; choose another name, or `paraph scan {taken}` for a starter policy",
-                place.file().display()
+                "{} has a server called {taken} already, and it is not this one; choose another name. For that one: `paraph agent add {taken}-agent --server {taken}{again}` makes an agent, `paraph reviewer link EMAIL{again}` a sign-in link, `paraph scan {taken}{again}` a starter policy",
+                place.file().display(),
+                again = place.again()
             ))),
         }
     }

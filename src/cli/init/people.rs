@@ -133,7 +133,9 @@ impl Plan {
             Taken::Up => {}
             Taken::NotYet => notes.push(format!("The running gateway has not asked {} for its tools yet: see its page /servers and its log.", init.name)),
             Taken::Refused(mistakes) => {
-                notes.push("The running gateway refused the configuration. Nothing of the file is applied until that is mended, also no later change:".to_owned());
+                notes.push(
+                    "The running gateway refused the configuration. Nothing of the file is applied until that is mended, also no later change:".to_owned(),
+                );
                 notes.extend(mistakes.into_iter().map(|mistake| format!("  {mistake}")));
                 notes.push(
                     "A variable has to be set where the gateway runs, not only here: set it there and restart the gateway, or name a {file:PATH}, which needs no restart."
