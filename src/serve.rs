@@ -136,7 +136,7 @@ pub async fn start(config: Config, guard_program: PathBuf, origin: Option<Origin
         "the HTTP listener"
     });
     let socket = data.join("control.sock");
-    let control = control::listen(socket.clone(), gate.clone(), attestor, Arc::new(store.clone()), public_url.clone());
+    let control = control::listen(socket.clone(), gate.clone(), attestor, Arc::new(store.clone()), public_url.clone(), standing.clone());
     let control = control.map_err(|cause| StartError::File { what: socket.display().to_string(), cause })?;
     tasks.spawn(async move {
         control.await;

@@ -8,6 +8,7 @@ use super::terminal;
 use crate::mcp::front::{self, End, Settings};
 use clap::Args;
 use reqwest::Url;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ const TOKEN_BYTES: u64 = 4096;
 
 const EXAMPLES: &str = "\
 Examples:
-  paraph agent add desktop --server dm --keep-open 3m > ~/.paraph-desktop.token
+  (umask 077; paraph agent add desktop --server dm --keep-open 3m > ~/.paraph-desktop.token)
   paraph connect dm --url http://127.0.0.1:8420 --token-file ~/.paraph-desktop.token
   PARAPH_AGENT_TOKEN=… paraph connect dm --url https://paraph.example.org
 
@@ -102,6 +103,10 @@ fn token(file: Option<&Path>) -> Result<String, Fault> {
     let text = match file {
         Some(path) => {
             let metadata = std::fs::metadata(path).map_err(|error| Fault::file(path, &error))?;
+            if metadata.permissions().mode() & 0o007 != 0 {
+                let path = path.display().to_string();
+                terminal::note(&format!("paraph: warning: everybody on this computer can read the token in {0}; chmod 600 {0}", terminal::visible(&path)));
+            }
             if metadata.len() > TOKEN_BYTES {
                 return Err(Fault::usage(format!("{} is too large for a token", path.display())));
             }

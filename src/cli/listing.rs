@@ -21,6 +21,8 @@ const TOOLS: usize = 2_000;
 const PAGES: usize = 50;
 /// Characters of a name or a reason in a table.
 const SHOWN: usize = 60;
+/// Characters of a server's error.
+const MESSAGE: usize = 300;
 
 #[derive(serde::Deserialize)]
 struct Page {
@@ -56,7 +58,10 @@ async fn list(peer: &Peer) -> Result<Vec<String>, String> {
     let mut params: Option<Box<RawValue>> = None;
     for _ in 0..PAGES {
         let reply = peer.request("tools/list", params.as_deref(), None, CancellationToken::new()).await.map_err(|failure| failure.to_string())?;
-        let Reply::Result(result) = reply else { return Err("It answered with an error.".to_owned()) };
+        let result = match reply {
+            Reply::Result(result) => result,
+            Reply::Error(error) => return Err(in_its_words(&error)),
+        };
         let page: Page = serde_json::from_str(result.get()).map_err(|_| "Its answer is not a list of tools.".to_owned())?;
         tools.extend(page.tools.iter().map(|tool| tool.get().to_owned()));
         if tools.len() > TOOLS {
@@ -66,6 +71,18 @@ async fn list(peer: &Peer) -> Result<Vec<String>, String> {
         params = Some(serde_json::value::to_raw_value(&json!({ "cursor": next })).map_err(|error| error.to_string())?);
     }
     Err(format!("Its list has more than {PAGES} pages."))
+}
+
+/// An error of the server's, on one short line.
+fn in_its_words(error: &RawValue) -> String {
+    #[derive(serde::Deserialize)]
+    struct Said {
+        message: String,
+    }
+    match serde_json::from_str::<Said>(error.get()) {
+        Ok(said) => format!("It answered with an error: {}", shortened(&said.message, MESSAGE)),
+        Err(_) => "It answered with an error.".to_owned(),
+    }
 }
 
 /// What happened, what to do, and the server's last words.
@@ -119,6 +136,10 @@ pub(super) fn summary(tools: &[Judged]) -> String {
 
 /// A text of the server's on one short line.
 pub(super) fn cut(text: &str) -> String {
+    shortened(text, SHOWN)
+}
+
+fn shortened(text: &str, most: usize) -> String {
     let shown = terminal::visible(text);
-    if shown.chars().count() <= SHOWN { shown } else { shown.chars().take(SHOWN - 1).chain(['…']).collect() }
+    if shown.chars().count() <= most { shown } else { shown.chars().take(most - 1).chain(['…']).collect() }
 }

@@ -5,10 +5,11 @@
 use super::policy::toml::{text, texts};
 use super::settings::time;
 use crate::config::Mistake;
+use crate::domain::mask::blot;
 use crate::domain::quantity::write_time;
 use clap::Args;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Words by which a variable or a header is taken for a secret.
@@ -63,6 +64,25 @@ impl Reach {
         url.or(self.command.first().map(String::as_str)).unwrap_or_default()
     }
 
+    /// Words of the command would stand in the configuration as they are. The error is a sentence without the secret.
+    pub(super) fn holds_no_secret(&self) -> Result<(), String> {
+        let mut option: Option<&str> = None;
+        for word in &self.command {
+            let named = word.split_once('=');
+            let name = option.take().or(named.map(|(name, _)| name));
+            let value = named.map_or(word.as_str(), |(_, value)| value);
+            let secret = name.is_some_and(names_secret) && holds_value(value);
+            if secret || blot(word) != *word {
+                let which = name.filter(|name| blot(name) == **name).map_or_else(String::new, |name| format!(" ({})", name.trim_end_matches('=')));
+                return Err(format!(
+                    "a word of the command{which} looks like a secret, and this would write it into the configuration. Let the server take it from a variable and write --env NAME, or name a file that it reads"
+                ));
+            }
+            option = Some(word.as_str()).filter(|word| word.starts_with('-') && !word.contains('='));
+        }
+        Ok(())
+    }
+
     /// The keys of `[servers.NAME]`; `folder` is that of the configuration, from which relative paths are seen.
     pub(super) fn keys(&self, folder: &Path) -> String {
         let mut out = String::new();
@@ -72,6 +92,9 @@ impl Reach {
             }
             None => {
                 let _ = writeln!(out, "command = {}", texts(&self.command));
+                if let Some(from) = self.started_from(folder) {
+                    let _ = writeln!(out, "cwd = {}", text(&from.display().to_string()));
+                }
             }
         }
         for (key, settings) in [("env", &self.env), ("headers", &self.headers)] {
@@ -84,6 +107,16 @@ impl Reach {
             let _ = writeln!(out, "start_timeout = {}", text(&write_time(time)));
         }
         out
+    }
+}
+
+impl Reach {
+    /// Where the command was typed, when it names files from there and the configuration is elsewhere.
+    fn started_from(&self, folder: &Path) -> Option<PathBuf> {
+        let here = std::env::current_dir().ok()?;
+        let elsewhere = !folder.as_os_str().is_empty() && folder.canonicalize().ok() != here.canonicalize().ok();
+        let is_file = |(at, word): (usize, &String)| Path::new(word).is_relative() && (at > 0 || word.contains('/')) && Path::new(word).exists();
+        (elsewhere && self.command.iter().enumerate().any(is_file)).then_some(here)
     }
 }
 
@@ -144,6 +177,19 @@ fn setting(name: &str, value: &str, instead: &str) -> Result<Setting, String> {
     Ok(Setting { name: name.to_owned(), value })
 }
 
+/// Whether an option or a variable of a command carries a secret itself: `--api-key`, not `--key-file` or `--auth oauth`.
+fn names_secret(name: &str) -> bool {
+    let last = name.trim_end_matches(|letter: char| !letter.is_ascii_alphanumeric()).rsplit(|letter: char| !letter.is_ascii_alphanumeric()).next();
+    let last = last.unwrap_or_default().to_ascii_lowercase();
+    SECRETS.contains(&last.as_str()) && !["auth", "session", "keys", "tokens"].contains(&last.as_str())
+}
+
+/// Whether it could be one: no flag, no file, nothing that a shell fills in.
+fn holds_value(value: &str) -> bool {
+    let plain = value.chars().count() >= 4 && !value.starts_with(['-', '$', '{', '<']) && !matches!(value, "true" | "false" | "none" | "null");
+    plain && !Path::new(value).exists()
+}
+
 fn sounds_secret(name: &str) -> bool {
     name.split(|letter: char| !letter.is_ascii_alphanumeric()).any(|word| SECRETS.contains(&word.to_ascii_lowercase().as_str()))
 }
@@ -168,6 +214,36 @@ mod tests {
             assert!(refused.contains("sounds like a secret") && !refused.contains("Bearer"), "{refused}");
         }
         assert!(header("Nothing").is_err());
+    }
+
+    #[test]
+    fn a_secret_among_the_words_of_a_command_is_refused_and_not_repeated() {
+        let words =
+            |line: &str| Reach { url: None, env: Vec::new(), headers: Vec::new(), start_timeout: None, command: line.split(' ').map(str::to_owned).collect() };
+        let github = format!("gh{}{}", "p_", "a1".repeat(20));
+        for line in [
+            "mcp --api-key hunter2026".to_owned(),
+            "mcp --api-key=hunter2026".to_owned(),
+            "mcp --password hunter2026 x".to_owned(),
+            "env API_TOKEN=hunter2026 mcp".to_owned(),
+            format!("mcp --with {github}"),
+            format!("mcp --token={github}"),
+            "mcp postgres://app:hunter2026@db.example.org/app".to_owned(),
+        ] {
+            let refused = words(&line).holds_no_secret().unwrap_err();
+            assert!(refused.contains("looks like a secret") && refused.contains("--env") && !refused.contains("hunter2026") && !refused.contains(&github));
+        }
+        for line in [
+            "npx -y some-mcp-server",
+            "mcp --token-file t --api-key-env API_KEY",
+            "mcp --auth oauth --session main",
+            "docker run -i -e API_KEY --rm image",
+            "sh -c exec mcp --api-key $API_KEY",
+            "mcp --token --verbose",
+            "mcp --key Cargo.toml --max-tokens 4096",
+        ] {
+            assert_eq!(words(line).holds_no_secret(), Ok(()), "{line}");
+        }
     }
 
     #[test]

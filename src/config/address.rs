@@ -23,6 +23,16 @@ pub(super) fn is_loopback(address: &str) -> bool {
     }
 }
 
+/// Whether two addresses cannot both be listened on. Port 0 is another one each time.
+pub(super) fn is_same(one: &str, other: &str) -> bool {
+    match (one.parse::<SocketAddr>(), other.parse::<SocketAddr>()) {
+        (Ok(one), Ok(other)) => {
+            one.port() != 0 && one.port() == other.port() && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
+        }
+        _ => one.eq_ignore_ascii_case(other) && !one.ends_with(":0"),
+    }
+}
+
 /// Whether the address is "every interface", which no link can point at.
 pub(super) fn is_unspecified(address: &str) -> bool {
     address.parse::<SocketAddr>().is_ok_and(|socket| socket.ip().is_unspecified())

@@ -36,6 +36,12 @@ const EXPOSED: (&str, &str) = (
     "Give the gateway a certificate with tls, or set public_url to the https URL of the proxy in front, or listen on 127.0.0.1, or accept it with insecure_http = true.",
 );
 
+/// The same for metrics.
+const METRICS_EXPOSED: (&str, &str) = (
+    "others could reach this address, where there is neither a token nor https",
+    "Listen on 127.0.0.1, or let the scraper use the main address with an API token, or accept it with insecure_http = true.",
+);
+
 pub(super) fn listen(file: &mut Section<'_>, source: &mut Source<'_>) -> Listen {
     let mut listen = Listen::default();
     let Some(mut section) = file.take(source, "listen").and_then(|node| node.section(source, TABLE)) else { return listen };
@@ -60,6 +66,7 @@ pub(super) fn listen(file: &mut Section<'_>, source: &mut Source<'_>) -> Listen 
     }
     if let Some(node) = section.take(source, "metrics") {
         listen.metrics = address(&node, source);
+        check_metrics(&listen, &node, source);
     }
     section.finish(source);
     // A certificate that cannot be read is one mistake, not two.
@@ -109,6 +116,19 @@ fn trusted_proxies(node: &Node<'_>, source: &mut Source<'_>) -> Option<Proxies> 
         }
     }
     Some(Proxies::new(networks))
+}
+
+/// They are served without a token, and without https whatever `tls` says.
+fn check_metrics(listen: &Listen, node: &Node<'_>, source: &mut Source<'_>) {
+    const MEND: &str = "Write another port, or leave metrics out: with an API token /metrics is served on the main address too.";
+    let Some(metrics) = &listen.metrics else { return };
+    if address::is_same(metrics, &listen.address) {
+        node.mistake(source, "is the address of the gateway itself", MEND);
+    } else if !address::is_loopback(metrics) && !listen.insecure_http {
+        node.mistake(source, METRICS_EXPOSED.0, METRICS_EXPOSED.1);
+    } else if !address::is_loopback(metrics) {
+        source.warn("listen.metrics", "whoever reaches this address reads the metrics: there is neither a token nor https", METRICS_EXPOSED.1);
+    }
 }
 
 fn check_exposure(listen: &Listen, source: &mut Source<'_>) {
@@ -174,6 +194,9 @@ impl Listen {
         let moved = Listen { address: address.to_owned(), ..self.clone() };
         if moved.is_exposed() && !moved.insecure_http {
             return Err(format!("{address}: {}. {}", EXPOSED.0, EXPOSED.1));
+        }
+        if moved.metrics.as_ref().is_some_and(|metrics| address::is_same(metrics, &moved.address)) {
+            return Err(format!("{address}: [listen] metrics is served there. Choose another port"));
         }
         *self = moved;
         Ok(())

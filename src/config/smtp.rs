@@ -75,6 +75,10 @@ pub(super) fn smtp(section: &mut Section<'_>, source: &mut Source<'_>) -> Option
         Ok(parts) => parts,
         Err((problem, mend)) => {
             node.mistake(source, problem, mend);
+            // What is wrong besides the password is told at once, too.
+            if let Some(Err((problem, mend))) = without_password(text).map(|url| taken_apart(&url)) {
+                node.mistake(source, problem, mend);
+            }
             return None;
         }
     };
@@ -102,6 +106,15 @@ pub(super) fn unused(section: &mut Section<'_>, source: &mut Source<'_>) {
             source.warn(&format!("mail.{key}"), "has no meaning without transport = \"smtp\"", "Leave it out, or write transport = \"smtp\".");
         }
     }
+}
+
+/// The URL without the password that it carries, if it does.
+fn without_password(url: &str) -> Option<String> {
+    let (before, query) = url.split_at(url.find('?').unwrap_or(url.len()));
+    let (scheme, rest) = before.split_once("://")?;
+    let (user, server) = rest.rsplit_once('@')?;
+    let (name, _) = user.split_once(':')?;
+    Some(format!("{scheme}://{name}@{server}{query}"))
 }
 
 type Parts = (String, u16, Encryption, Option<String>);

@@ -7,13 +7,14 @@ use super::source::Source;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio_rustls::rustls::client::verify_server_name;
+use tokio_rustls::rustls::client::danger::ServerCertVerifier as _;
+use tokio_rustls::rustls::client::{WebPkiServerVerifier, verify_server_name};
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::sign::CertifiedKey;
-use tokio_rustls::rustls::{Error, InconsistentKeys};
+use tokio_rustls::rustls::{Error, InconsistentKeys, RootCertStore};
 
 const TABLE: &str = "Write tls = { cert = \"PATH\", key = \"PATH\" }.";
 const CERT: &str = "Name a PEM file with the certificate first and the ones that vouch for it behind, such as fullchain.pem; a path is seen from the folder of this configuration.";
@@ -101,10 +102,31 @@ pub(super) fn tls(node: &Node<'_>, source: &mut Source<'_>) -> Option<Tls> {
     if std::fs::metadata(&key.path).is_ok_and(|found| found.mode() & 0o007 != 0) {
         source.warn("listen.tls.key", "everybody on this machine can read the private key", format!("chmod o-rwx {}", key.path.display()));
     }
-    Some(Tls { cert: cert.path, key: key.path, identity })
+    let tls = Tls { cert: cert.path, key: key.path, identity };
+    if tls.is_of_authority() {
+        source.warn(
+            "listen.tls.cert",
+            "the certificate is one of an authority (CA:TRUE), which `paraph connect` and other clients refuse as a gateway's own",
+            "Make it with CA:FALSE: openssl req -x509 … -addext basicConstraints=critical,CA:FALSE.",
+        );
+    }
+    Some(tls)
 }
 
 impl Tls {
+    /// Whether the certificate is marked as an authority's, which strict clients do not accept from a server.
+    fn is_of_authority(&self) -> bool {
+        let verified = || {
+            let leaf = self.identity.end_entity_cert().ok()?;
+            let mut roots = RootCertStore::empty();
+            roots.add(leaf.clone().into_owned()).ok()?;
+            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(aws_lc_rs::default_provider())).build().ok()?;
+            // The mark is looked at before the name.
+            verifier.verify_server_cert(leaf, &[], &ServerName::try_from("localhost").ok()?, &[], UnixTime::now()).err()
+        };
+        verified().is_some_and(|error| format!("{error:?}").contains("CaUsedAsEndEntity"))
+    }
+
     /// Whether the certificate is for this host, as it stands in a URL. `true` for what is no name at all.
     pub(super) fn is_for(&self, host: &str) -> bool {
         let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);

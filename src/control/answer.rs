@@ -149,6 +149,8 @@ pub enum Request {
     Paused {},
     /// The tools that every server listed last; nothing is started for it.
     Tools {},
+    /// Whether the running gateway applies the configuration's file.
+    Configuration {},
     /// Audit entries from a number on, at most [`ENTRIES`].
     Entries {
         /// The first number.
@@ -200,6 +202,8 @@ pub enum Answer {
     Paused(Option<Stopped>),
     /// Names of tools by server, without the servers that nobody has asked yet.
     Tools(BTreeMap<String, Vec<String>>),
+    /// What is wrong in the file that is not applied; nothing when it is.
+    Configuration(Vec<String>),
     /// Audit entries in order.
     Entries(Vec<Entry>),
     /// The signed head.
@@ -323,6 +327,8 @@ async fn attempt(gate: &Gate, attestor: &Attestor, backups: &dyn Backups, reques
             Answer::Done(0)
         }
         Request::Tools {} => Answer::Tools(gate.listed_tools().await),
+        // A running gateway answers this itself; without one nothing is refused.
+        Request::Configuration {} => Answer::Configuration(Vec::new()),
         Request::Paused {} => Answer::Paused(gate.pause_record().await?.stopped),
         Request::Entries { from } => Answer::Entries(gate.audit_entries(from, ENTRIES).await?),
         Request::Seal {} => Answer::Seal(attestor.seal(gate.audit_head().await?)),

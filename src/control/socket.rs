@@ -3,6 +3,7 @@
 //! further check. Called by `serve`.
 
 use super::answer::{Answer, Request, Response, answer};
+use crate::config::Standing;
 use crate::domain::export::Attestor;
 use crate::gate::Gate;
 use crate::store::backup::Backups;
@@ -34,6 +35,7 @@ struct Ear {
     attestor: Arc<Attestor>,
     backups: Arc<dyn Backups>,
     public_url: String,
+    standing: Standing,
 }
 
 /// Takes the socket; the returned future answers until the gate drains. A file that nobody answers on is replaced.
@@ -46,6 +48,7 @@ pub fn listen(
     attestor: Arc<Attestor>,
     backups: Arc<dyn Backups>,
     public_url: String,
+    standing: Standing,
 ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
     if path.exists() {
         match std::os::unix::net::UnixStream::connect(&path) {
@@ -56,7 +59,7 @@ pub fn listen(
     let listener = UnixListener::bind(&path)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     let draining = gate.draining();
-    let ear = Arc::new(Ear { gate, attestor, backups, public_url });
+    let ear = Arc::new(Ear { gate, attestor, backups, public_url, standing });
     Ok(async move {
         serve(&listener, &ear, &draining).await;
         let _ = std::fs::remove_file(&path);
@@ -111,6 +114,11 @@ async fn talk(stream: UnixStream, ear: &Ear, draining: &CancellationToken) -> io
         let request = question.ok().and_then(|text| serde_json::from_str::<Request>(&text).ok());
         let understood = request.is_some();
         let response = match request {
+            Some(Request::Configuration {}) => {
+                let mistakes = ear.standing.now().refused.map(|refused| refused.mistakes).unwrap_or_default();
+                let mistakes = mistakes.iter().map(ToString::to_string).collect();
+                Response { public_url: ear.public_url.clone(), notes: Vec::new(), answer: Answer::Configuration(mistakes) }
+            }
             Some(request) => answer(&ear.gate, &ear.attestor, ear.backups.as_ref(), &ear.public_url, request).await,
             None => Response { public_url: ear.public_url.clone(), notes: Vec::new(), answer: Answer::NotUnderstood },
         };

@@ -52,6 +52,8 @@ pub enum Matter {
     Untrusted,
     /// The certificate is out of its time.
     OutOfTime,
+    /// The certificate is an authority's, and shown as a server's own.
+    OfAuthority,
     /// The certificate is wrong in another way.
     BadCertificate,
     /// The certificates to trust could not be read.
@@ -178,6 +180,7 @@ impl SmtpFault {
             (Step::Tls, Matter::OtherName) => "the mail server's certificate is for another name",
             (Step::Tls, Matter::Untrusted) => "nobody who is trusted signed the mail server's certificate",
             (Step::Tls, Matter::OutOfTime) => "the mail server's certificate has expired or is not valid yet",
+            (Step::Tls, Matter::OfAuthority) => "the mail server shows a certificate of an authority (CA:TRUE) as its own, which is not accepted",
             (Step::Tls, Matter::BadCertificate) => "the mail server's certificate is not in order",
             (Step::Tls, Matter::NoTrust) => "the certificates to trust could not be read from this system",
             (Step::Tls, Matter::NotTls) => "what answers there does not speak TLS",
@@ -219,6 +222,9 @@ impl SmtpFault {
             (Step::Tls, Matter::OtherName) => "Write the name into [mail] url for which the certificate was made.",
             (Step::Tls, Matter::Untrusted) => "If the server's certificate was signed by an authority of your own, name its certificate in [mail] ca.",
             (Step::Tls, Matter::OutOfTime) => "Renew the mail server's certificate, or set this machine's clock right.",
+            (Step::Tls, Matter::OfAuthority) => {
+                "Make the mail server's certificate with CA:FALSE: openssl req -x509 … -addext basicConstraints=critical,CA:FALSE. Without that openssl makes an authority's."
+            }
             (Step::Tls, Matter::BadCertificate) => "Give the mail server a certificate for its name, signed by an authority.",
             (Step::Tls, Matter::NoTrust) => "Install the system's certificates (ca-certificates), or name a file in [mail] ca.",
             (Step::Tls, Matter::NotTls) => "If the port speaks plain SMTP first (25, 587), write smtp:// in [mail] url.",
@@ -244,6 +250,8 @@ fn matter_of(error: &TlsError) -> Matter {
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. } => Matter::OutOfTime,
+            // The one cause among others that its users make again and again; rustls has no name for it.
+            CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => Matter::OfAuthority,
             _ => Matter::BadCertificate,
         },
         TlsError::InvalidMessage(_) => Matter::NotTls,

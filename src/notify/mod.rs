@@ -19,6 +19,7 @@ mod way;
 pub use fault::{Matter, SmtpFault, Step, Whose};
 pub use mail::MailError;
 pub use outbox::{run, run_until};
+pub use pace::Pace;
 pub use smtp::{Smtp, Taken};
 pub use transport::{Left, Transport};
 pub use trial::{Tried, TryError, try_out};

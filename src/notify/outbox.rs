@@ -28,11 +28,12 @@ const LOOK: Duration = Duration::from_secs(60);
 
 /// Delivers letters until the gate drains. Ends early only when `from` is no mailbox, after saying so.
 pub async fn run(gate: Gate, transport: Transport, settings: NotifySettings) {
-    run_until(gate, transport, settings, CancellationToken::new()).await;
+    run_until(gate, transport, settings, &mut Pace::default(), CancellationToken::new()).await;
 }
 
-/// The same until `stop` is cancelled; mails that are under way then are finished first.
-pub async fn run_until(gate: Gate, transport: Transport, settings: NotifySettings, stop: CancellationToken) {
+/// The same until `stop` is cancelled; mails that are under way then are finished first. `pace` knows what people got
+/// before, and afterwards what they got.
+pub async fn run_until(gate: Gate, transport: Transport, settings: NotifySettings, pace: &mut Pace, stop: CancellationToken) {
     let mut way = Way::new(gate.mailing().clone());
     let writer = match Writer::new(&settings) {
         Ok(writer) => writer,
@@ -51,8 +52,8 @@ pub async fn run_until(gate: Gate, transport: Transport, settings: NotifySetting
         }
     };
     tokio::pin!(ending);
-    let mut outbox =
-        Outbox { gate: gate.clone(), transport, writer, pace: Pace::default(), way, skip: Skip::default(), digest: settings.digest, stop: stop.clone() };
+    pace.lists_every(settings.digest, gate.clock().now());
+    let mut outbox = Outbox { gate: gate.clone(), transport, writer, pace, way, skip: Skip::default(), digest: settings.digest, stop: stop.clone() };
     while !draining.is_cancelled() && !stop.is_cancelled() {
         let wait = match outbox.round().await {
             Ok(None) => LOOK,
@@ -78,11 +79,11 @@ pub async fn run_until(gate: Gate, transport: Transport, settings: NotifySetting
     outbox.transport.rest().await;
 }
 
-struct Outbox {
+struct Outbox<'p> {
     gate: Gate,
     transport: Transport,
     writer: Writer,
-    pace: Pace,
+    pace: &'p mut Pace,
     way: Way,
     /// Letters that wait for a list or for a mailbox; no more than there are letters.
     skip: Skip,
@@ -94,7 +95,7 @@ struct Outbox {
 #[derive(Default)]
 struct Fates(HashMap<(String, String), Fate>);
 
-impl Outbox {
+impl Outbox<'_> {
     /// Delivers what is due; when to look again.
     async fn round(&mut self) -> Result<Option<Timestamp>, Failure> {
         let now = self.gate.clock().now();

@@ -24,9 +24,9 @@ pub(super) enum Plan {
     Listed,
 }
 
-/// What each person got lately.
+/// What each person got lately. Outlives a change of `[mail]`, which is no reason for more mails.
 #[derive(Default)]
-pub(super) struct Pace {
+pub struct Pace {
     people: HashMap<String, Recent>,
     /// A list was moved to an earlier time.
     hurried: bool,
@@ -44,6 +44,13 @@ struct Recent {
 }
 
 impl Pace {
+    /// Lists come every `digest` from now on: none that is coming waits longer than that.
+    pub(super) fn lists_every(&mut self, digest: Duration, now: Timestamp) {
+        for recent in self.people.values_mut() {
+            recent.list_at = recent.list_at.map(|at| at.min(now + digest));
+        }
+    }
+
     /// Decides for letters that wait for this person, each with the instant at which its call expires.
     pub(super) fn plan(&mut self, person: &str, choice: MailChoice, digest: Duration, waiting: &[Option<Timestamp>], now: Timestamp) -> Plan {
         self.people.retain(|_, recent| recent.is_worth_keeping(now));

@@ -3,7 +3,7 @@
 
 use crate::config::{Config, Mail, MailTransport};
 use crate::gate::{Clock as _, Gate, SystemClock};
-use crate::notify::{self, NotifySettings, Transport};
+use crate::notify::{self, NotifySettings, Pace, Transport};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ const FINISH: Duration = Duration::from_secs(10);
 /// the outbox: at least once).
 pub(super) async fn deliver(gate: Gate, public_url: String, mut mail: watch::Receiver<Mail>) {
     let draining = gate.draining();
+    let mut pace = Pace::default();
     loop {
         let now = mail.borrow_and_update().clone();
         let Some(transport) = Transport::of(&now.transport, &public_url) else {
@@ -28,7 +29,7 @@ pub(super) async fn deliver(gate: Gate, public_url: String, mut mail: watch::Rec
             }
         };
         let stop = CancellationToken::new();
-        let delivering = notify::run_until(gate.clone(), transport, settings(&now, &public_url), stop.clone());
+        let delivering = notify::run_until(gate.clone(), transport, settings(&now, &public_url), &mut pace, stop.clone());
         tokio::pin!(delivering);
         tokio::select! {
             () = &mut delivering => return,

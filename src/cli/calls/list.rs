@@ -36,7 +36,12 @@ pub(super) async fn run(api: &Api, state: Option<&str>, agent: Option<&str>, ser
     if as_json {
         terminal::say(&terminal::json(&json!({ "calls": calls }), true));
     } else if calls.is_empty() {
-        terminal::note(if state.is_none() { "Nothing waits for a person." } else { "There is no such call." });
+        let whose = if agent.or(server).is_some() { " of this agent or server" } else { "" };
+        terminal::note(&match state {
+            None => format!("Nothing{whose} waits for a person."),
+            Some("all") => format!("There are no calls{whose}."),
+            Some(state) => format!("There are no calls{whose} in the state {state}."),
+        });
     } else {
         terminal::say(&terminal::table(&show::rows(&calls)));
         if let Some(hint) = hint(&calls) {

@@ -1,13 +1,13 @@
 //! The configuration as it will be: the file as it stands, byte for byte, and one more server behind it; or a new one.
 //! Refused as long as the file has mistakes or a server of this name. Called by `init`.
 
-use super::file;
+use super::{file, folder_of};
 use crate::cli::fault::Fault;
 use crate::cli::policy::toml::text;
 use crate::cli::reach::{Reach, in_words};
 use crate::cli::settings::{Where, told};
 use crate::config::{Bounds, Config, Listen, Mistake, Server};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// The beginning of a new configuration. Everything but the address is as without it.
@@ -41,6 +41,10 @@ pub(super) struct Draft {
     pub(super) reach: String,
     /// The server as it will be reached, secrets resolved.
     pub(super) server: Server,
+    /// The whole configuration, when this very server stands in it already: an earlier `init` did not come to its end.
+    pub(super) stands: Option<Config>,
+    /// The data folder.
+    pub(super) data: PathBuf,
     /// Of the configuration.
     pub(super) bounds: Bounds,
 }
@@ -48,14 +52,25 @@ pub(super) struct Draft {
 impl Draft {
     /// Reads what is there and holds the new server against it.
     pub(super) fn begin(place: &Where, name: &str, reach: &Reach, listen: Option<&str>) -> Result<Draft, Fault> {
-        let path = place.file().canonicalize().unwrap_or_else(|_| place.file().to_owned());
+        let path = match place.file().canonicalize() {
+            Ok(path) => path,
+            Err(_) if place.file().is_symlink() => {
+                return Err(Fault::usage(format!("{} is a link to a file that is not there; make that file, or remove the link", place.file().display())));
+            }
+            Err(_) => place.file().to_owned(),
+        };
+        if !folder_of(&path).is_dir() {
+            return Err(Fault::usage(format!("{} is no folder; make it, or name another place with --config", folder_of(&path).display())));
+        }
         let before = match std::fs::read_to_string(&path) {
             Ok(text) => Some(text),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(Fault::file(place.file(), &error)),
         };
+        let known = before.as_deref().map(|text| known(place, text)).transpose()?.flatten();
         let mut address = Listen::default();
         match (listen, &before) {
+            (Some(listen), Some(_)) if known.as_ref().is_some_and(|known| known.listen.address == listen) => {}
             (Some(_), Some(_)) => return Err(Fault::usage(format!("{} is there and says where to listen; leave --listen out", place.file().display()))),
             (Some(listen), None) => address.listen_on(listen).map_err(Fault::usage)?,
             (None, _) => {}
@@ -63,17 +78,41 @@ impl Draft {
         if address.address.ends_with(":0") {
             return Err(Fault::usage("port 0 is another port at every start, and clients need one to connect to"));
         }
-        if let Some(text) = &before {
-            free(place, name, text)?;
-        }
         let reach = reach.keys(place.file().parent().unwrap_or(Path::new("")));
         let head = HEAD.replace("ADDRESS", &text(&address.address));
-        let mut draft = Draft { path, before, head, reach, server: placeholder(place, name)?, bounds: Bounds::default() };
+        let (server, bounds) = (placeholder(place, name)?, Bounds::default());
+        let mut draft = Draft { path, before, head, reach, server, bounds, stands: None, data: PathBuf::new() };
+        if let Some(known) = known
+            && let Some(taken) = known.servers.keys().find(|taken| taken.eq_ignore_ascii_case(name)).cloned()
+        {
+            return draft.finish(place, name, &taken, known);
+        }
         let whole = draft.with(&format!("[servers.{name}]\n{}", draft.reach), 0);
         let mut config = place.parse(&whole).map_err(|mistakes| in_the_way(place, name, mistakes))?.config;
         draft.bounds = config.bounds.clone();
+        draft.data.clone_from(&config.store.path);
         draft.server = config.servers.remove(name).ok_or_else(|| Fault::new(1, "the server was not read back; this is a fault of Paraph"))?;
         Ok(draft)
+    }
+
+    /// With the server that stands there under this name, if it is the same one; otherwise the name is taken.
+    fn finish(mut self, place: &Where, name: &str, taken: &str, known: Config) -> Result<Draft, Fault> {
+        let asked = place.parse(&format!("[servers.{name}]\n{}", self.reach)).map_err(|mistakes| in_the_way(place, name, mistakes))?;
+        let asked = asked.config.servers.into_values().next().map(|server| server.transport);
+        match known.servers.get(taken) {
+            Some(server) if taken == name && asked.as_ref() == Some(&server.transport) => {
+                self.server = server.clone();
+                self.bounds = known.bounds.clone();
+                self.data.clone_from(&known.store.path);
+                self.stands = Some(known);
+                Ok(self)
+            }
+            _ => Err(Fault::usage(format!(
+                "{} has a server called {taken} already, and it is not this one; choose another name. For that one: `paraph agent add {taken}-agent --server {taken}{again}` makes an agent, `paraph reviewer link EMAIL{again}` a sign-in link, `paraph scan {taken}{again}` a starter policy",
+                place.file().display(),
+                again = place.again()
+            ))),
+        }
     }
 
     /// The whole text with this server.
@@ -86,6 +125,8 @@ impl Draft {
 
     /// Writes it, unless somebody else wrote there meanwhile.
     pub(super) fn write(&self, text: &str) -> Result<(), Fault> {
+        let unwritten = |error: io::Error| Fault::new(1, format!("{} could not be written: {error}", self.path.display()));
+        let file = file::lock(&self.path).map_err(unwritten)?;
         let now = match std::fs::read_to_string(&self.path) {
             Ok(text) => Some(text),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -94,23 +135,16 @@ impl Draft {
         if now != self.before {
             return Err(Fault::new(1, format!("{} was changed meanwhile; nothing was written. Do it again", self.path.display())));
         }
-        file::write(&self.path, text).map_err(|error| Fault::new(1, format!("{} could not be written: {error}", self.path.display())))
+        file.write(text).map_err(unwritten)
     }
 }
 
-/// Whether the file is fine and has no such server yet. Having none at all is no mistake here.
-fn free(place: &Where, name: &str, text: &str) -> Result<(), Fault> {
-    let known = match place.parse(text) {
-        Ok(loaded) => loaded.config.servers.into_keys().collect(),
-        Err(mistakes) if mistakes.iter().all(|mistake| mistake.key == "servers" && mistake.problem.starts_with("there is no server")) => Vec::new(),
-        Err(mistakes) => return Err(told(&mistakes)),
-    };
-    match known.iter().find(|known| known.eq_ignore_ascii_case(name)) {
-        Some(known) => Err(Fault::usage(format!(
-            "{} has a server called {known} already; choose another name, or `paraph scan {known}` for a starter policy",
-            place.file().display()
-        ))),
-        None => Ok(()),
+/// What the file says, if it is fine. `None` when it has no server at all, which is no mistake here.
+fn known(place: &Where, text: &str) -> Result<Option<Config>, Fault> {
+    match place.parse(text) {
+        Ok(loaded) => Ok(Some(loaded.config)),
+        Err(mistakes) if mistakes.iter().all(|mistake| mistake.key == "servers" && mistake.problem.starts_with("there is no server")) => Ok(None),
+        Err(mistakes) => Err(told(&mistakes)),
     }
 }
 

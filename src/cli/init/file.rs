@@ -1,29 +1,76 @@
 //! Files that are whole or not there: a draft beside it, synced, renamed over it, the folder synced. A new one is for
 //! its owner alone, because a configuration, a token and a sign-in link are nobody else's; one that is replaced keeps
-//! its mode. Called by `init`.
+//! its mode. The folder is locked meanwhile, so that of two commands at once none undoes what the other wrote.
+//! Called by `init`.
 
 use super::folder_of;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long another command may hold the folder; it needs milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// Hexadecimal digits in a draft's name.
+const DIGITS: usize = 16;
+
+/// A file that no other command of ours writes while this is held.
+pub(super) struct Locked {
+    path: PathBuf,
+    folder: File,
+}
+
+/// Waits until it is this command's turn.
+pub(super) fn lock(path: &Path) -> io::Result<Locked> {
+    let folder = File::open(folder_of(path))?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match folder.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOOK_AGAIN),
+            Err(TryLockError::WouldBlock) => return Err(io::Error::new(ErrorKind::TimedOut, "another program keeps its folder locked")),
+            // Some network file systems lock no folders; what was read is still compared before it is replaced.
+            Err(TryLockError::Error(_)) => break,
+        }
+    }
+    Ok(Locked { path: path.to_owned(), folder })
+}
 
 /// Writes the file anew.
 pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
-    let name = path.file_name().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "is not the name of a file"))?;
-    let folder = folder_of(path);
-    let draft = folder.join(format!(".{}.new", name.to_string_lossy()));
-    // Left over from a crash, or put there by somebody: never written through.
-    match std::fs::remove_file(&draft) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
+    lock(path)?.write(text)
+}
+
+impl Locked {
+    /// Writes the file anew.
+    pub(super) fn write(&self, text: &str) -> io::Result<()> {
+        let path = &self.path;
+        let name = path.file_name().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "is not the name of a file"))?;
+        let name = name.to_string_lossy();
+        self.clear(&name)?;
+        let draft = folder_of(path).join(format!(".{name}.{:016x}.new", getrandom::u64().map_err(io::Error::other)?));
+        let written = fill(&draft, path, text).and_then(|()| std::fs::rename(&draft, path));
+        if written.is_err() {
+            let _ = std::fs::remove_file(&draft);
+        }
+        written?;
+        self.folder.sync_all()
     }
-    let written = fill(&draft, path, text).and_then(|()| std::fs::rename(&draft, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&draft);
+
+    /// Drafts that a crash left: nobody else has one while the folder is locked.
+    fn clear(&self, name: &str) -> io::Result<()> {
+        let begins = format!(".{name}.");
+        for found in std::fs::read_dir(folder_of(&self.path))?.flatten() {
+            let found_name = found.file_name();
+            let digits = found_name.to_str().and_then(|found| found.strip_prefix(&begins)?.strip_suffix(".new"));
+            if digits.is_some_and(|digits| digits.len() == DIGITS && digits.bytes().all(|digit| digit.is_ascii_hexdigit())) {
+                let _ = std::fs::remove_file(found.path());
+            }
+        }
+        Ok(())
     }
-    written?;
-    File::open(folder)?.sync_all()
 }
 
 fn fill(draft: &Path, path: &Path, text: &str) -> io::Result<()> {
@@ -51,5 +98,29 @@ mod tests {
         write(&path, "two").unwrap();
         assert_eq!((mode(), std::fs::read_to_string(&path).unwrap().as_str()), (0o640, "two"));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no draft stays");
+        std::fs::write(folder.path().join(".config.toml.0123456789abcdef.new"), "half").unwrap();
+        write(&path, "three").unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "also not that of a command that was killed");
+    }
+
+    #[test]
+    fn of_two_that_write_at_once_one_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        let held = lock(&path).unwrap();
+        let (begun, waits) = std::sync::mpsc::channel();
+        let other = {
+            let path = path.clone();
+            std::thread::spawn(move || {
+                let file = lock(&path).unwrap();
+                begun.send(()).unwrap();
+                file.write(&format!("{}two", std::fs::read_to_string(&path).unwrap())).unwrap();
+            })
+        };
+        assert!(waits.recv_timeout(Duration::from_millis(100)).is_err(), "the folder is locked");
+        held.write("one").unwrap();
+        drop(held);
+        other.join().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "onetwo");
     }
 }

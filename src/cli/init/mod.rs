@@ -33,8 +33,11 @@ Examples:
 Starts the server, lists its tools and shows what becomes of each: what sends is held, what reads is allowed, the rest
 is denied. After your yes it appends [servers.NAME] to the configuration, or begins one, makes an agent and a reviewer;
 the first is an operator, with --yes alone called USER@localhost. On standard output: what goes into the MCP client, and
-the sign-in link; the first operator's is valid for an hour and without a terminal also stands in DATA/first-sign-in. A running gateway takes the server up by itself. Exit code 1 when the server does not start or
-lists no tools, 2 when the name is taken or the configuration has mistakes.";
+the sign-in link; the first operator's is valid for an hour and without a terminal also stands in DATA/first-sign-in.
+A running gateway takes the server up by itself. When it was stopped half way, the same command again makes what is
+missing. Exit code 1 when the server does not start or lists no tools, or when the running gateway refuses the
+configuration, as for a variable that is not set where it runs; 2 when the name is taken or the configuration has
+mistakes.";
 
 /// `paraph init`.
 #[derive(Debug, Args)]
@@ -75,22 +78,62 @@ impl Init {
     pub(super) async fn run(self, place: &Where) -> Result<ExitCode, Fault> {
         self.check()?;
         let name = &self.name;
-        let draft = Draft::begin(place, name, &self.reach, self.listen.as_deref())?;
+        let mut draft = Draft::begin(place, name, &self.reach, self.listen.as_deref())?;
+        if let Some(config) = draft.stands.take() {
+            return Box::pin(self.finish(place, &config)).await;
+        }
+        self.token_file_is_free(&draft.data)?;
         terminal::note(&format!("Starting {} …", terminal::visible(self.reach.what())));
         let tools = Box::pin(listing::of(name, &draft.server, &draft.bounds)).await?;
         let block = starter::write(name, &draft.reach, &tools);
         let text = draft.with(&block, tools.len());
         let config = place.parse(&text).map_err(|mistakes| told(&mistakes))?.config;
-        let plan = Box::pin(Plan::make(&self, &config)).await?;
+        let plan = Box::pin(Plan::make(&self, &config, false)).await?;
 
         self.show(place, &tools, &block);
-        let reviewer = self.confirmed(place, &plan).await?;
+        let reviewer = self.confirmed(&format!("Write this to {}?", place.file().display()), &plan).await?;
         draft.write(&text)?;
         terminal::note(&format!("{}: [servers.{name}] is written.", place.file().display()));
-        let made = Box::pin(plan.carry_out(&self, &config, reviewer)).await;
-        let made = made.map_err(|fault| fault.after(&format!("[servers.{name}] stands in {}; only the rest is missing:", place.file().display())))?;
-        self.tell(place, &config, &tools, &made)?;
-        Ok(ExitCode::SUCCESS)
+        self.make(place, &config, &tools, plan, reviewer).await
+    }
+
+    /// The server stands in the file: an earlier `init` wrote it and was stopped before it made the rest.
+    async fn finish(self, place: &Where, config: &Config) -> Result<ExitCode, Fault> {
+        let (name, file) = (&self.name, place.file().display());
+        let plan = Box::pin(Plan::make(&self, config, true)).await?;
+        if plan.is_done(&self) {
+            let (again, agent) = (place.again(), plan.agent());
+            return Err(Fault::usage(format!(
+                "{file} has a server called {name} already, with its agent {agent} and somebody who decides. Another agent: `paraph agent add NAME --server {name}{again}`; another token for this one: `paraph agent rotate {agent}{again}`; another sign-in link: `paraph reviewer link EMAIL{again}`; another server: choose another name"
+            )));
+        }
+        if !plan.has_agent() {
+            self.token_file_is_free(&config.store.path)?;
+        }
+        terminal::note(&format!("[servers.{name}] stands in {file} already and stays as it is; making the agent and the reviewer that are missing."));
+        let reviewer = self.confirmed("Make them?", &plan).await?;
+        self.make(place, config, &[], plan, reviewer).await
+    }
+
+    /// What comes behind the file: agent, reviewer, and what goes into the client.
+    async fn make(&self, place: &Where, config: &Config, tools: &[Judged], plan: Plan, reviewer: Option<String>) -> Result<ExitCode, Fault> {
+        let made = Box::pin(plan.carry_out(self, config, reviewer)).await;
+        let stands = || format!("[servers.{}] stands in {}; only the rest is missing, and the same command again makes it:", self.name, place.file().display());
+        let made = made.map_err(|fault| fault.after(&stands()))?;
+        self.tell(place, config, tools, &made)?;
+        Ok(if made.refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    /// Before anything is written: the token is shown once, and would be lost.
+    fn token_file_is_free(&self, data: &Path) -> Result<(), Fault> {
+        let Some(path) = &self.token_file else { return Ok(()) };
+        let folder = folder_of(path);
+        match path.symlink_metadata() {
+            Ok(_) => Err(Fault::usage(format!("{} is there already; name a new file for the token", path.display()))),
+            // The data folder is made with the store.
+            Err(_) if folder.is_dir() || std::path::absolute(folder).ok() == std::path::absolute(data).ok() => Ok(()),
+            Err(_) => Err(Fault::usage(format!("{} is no folder; make it, or name another file for the token", folder.display()))),
+        }
     }
 
     /// What can be said before anything is started.
@@ -107,10 +150,7 @@ impl Init {
                 self.name
             )));
         }
-        match &self.token_file {
-            Some(path) if path.exists() => Err(Fault::usage(format!("{} is there already; name a new file for the token", path.display()))),
-            _ => Ok(()),
-        }
+        self.reach.holds_no_secret().map_err(Fault::usage)
     }
 
     fn show(&self, place: &Where, tools: &[Judged], block: &str) {
@@ -127,13 +167,13 @@ impl Init {
     }
 
     /// Asks what is left to ask; the reviewer.
-    async fn confirmed(&self, place: &Where, plan: &Plan) -> Result<Option<String>, Fault> {
+    async fn confirmed(&self, question: &str, plan: &Plan) -> Result<Option<String>, Fault> {
         if self.yes {
             let nobody = self.reviewer.is_none() && !plan.somebody_decides();
             return Ok(self.reviewer.clone().or_else(|| nobody.then(local_address)));
         }
         let unread = |error: std::io::Error| Fault::new(1, format!("the answer could not be read: {error}"));
-        let answer = terminal::answer(&format!("Write this to {}? Type yes: ", place.file().display())).await.map_err(unread)?;
+        let answer = terminal::answer(&format!("{question} Type yes: ")).await.map_err(unread)?;
         if !matches!(answer.to_ascii_lowercase().as_str(), "yes" | "y") {
             return Err(Fault::new(1, "nothing was written"));
         }

@@ -36,6 +36,8 @@ pub(super) struct Made {
     pub(super) public_url: String,
     pub(super) link: Option<Link>,
     pub(super) gateway_runs: bool,
+    /// The running gateway does not apply the file.
+    pub(super) refused: bool,
     pub(super) notes: Vec<String>,
 }
 
@@ -57,7 +59,8 @@ pub(super) struct Delivered {
 
 impl Plan {
     /// Asks who is there. Without a data folder there is nobody, and none is made for the question.
-    pub(super) async fn make(init: &Init, config: &Config) -> Result<Plan, Fault> {
+    /// `stands`: the server is there already, and what was planned for it then is what is missing.
+    pub(super) async fn make(init: &Init, config: &Config, stands: bool) -> Result<Plan, Fault> {
         let (mut people, mut agents) = (Vec::new(), Vec::new());
         if config.store.path.exists() {
             let mut line = Line::open(config).await?;
@@ -77,7 +80,7 @@ impl Plan {
             None => {
                 let base: String = init.name.chars().take(50).chain("-agent".chars()).collect();
                 let mut names = std::iter::once(base.clone()).chain((2..).map(|number| format!("{base}-{number}")));
-                names.find(|name| !taken(name)).unwrap_or(base)
+                names.find(|name| stands || !taken(name)).unwrap_or(base)
             }
         };
         let ordinary = agent.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.'));
@@ -90,6 +93,22 @@ impl Plan {
             }
             found => Ok(Plan { people, agent, agent_exists: found.is_some() }),
         }
+    }
+
+    /// The agent's name.
+    pub(super) fn agent(&self) -> &str {
+        &self.agent
+    }
+
+    /// Whether the agent is there.
+    pub(super) fn has_agent(&self) -> bool {
+        self.agent_exists
+    }
+
+    /// Whether nothing is left to make.
+    pub(super) fn is_done(&self, init: &Init) -> bool {
+        let is = |email: &String| self.people.iter().any(|person| person.email.eq_ignore_ascii_case(email));
+        self.agent_exists && self.somebody_decides() && init.reviewer.as_ref().is_none_or(is)
     }
 
     /// Whether anybody could decide already.
@@ -108,17 +127,30 @@ impl Plan {
     async fn over(self, line: &mut Line, init: &Init, config: &Config, reviewer: Option<String>) -> Result<Made, Fault> {
         let gateway_runs = line.is_gateway();
         let mut notes = Vec::new();
-        if gateway_runs && !taken_up(line, &init.name).await? {
-            notes.push(format!(
-                "The running gateway has not asked {} for its tools yet: see its page /servers and its log. A variable that is set here may not be set there.",
-                init.name
-            ));
+        let taken = if gateway_runs { taken_up(line, &init.name).await? } else { Taken::Up };
+        let refused = matches!(taken, Taken::Refused(_));
+        match taken {
+            Taken::Up => {}
+            Taken::NotYet => notes.push(format!("The running gateway has not asked {} for its tools yet: see its page /servers and its log.", init.name)),
+            Taken::Refused(mistakes) => {
+                notes.push(
+                    "The running gateway refused the configuration. Nothing of the file is applied until that is mended, also no later change:".to_owned(),
+                );
+                notes.extend(mistakes.into_iter().map(|mistake| format!("  {mistake}")));
+                notes.push(
+                    "A variable has to be set where the gateway runs, not only here: set it there and restart the gateway, or name a {file:PATH}, which needs no restart."
+                        .to_owned(),
+                );
+            }
         }
         let desktop = init.clients.contains(&Client::ClaudeDesktop);
         let (mut token, mut token_file) = (None, init.token_file.clone());
         let mut public_url = None;
         if self.agent_exists {
-            notes.push(format!("The agent {} is there already; its token was shown when it was made. For another agent: --agent NAME.", self.agent));
+            notes.push(format!(
+                "The agent {0} is there already; its token was shown when it was made. For another token: paraph agent rotate {0}; for another agent: --agent NAME.",
+                self.agent
+            ));
         } else {
             let keep_open = init.keep_open.or(desktop.then_some(DESKTOP_KEEP_OPEN));
             let (name, servers) = (self.agent.clone(), vec![init.name.clone()]);
@@ -153,7 +185,7 @@ impl Plan {
             Some(url) => url,
             None => line.ask(Request::People {}).await?.public_url,
         };
-        Ok(Made { agent: self.agent, token, token_file, public_url, link, gateway_runs, notes })
+        Ok(Made { agent: self.agent, token, token_file, public_url, link, gateway_runs, refused, notes })
     }
 
     async fn link(&self, line: &mut Line, email: &str) -> Result<(Link, String), Fault> {
@@ -209,17 +241,34 @@ async fn known(line: &mut Line) -> Result<(Vec<Person>, Vec<AgentView>), LineErr
     Ok((people, agents))
 }
 
-/// Waits until the running gateway has listed the new server's tools.
-async fn taken_up(line: &mut Line, server: &str) -> Result<bool, Fault> {
+/// What the running gateway made of the new server.
+enum Taken {
+    Up,
+    NotYet,
+    /// With the mistakes that it found.
+    Refused(Vec<String>),
+}
+
+/// Waits until the running gateway has listed the new server's tools, or refused the file.
+async fn taken_up(line: &mut Line, server: &str) -> Result<Taken, Fault> {
+    let about_it = format!("servers.{server}.");
     let deadline = tokio::time::Instant::now() + TAKE_UP;
     loop {
         if let Answer::Tools(tools) = line.ask(Request::Tools {}).await?.answer
             && tools.contains_key(server)
         {
-            return Ok(true);
+            return Ok(Taken::Up);
         }
-        if tokio::time::Instant::now() >= deadline {
-            return Ok(false);
+        let over = tokio::time::Instant::now() >= deadline;
+        if let Answer::Configuration(mistakes) = line.ask(Request::Configuration {}).await?.answer
+            && !mistakes.is_empty()
+            // Others may be those of the file as it was before.
+            && (over || mistakes.iter().any(|mistake| mistake.contains(&about_it)))
+        {
+            return Ok(Taken::Refused(mistakes));
+        }
+        if over {
+            return Ok(Taken::NotYet);
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }

@@ -31,6 +31,11 @@ fn every_kind_of_mistake_outside_of_servers_is_found_at_its_key() {
         ("[listen]\ntrusted_proxies = [\"10.0.0.1\", \"proxy.internal\"]", "listen.trusted_proxies[1]"),
         ("[listen]\ntrusted_proxies = [\"10.0.0.1/8\"]", "listen.trusted_proxies[0]"),
         ("[listen]\ntrusted_proxies = [\"0.0.0.0/0\"]", "listen.trusted_proxies[0]"),
+        ("[listen]\nmetrics = \"0.0.0.0:9420\"", "listen.metrics"),
+        ("[listen]\nmetrics = \"[::]:9420\"\npublic_url = \"https://paraph.example.org\"", "listen.metrics"),
+        ("[listen]\nmetrics = \"127.0.0.1:8420\"", "listen.metrics"),
+        ("[listen]\naddress = \"localhost:1\"\nmetrics = \"LOCALHOST:1\"", "listen.metrics"),
+        ("[listen]\nmetrics = \"0.0.0.0:8420\"\ninsecure_http = true", "listen.metrics"),
         ("[listen]\ntls = []", "listen.tls"),
         ("[listen.tls]\ncert = \"\"\nkey = \"k\"", "listen.tls.cert"),
         ("[listen.tls]\ncert = \"c\"\nkey = 1", "listen.tls.key"),
@@ -210,6 +215,28 @@ fn a_mistake_reads_as_one_sentence_with_its_mend() {
         "{}",
         found[0]
     );
+}
+
+#[test]
+fn what_is_wrong_besides_a_password_is_told_with_it() {
+    for (url, second) in [("smtp://u:hunter2@mail.example.org?tls=none", "readable"), ("smtp://u:hunter2@mail.example.org?ssl=1", "not known")] {
+        let found = mistakes(&format!("[mail]\ntransport = \"smtp\"\nfrom = \"a@example.org\"\nurl = \"{url}\"\n{SERVER}"));
+        let problems: Vec<&str> = found.iter().map(|mistake| mistake.problem.as_str()).collect();
+        assert!(matches!(problems[..], [password, other] if password.contains("password") && other.contains(second)), "{problems:?}");
+        assert!(!format!("{found:?}").contains("hunter2"));
+    }
+}
+
+#[test]
+fn metrics_are_served_to_others_when_that_is_accepted() {
+    let warned = |lines: &str| {
+        let loaded = super::Config::parse(&format!("[listen]\n{lines}\n{SERVER}"), "config.toml", std::path::Path::new(""), &super::env).unwrap();
+        loaded.warnings.into_iter().map(|warning| warning.key).collect::<Vec<_>>()
+    };
+    assert_eq!(warned("metrics = \"0.0.0.0:9420\"\ninsecure_http = true"), ["listen.metrics"]);
+    for address in ["127.0.0.1:0", "[::1]:9420", "localhost:9420"] {
+        assert!(warned(&format!("metrics = \"{address}\"")).is_empty());
+    }
 }
 
 #[test]

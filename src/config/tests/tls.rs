@@ -69,6 +69,21 @@ fn with_a_certificate_an_address_may_be_reached_and_links_begin_with_https() {
 }
 
 #[test]
+fn an_authoritys_certificate_as_the_gateways_own_is_warned_of() {
+    let folder = folder();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["paraph.example.org".to_owned()]).unwrap();
+    for (is_ca, warned) in [(rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained), 1), (rcgen::IsCa::ExplicitNoCa, 0)] {
+        params.is_ca = is_ca;
+        write(folder.path(), "cert.pem", &params.self_signed(&key).unwrap().pem());
+        write(folder.path(), "key.pem", &key.serialize_pem());
+        let loaded = read(folder.path(), "tls = { cert = \"cert.pem\", key = \"key.pem\" }\npublic_url = \"https://paraph.example.org\"").unwrap();
+        let mend = loaded.warnings.iter().filter(|warning| warning.key == "listen.tls.cert" && warning.mend.contains("CA:FALSE"));
+        assert_eq!(mend.count(), warned, "{:?}", loaded.warnings);
+    }
+}
+
+#[test]
 fn what_browsers_would_refuse_and_what_others_can_read_is_warned_of() {
     let folder = folder();
     let warned = |lines: &str| -> Vec<String> {

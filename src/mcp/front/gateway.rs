@@ -13,6 +13,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio_rustls::rustls::{CertificateError, Error as TlsError};
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// Longer than the two seconds in which a closed connection takes a delivery back (semantics.md 8), shorter than any
@@ -134,12 +135,7 @@ impl Gateway {
     /// Says it once, however many requests find out.
     fn is_down(&self, error: &reqwest::Error) {
         if !self.down.swap(true, Ordering::AcqRel) {
-            // The innermost cause says most, and never the URL.
-            let mut cause: &dyn std::error::Error = error;
-            while let Some(inner) = cause.source() {
-                cause = inner;
-            }
-            (self.notes)(&format!("the gateway does not answer ({cause}); trying again"));
+            (self.notes)(&format!("the gateway does not answer ({}); trying again", why(error)));
         }
     }
 
@@ -147,6 +143,39 @@ impl Gateway {
         if self.down.swap(false, Ordering::AcqRel) {
             (self.notes)("the gateway answers again");
         }
+    }
+}
+
+/// The innermost cause says most, and never the URL; what TLS found is told in words.
+fn why(error: &reqwest::Error) -> String {
+    let mut cause: &(dyn std::error::Error + 'static) = error;
+    loop {
+        // An error of the system passes over what it wraps when it is asked for its source.
+        let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref::<TlsError>());
+        if let Some(TlsError::InvalidCertificate(matter)) = wrapped.or_else(|| cause.downcast_ref::<TlsError>()) {
+            return certificate(matter).to_owned();
+        }
+        match cause.source() {
+            Some(inner) => cause = inner,
+            None => return cause.to_string(),
+        }
+    }
+}
+
+fn certificate(matter: &CertificateError) -> &'static str {
+    match matter {
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => "its certificate is for another name than the URL's",
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "nobody who is trusted here signed its certificate; SSL_CERT_FILE names a file with an authority of your own"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } | CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "its certificate has expired or is not valid yet"
+        }
+        // rustls has no name for this one.
+        CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            "its certificate is one of an authority (CA:TRUE); it needs one with CA:FALSE"
+        }
+        _ => "its certificate is not in order",
     }
 }
 

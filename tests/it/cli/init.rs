@@ -285,7 +285,7 @@ fn a_server_that_does_not_answer_is_told_in_words_and_leaves_nothing() {
 fn wrong_use_starts_nothing() {
     let folder = Folder::new();
     std::fs::write(folder.path("token"), "mine").unwrap();
-    let wrong: [(&[&str], &str); 12] = [
+    let wrong: [(&[&str], &str); 15] = [
         (&["init", "a b", "--yes", "--", "x"], "is not a server's name"),
         (&["init", "dm", "--yes"], "which server?"),
         (&["init", "dm", "--yes", "--url", "ftp://x"], "url is not an http or https URL"),
@@ -295,6 +295,9 @@ fn wrong_use_starts_nothing() {
         (&["init", "dm", "--yes", "--url", "http://x", "--header", "Authorization: Bearer hush"], "sounds like a secret"),
         (&["init", "dm", "--yes", "--url", "http://x", "--header", "Host=y"], "headers.Host"),
         (&["init", "dm", "--yes", "--token-file", "token", "--", "x"], "is there already"),
+        (&["init", "dm", "--yes", "--token-file", "nowhere/token", "--", "x"], "nowhere is no folder"),
+        (&["init", "dm", "--yes", "--config", "nowhere/config.toml", "--", "x"], "nowhere is no folder"),
+        (&["init", "dm", "--yes", "--", "x", "--api-key", "hush2026"], "(--api-key) looks like a secret"),
         (&["init", "dm", "--yes", "--listen", "127.0.0.1:0", "--", "x"], "port 0"),
         (&["init", "dm", "--yes", "--reviewer", "ann", "--", "x"], "a mail address"),
         (&["scan", "dm"], "there is no such file"),
@@ -492,4 +495,108 @@ fn what_changed_under_the_question_is_not_overwritten() {
     assert!(ran.code == 1 && ran.err.contains("was changed meanwhile"), "{}", ran.err);
     assert_eq!(folder.config(), "# meddled\n");
     assert!(!folder.path("data").exists());
+}
+
+#[test]
+fn of_several_at_once_none_loses_the_server_of_another() {
+    let folder = Folder::new();
+    let names = ["a", "b", "c", "d"];
+    let begun = names.map(|name| {
+        let mut command = folder.command(PROGRAM, &with_demo(&["init", name, "--yes", "--reviewer", "ann@example.org"]));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    });
+    let ended = begun.map(|child| Ran::of(child.wait_with_output().unwrap()));
+    let config = folder.config();
+    for (name, ran) in names.iter().zip(&ended) {
+        let told = ran.err.contains(&format!("[servers.{name}] is written."));
+        let stands = config.contains(&format!("[servers.{name}]\n"));
+        assert_eq!(told, stands, "{name}: {}\n{config}", ran.err);
+        assert!(stands || ran.code != 0, "{name}: {}", ran.err);
+    }
+    assert!(ended.iter().any(|ran| ran.code == 0), "{}", ended[0].err);
+    // Whoever was not first says it again.
+    for name in names {
+        let again = folder.init(name, &with_demo(&["--reviewer", "ann@example.org"]));
+        assert!(matches!(again.code, 0 | 2), "{}", again.err);
+        assert!(folder.config().contains(&format!("[servers.{name}]\n")));
+    }
+    assert_eq!(folder.run(&["agent", "list", "--json"]).json()["agents"].as_array().unwrap().len(), names.len());
+    folder.is_fine();
+}
+
+#[test]
+fn what_was_stopped_half_way_is_finished_by_the_same_command() {
+    let folder = Folder::new();
+    let at = address();
+    let arguments = with_demo(&["--listen", &at, "--reviewer", "ann@example.org", "--token-file", "token"]);
+    assert_eq!(folder.init("dm", &arguments).code, 0);
+    let config = folder.config();
+    // As if it had been killed behind the file.
+    std::fs::remove_dir_all(folder.path("data")).unwrap();
+    std::fs::remove_file(folder.path("token")).unwrap();
+    let again = folder.init("dm", &arguments);
+    assert!(again.code == 0 && again.err.contains("[servers.dm] stands in config.toml already"), "{}", again.err);
+    assert!(again.out.contains("/sign-in/pl_") && is_secret(std::fs::read_to_string(folder.path("token")).unwrap().trim_end(), "pa_"), "{}", again.out);
+    assert_eq!(folder.config(), config, "the file stays as it is");
+    let third = folder.init("dm", &arguments);
+    for way in ["paraph agent add NAME --server dm", "paraph agent rotate dm-agent", "paraph reviewer link EMAIL"] {
+        assert!(third.code == 2 && third.err.contains(way), "{}", third.err);
+    }
+    // The person alone was missing.
+    let ben = folder.init("dm", &with_demo(&["--reviewer", "ben@example.org"]));
+    assert!(ben.code == 0 && ben.err.contains("paraph agent rotate dm-agent") && ben.out.contains("Sign in as ben@example.org"), "{}\n{}", ben.err, ben.out);
+    let other = folder.init("dm", &["--", "another-program"]);
+    assert!(other.code == 2 && other.err.contains("paraph agent add dm-agent --server dm"), "{}", other.err);
+    assert_eq!(folder.config(), config);
+}
+
+#[test]
+fn a_running_gateway_that_refuses_the_configuration_is_told_of() {
+    let folder = Folder::new();
+    let at = address();
+    assert_eq!(folder.init("near", &with_demo(&["--listen", &at, "--reviewer", "ann@example.org"])).code, 0);
+    let gateway = folder.serve(&[]);
+    let arguments = with_demo(&["init", "two", "--yes", "--env", "PARAPH_TEST_ONLY_HERE"]);
+    let ran = Ran::of(folder.command(PROGRAM, &arguments).env("PARAPH_TEST_ONLY_HERE", "1").output().unwrap());
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    for part in ["[servers.two] is written", "The running gateway refused the configuration", "servers.two.env", "set it there and restart the gateway"] {
+        assert!(ran.err.contains(part), "{part:?} in {}", ran.err);
+    }
+    assert!(is_secret(&token_in(&ran.out), "pa_"), "the agent was made all the same");
+    gateway.stop();
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_not_replaced() {
+    let folder = Folder::new();
+    std::os::unix::fs::symlink("elsewhere.toml", folder.path("config.toml")).unwrap();
+    let ran = folder.init("dm", &DEMO);
+    assert!(ran.code == 2 && ran.err.contains("is a link to a file that is not there"), "{}", ran.err);
+    assert!(folder.path("config.toml").is_symlink() && !folder.path("elsewhere.toml").exists());
+}
+
+#[test]
+fn files_of_the_command_are_found_from_where_it_was_typed() {
+    let folder = Folder::new();
+    folder.server(&json!([{"name": "read_x"}]));
+    std::fs::create_dir(folder.path("etc")).unwrap();
+    let ran = folder.init("dm", &["--config", "etc/config.toml", "--", "python3", "server.py", "tools.json"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let config = std::fs::read_to_string(folder.path("etc/config.toml")).unwrap();
+    let here = folder.0.path().canonicalize().unwrap();
+    assert!(config.contains(&format!("cwd = {:?}\n", here.display().to_string())), "{config}");
+    // With the configuration beside it the command means the same as typed.
+    assert_eq!(folder.init("dm", &["--", "python3", "server.py", "tools.json"]).code, 0);
+    assert!(!folder.config().contains("cwd"));
+}
+
+#[test]
+fn what_a_server_says_when_it_lists_nothing_is_repeated_visibly() {
+    let folder = Folder::new();
+    let refusing = SERVER.replace("print(json.dumps({\"jsonrpc\": \"2.0\", \"id\": message[\"id\"], \"result\": result}), flush=True)", "answer = {\"error\": {\"code\": -32000, \"message\": \"not signed in\\x1b[2J\"}} if message[\"method\"] == \"tools/list\" else {\"result\": result}\n    print(json.dumps({\"jsonrpc\": \"2.0\", \"id\": message[\"id\"], **answer}), flush=True)");
+    assert_ne!(refusing, SERVER);
+    let words = folder.server(&json!([]));
+    std::fs::write(folder.path("server.py"), refusing).unwrap();
+    let ran = folder.init("dm", &["--", &words[0], &words[1], &words[2]]);
+    assert!(ran.code == 1 && ran.err.contains("It answered with an error: not signed in[U+001B][2J") && folder.is_untouched(), "{}", ran.err);
 }

@@ -151,6 +151,19 @@ fn check_warns_of_a_rule_that_nobody_may_decide_and_makes_no_data_folder() {
 }
 
 #[test]
+fn a_token_that_everybody_can_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::new();
+    let file = place.path().join("token");
+    std::fs::write(&file, "pa_x").unwrap();
+    for (mode, warned) in [(0o644, true), (0o600, false)] {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let ran = place.run(&["connect", "demo", "--url", "http://127.0.0.1:1", "--wait", "1ms", "--token-file", "token"]);
+        assert_eq!(ran.err.contains("everybody on this computer can read the token in token; chmod 600 token"), warned, "{}", ran.err);
+    }
+}
+
+#[test]
 fn calls_without_a_gateway_are_3_and_without_a_token_2() {
     let place = Place::new();
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

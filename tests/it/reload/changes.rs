@@ -188,6 +188,30 @@ async fn waiting_times_bounds_and_mails_are_those_of_the_file() {
     assert!(bench.gateway.stop().await);
 }
 
+#[tokio::test]
+async fn a_change_of_mail_is_no_reason_for_more_mails() {
+    let bench = Bench::new("[hold]\nkeep_open = \"0s\"\n").await;
+    let agent = bench.agent("demo").await;
+    let mails = || {
+        let found = std::fs::read_dir(bench.world.path("mail")).into_iter().flatten().flatten();
+        let whole = found.filter(|file| file.path().extension().is_some_and(|ending| ending == "eml"));
+        whole.map(|file| String::from_utf8_lossy(&std::fs::read(file.path()).unwrap()).into_owned()).collect::<Vec<_>>()
+    };
+    let hold = async |text: &str| assert_eq!(call(&agent, "send_dm", json!({"to": "@bob", "text": text})).await.0, "held");
+    for number in 0..5 {
+        hold(&format!("number {number}")).await;
+    }
+    until("five mails", || async { (mails().len() == 5).then_some(()) }).await;
+    bench.edit("[mail]\n", "[mail]\nfrom = \"Other <other@example.org>\"\ndigest = \"2s\"\n");
+    bench.logs("the configuration was read again and is in force", 1).await;
+    hold("the sixth").await;
+    hold("the seventh").await;
+    until("a sixth mail that is a list", || async { mails().iter().any(|mail| mail.contains("the sixth") && mail.contains("the seventh")).then_some(()) })
+        .await;
+    assert_eq!(mails().len(), 6);
+    assert!(bench.gateway.stop().await);
+}
+
 /// A server whose only tool answers when a file is there.
 const SLOW: &str = r#"
 [servers.slow]

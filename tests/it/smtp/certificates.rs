@@ -45,6 +45,15 @@ pub fn self_signed(world: &World) -> Value {
     written(world, "starttls", &certificate, &key)
 }
 
+/// The same as openssl makes it when it is not told otherwise: an authority's.
+pub fn self_signed_authority(world: &World) -> Value {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).unwrap().pem();
+    written(world, "starttls", &certificate, &key)
+}
+
 fn written(world: &World, tls: &str, certificate: &str, key: &KeyPair) -> Value {
     let (cert, private) = (world.path("cert.pem"), world.path("key.pem"));
     std::fs::write(&cert, certificate).unwrap();

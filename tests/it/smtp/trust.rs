@@ -1,7 +1,7 @@
 //! Whom a mail and a password are given to: wrong certificates, a STARTTLS that somebody took out, answers that somebody
 //! put in. Each is tried with `mail test`, which takes the same way as every mail.
 
-use super::certificates::{Authority, self_signed};
+use super::certificates::{Authority, self_signed, self_signed_authority};
 use super::{ANN, SECRET, Server, configure, world};
 use crate::world::World;
 use serde_json::{Value, json};
@@ -60,6 +60,14 @@ async fn a_certificate_that_signed_itself_can_be_trusted_by_name() {
     let (code, view, _) = tried(&world).await;
     assert_eq!((code, &view["encryption"]), (0, &json!("starttls")), "{view}");
     server.mails(1).await;
+}
+
+#[tokio::test]
+async fn an_authoritys_certificate_as_a_servers_own_is_told_with_how_to_make_a_right_one() {
+    let world = world("smtp://localhost:1", "");
+    refused(self_signed_authority(&world), &world, "ca = \"cert.pem\"", "tls", "certificate of an authority (CA:TRUE)").await;
+    let (_, view, _) = tried(&world).await;
+    assert!(view.to_string().contains("-addext basicConstraints=critical,CA:FALSE"), "{view}");
 }
 
 #[tokio::test]
