@@ -102,9 +102,8 @@ impl Page {
         let is_message = call.message.is_some();
         let stands_for = |pointer: &str| stands_at(&call.arguments, pointer).is_some();
         let is_masked = |message: &Message| stands_for(&message.to_pointer) || stands_for(&message.text_pointer);
-        let own = |message: &Message| {
-            (imitates(&message.to) && !stands_for(&message.to_pointer)) || (imitates(&message.text) && !stands_for(&message.text_pointer))
-        };
+        let own =
+            |message: &Message| (imitates(&message.to) && !stands_for(&message.to_pointer)) || (imitates(&message.text) && !stands_for(&message.text_pointer));
         Page {
             hidden,
             is_message,

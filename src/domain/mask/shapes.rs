@@ -77,8 +77,34 @@ static ALL: LazyLock<Vec<Shape>> = LazyLock::new(|| {
 
 /// Words behind a name that are no value.
 const NOTHING: [&str; 28] = [
-    "none", "null", "true", "false", "required", "optional", "string", "hidden", "redacted", "masked", "empty", "unset", "unknown", "option", "flag",
-    "argument", "parameter", "must", "should", "will", "from", "with", "this", "that", "file", "field", "missing", "invalid",
+    "none",
+    "null",
+    "true",
+    "false",
+    "required",
+    "optional",
+    "string",
+    "hidden",
+    "redacted",
+    "masked",
+    "empty",
+    "unset",
+    "unknown",
+    "option",
+    "flag",
+    "argument",
+    "parameter",
+    "must",
+    "should",
+    "will",
+    "from",
+    "with",
+    "this",
+    "that",
+    "file",
+    "field",
+    "missing",
+    "invalid",
 ];
 
 static LINE: LazyLock<Option<Regex>> =
@@ -372,6 +398,35 @@ mod tests {
     }
 
     #[test]
+    fn a_name_and_a_value_in_lines_headers_options_and_escaped_json_are_found_whole() {
+        for text in [
+            "user: x\npassword: planted",
+            "  - db_password:  planted",
+            "X-Api-Key: planted",
+            "curl -H 'X-Api-Key: planted' https://x.example",
+            "Authorization: Bearer planted",
+            "Cookie: sid=1; theme=planted",
+            "{\"error\": \"user: x\\npassword: planted\"}",
+            "mysql --password planted -h db",
+            "tool --token=planted",
+            "password: \"a planted\"",
+            "passwort=planted",
+            r#"{"password": "p\u00e4-planted"}"#,
+            r#"{"password": "a\"b planted"}"#,
+            r#"{"password": "a\\\"b planted"}"#,
+            r#"{\"password\": \"a\\\"b planted\"}"#,
+            r#"{"api key": "planted"}"#,
+            r#"{"credentials": ["a]b", "planted"], "x": 1}"#,
+            r#"{\"credentials\": [\"a]b\", {\"y\": \"planted\"}]}"#,
+        ] {
+            assert!(first(text).is_some(), "{text}");
+            assert!(!blot(text).contains("planted"), "{text} {}", blot(text));
+        }
+        let both = r#"{"password": "ends in a slash \\\\", "to": "@bob"}"#;
+        assert!(blot(both).contains("@bob"), "{}", blot(both));
+    }
+
+    #[test]
     fn ordinary_text_looks_like_nothing() {
         for text in [
             "Hello Bob, the slides are ready. Shall I send them?",
@@ -384,6 +439,9 @@ mod tests {
             "eyJ is how a JWT begins",
             r#"{"page_token": "abcd1234", "to": "@bob, api_key: none", "token": true, "secret": null, "password": ""}"#,
             "public key: -----BEGIN PUBLIC KEY-----",
+            "password: required\ntoken: null\nmax_tokens: 4000\npage_token: abcd1234\nauthor: Bob1",
+            "Password: please ask the owner for it",
+            "use the --password option, or --password-file /run/secret, or --token-prompt; --max-tokens 4000",
         ] {
             assert_eq!((first(text), in_message(text)), (None, Vec::new()), "{text}");
         }

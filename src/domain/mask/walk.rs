@@ -189,7 +189,8 @@ impl Answer<'_, '_> {
             }
             Value::Array(items) => Value::Array(items.iter().map(|item| self.value(item, name, changed)).collect()),
             Value::Object(members) => {
-                let masked = members.iter().map(|(name, value)| (self.text(name, changed), self.value(value, self.masker.names.beside(name, members), changed)));
+                let masked =
+                    members.iter().map(|(name, value)| (self.text(name, changed), self.value(value, self.masker.names.beside(name, members), changed)));
                 Value::Object(masked.collect())
             }
         }

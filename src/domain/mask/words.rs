@@ -12,7 +12,8 @@ const FOUR: usize = 4;
 
 // White space and backslashes are taken out first: a mark within JSON within a text is still one.
 static MARK_IN_TEXT: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let written = r#"(?i-u)\{["']\$masked["']:["']sha256:[0-9a-f]|\$masked:sha256:[0-9a-f]|amaskedvalue\([0-9]+characters?,[0-9a-f]{4}\)|\[masked[0-9a-f]{8}\]"#;
+    let written =
+        r#"(?i-u)\{["']\$masked["']:["']sha256:[0-9a-f]|\$masked:sha256:[0-9a-f]|amaskedvalue\([0-9]+characters?,[0-9a-f]{4}\)|\[masked[0-9a-f]{8}\]"#;
     Regex::new(written).ok()
 });
 
