@@ -6,9 +6,11 @@
 mod keys;
 mod shapes;
 mod walk;
+mod words;
 
 pub use keys::{Names, is_pattern};
 pub use shapes::{Found, blot, in_message, looks_like};
+pub use words::{imitates, stands_at, words};
 
 use super::digest::hex;
 use super::json::canonical;
@@ -108,6 +110,16 @@ impl<'k> Masker<'k> {
         walk::answer(self, value, known)
     }
 
+    /// The digits for a value that a limit counts by, when a name on the way to it or its look is a secret's. Its letters
+    /// were folded before it was kept, so it is compared without their case.
+    pub fn mask_counted(&self, path: &str, value: &str) -> Option<String> {
+        let names: Vec<String> = path.split(['/', '.']).map(|name| name.replace("~1", "/").replace("~0", "~")).collect();
+        let verdicts = || names.iter().map(|name| self.names.verdict(name));
+        let by_name = !value.is_empty() && verdicts().any(|verdict| verdict == keys::Verdict::Secret);
+        let open = || verdicts().next_back() != Some(keys::Verdict::Never);
+        (by_name || (open() && shapes::folded(value))).then(|| self.mark(&Value::from(value)))
+    }
+
     /// Edited arguments with the real values behind their marks. `real` is what was masked with the same `shown`.
     pub fn unmask(&self, edited: &Value, real: &Value, shown: &[&str]) -> Result<Value, Misplaced> {
         if !mentions_mark(edited) {
@@ -115,6 +127,12 @@ impl<'k> Masker<'k> {
         }
         let masked = self.mask(real, shown);
         restore(edited, Some((real, &masked.value)), &mut String::new())
+    }
+
+    /// What a program's option says of the argument behind it.
+    fn option(&self, item: &Value) -> keys::Verdict {
+        let name = item.as_str().and_then(|text| text.strip_prefix("--")).filter(|name| shapes::is_option(name));
+        name.map_or(keys::Verdict::Open, |name| self.names.verdict(name))
     }
 
     /// Eight hexadecimal digits that only this gateway can make of the value.
@@ -180,9 +198,10 @@ fn is_mark(value: &Value) -> bool {
 
 fn mentions_mark(value: &Value) -> bool {
     match value {
-        Value::Object(members) => members.iter().any(|(name, value)| name.starts_with(MARK) || mentions_mark(value)),
+        Value::Object(members) => members.iter().any(|(name, value)| name.starts_with(MARK) || words::holds_mark(name) || mentions_mark(value)),
         Value::Array(items) => items.iter().any(mentions_mark),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        Value::String(text) => words::holds_mark(text),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -214,6 +233,8 @@ fn restore(edited: &Value, before: Option<(&Value, &Value)>, pointer: &mut Strin
                         || before.into_iter().flat_map(|(real, masked)| masked.keys().zip(real.keys())).map(|(shown, name)| (shown.as_str(), name.as_str()));
                     let known = renamed.get_or_insert_with(|| pairs().filter(|(shown, _)| shown.starts_with(MARK)).collect());
                     known.get(name.as_str()).copied().ok_or_else(|| Misplaced(blot(pointer)))?
+                } else if words::holds_mark(name) && before.is_none_or(|(real, _)| !real.contains_key(name)) {
+                    return Err(Misplaced(blot(pointer)));
                 } else {
                     name
                 };
@@ -237,6 +258,8 @@ fn restore(edited: &Value, before: Option<(&Value, &Value)>, pointer: &mut Strin
             }
             Ok(Value::Array(out))
         }
+        // Written out in a text it would leave as text, in place of the value: only the agent's own may.
+        Value::String(text) if words::holds_mark(text) && before.is_none_or(|(real, _)| real != edited) => Err(Misplaced(blot(pointer))),
         other => Ok(other.clone()),
     }
 }

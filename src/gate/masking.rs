@@ -6,11 +6,11 @@ use super::reviewer::{Listed, Reviewer};
 use super::{Failure, Gate};
 use crate::domain::call::{Call, CallId, OutcomeKind, State};
 use crate::domain::json::strict;
-use crate::domain::mask::{Mask, MaskKey, Masker, Misplaced, blot, digits, secrets};
+use crate::domain::mask::{Mask, MaskKey, Masker, Misplaced, blot, secrets, words};
 use crate::domain::message::Message;
 use crate::store::rules::Cursor;
 use crate::store::{Page, Query};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::borrow::Cow;
 
 /// Larger calls are masked on a thread of their own, in bytes.
@@ -87,9 +87,8 @@ impl Gate {
     /// What stands for the value of an argument that a limit counts by, when that is a secret.
     pub(super) fn counted_by(&self, argument: Option<&str>, value: &str) -> Option<String> {
         let settings = self.settings();
-        let name = argument.and_then(|path| path.rsplit(['/', '.']).next()).unwrap_or_default();
-        let masked = Masker::new(self.mask_key(), &settings.mask).mask(&json!({ name: value }), &[]);
-        masked.value.get(name).and_then(digits).map(|digits| format!("[masked {digits}]"))
+        let digits = Masker::new(self.mask_key(), &settings.mask).mask_counted(argument.unwrap_or_default(), value)?;
+        Some(format!("[masked {digits}]"))
     }
 }
 
@@ -159,12 +158,12 @@ fn masked(masker: &Masker<'_>, mut call: Call) -> (Call, Vec<Mask>) {
         // Text without a mark stays byte for byte as it will be sent.
         call.arguments = found.value.to_string();
         if let Some(message) = &mut call.message {
-            let over = |pointer: &str| {
+            let over = |pointer: &str, real: &str| {
                 let around =
                     |mask: &&Mask| !mask.is_name && pointer.strip_prefix(mask.pointer.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-                found.masks.iter().find(around).map(|mask| json!({ "$masked": format!("sha256:{}", mask.mark) }).to_string())
+                found.masks.iter().find(around).map(|mask| words(real.chars().count(), &mask.mark))
             };
-            let (to, text) = (over(&message.to_pointer), over(&message.text_pointer));
+            let (to, text) = (over(&message.to_pointer, &message.to), over(&message.text_pointer, &message.text));
             message.to = to.unwrap_or_else(|| std::mem::take(&mut message.to));
             message.text = text.unwrap_or_else(|| std::mem::take(&mut message.text));
         }

@@ -13,7 +13,8 @@ use super::json::lay_out;
 use super::shown::{Shown, lines, one_line};
 use crate::config::Show;
 use crate::domain::call::{Call, State};
-use crate::domain::mask::looks_like;
+use crate::domain::mask::{imitates, looks_like, stands_at};
+use crate::domain::message::Message;
 use crate::gate::letters::DueLetter;
 use askama::Template;
 use jiff::Timestamp;
@@ -66,6 +67,10 @@ struct Page {
     arguments: Option<Shown>,
     /// What in the text looks like a secret.
     secrets: Vec<&'static str>,
+    /// A mark stands for a value in what is shown.
+    masked: bool,
+    /// Recipient or text look like a mark and are the agent's own.
+    imitates: bool,
     too_large: bool,
     first_line: Option<Shown>,
     agent: Shown,
@@ -95,6 +100,10 @@ impl Page {
         let too_large = message.is_some_and(|message| message.text.len() > SHOWN_WHOLE) || call.arguments.len() > SHOWN_WHOLE;
         let whole = !hidden && !too_large;
         let is_message = call.message.is_some();
+        let stands_for = |pointer: &str| stands_at(&call.arguments, pointer).is_some();
+        let is_masked = |message: &Message| stands_for(&message.to_pointer) || stands_for(&message.text_pointer);
+        let own =
+            |message: &Message| (imitates(&message.to) && !stands_for(&message.to_pointer)) || (imitates(&message.text) && !stands_for(&message.text_pointer));
         Page {
             hidden,
             is_message,
@@ -104,6 +113,8 @@ impl Page {
             text: message.filter(|_| whole).map(|message| lines(&message.text)),
             arguments: (whole && !says_it_all(call)).then(|| arguments(call)),
             secrets: message.filter(|_| whole).map(|message| looks_like(&message.text)).unwrap_or_default(),
+            masked: !hidden && call.arguments.contains("\"$masked") && (whole || message.is_some_and(is_masked)),
+            imitates: message.is_some_and(own),
             too_large: too_large && !hidden,
             first_line: (!hidden && call.erased_at.is_none()).then(|| first_line(call)),
             agent: one_line(&call.agent),

@@ -122,7 +122,7 @@ async fn template(by: &SignedIn, state: &WebState, listed: &Listed, banner: Opti
         context: Context::of(state, by, call).await?,
         id: call.id.to_string(),
         title,
-        message: call_view::message(call),
+        message: call_view::message(listed),
         others: call_view::other_arguments(call),
         masks: masked::lines(&by.reviewer, listed).await?,
         legend: raw.legend(),

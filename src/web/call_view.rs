@@ -6,7 +6,8 @@ use super::shown::{Mark, Shown};
 use crate::domain::call::{Call, OutcomeKind, State, Verdict};
 use crate::domain::digest::Digest;
 use crate::domain::json;
-use crate::domain::mask;
+use crate::domain::mask::{self, Mask as Masked};
+use crate::gate::Listed;
 use serde_json::Value;
 
 /// What of a call a row and a panel show, in a word: an open page replaces them when it differs. Who was mailed and who has
@@ -120,6 +121,12 @@ pub struct MessageView {
     pub guessed: bool,
     /// How long the text is.
     pub size: usize,
+    /// What stands for the recipient, when it is masked.
+    pub to_masked: Option<String>,
+    /// What stands for the text, when it is masked.
+    pub text_masked: Option<String>,
+    /// Of recipient and text, what looks like a mark and is the agent's own.
+    pub imitates: Option<&'static str>,
 }
 
 /// One argument that is not the message.
@@ -133,8 +140,9 @@ pub struct Argument {
 }
 
 /// The message, when the call is one.
-pub fn message(call: &Call) -> Option<MessageView> {
-    let message = call.message.as_ref()?;
+pub fn message(listed: &Listed) -> Option<MessageView> {
+    let message = listed.call.message.as_ref()?;
+    let (to_masked, text_masked) = (masked::over(listed, &message.to_pointer), masked::over(listed, &message.text_pointer));
     let (to, text) = (Shown::new(&message.to), Shown::new(&message.text));
     let legend = Shown { runs: to.runs.iter().chain(&text.runs).cloned().collect() }.legend();
     let (stretches, mut secrets) = masked::stretches(&message.text);
@@ -143,7 +151,24 @@ pub fn message(call: &Call) -> Option<MessageView> {
             secrets.push(what);
         }
     }
-    Some(MessageView { legend, to, text: stretches, secrets, guessed: message.guessed, size: message.text.chars().count() })
+    let own = |masked: &Option<&Masked>, text: &str| masked.is_none() && mask::imitates(text);
+    let imitates = match (own(&to_masked, &message.to), own(&text_masked, &message.text)) {
+        (true, true) => Some("recipient and text"),
+        (true, false) => Some("the recipient"),
+        (false, true) => Some("the text"),
+        (false, false) => None,
+    };
+    Some(MessageView {
+        legend,
+        to,
+        text: stretches,
+        secrets,
+        guessed: message.guessed,
+        size: text_masked.map_or_else(|| message.text.chars().count(), |mask| mask.length),
+        to_masked: to_masked.map(masked::chip),
+        text_masked: text_masked.map(masked::chip),
+        imitates,
+    })
 }
 
 /// The arguments beside the message: nothing that will be sent stays out of sight.

@@ -6,6 +6,7 @@ use super::call_view;
 use super::difference::{self, Piece};
 use super::form::Submitted;
 use crate::domain::call::Call;
+use crate::domain::mask::{self, stands_at};
 use crate::domain::reveal::{Run, reveal};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -56,6 +57,9 @@ impl Draft {
     /// in one of two ways, so that is refused.
     pub fn edited(&self, call: &Call) -> Result<String, &'static str> {
         let shown = EditForm::new(call, None);
+        if self.text.is_some() && shown.text.is_none() {
+            return Err("this text has no field of its own, because it or its recipient is masked or holds what a field cannot show; change it in the JSON");
+        }
         let text = self.text.as_ref().filter(|text| shown.text.as_ref().is_some_and(|shown| plain_lines(shown) != **text));
         let raw = self.arguments != plain_lines(&shown.arguments);
         match (text, raw) {
@@ -72,10 +76,13 @@ impl EditForm {
     pub fn new(call: &Call, draft: Option<&Draft>) -> EditForm {
         // A field cannot mark what would not be seen in it: such a text is edited in the JSON, where it is written out.
         let clear = |text: &str| reveal(text).iter().all(|run| matches!(run, Run::Plain(_)));
-        let text = call.message.as_ref().map(|message| message.text.clone()).filter(|text| clear(text));
+        // Nor is what stands for a secret a text: with a word beside it, it would leave in place of the value.
+        let masked = |pointer: &str| stands_at(&call.arguments, pointer).is_some();
+        let open = call.message.as_ref().filter(|message| !masked(&message.text_pointer) && !masked(&message.to_pointer));
+        let text = open.map(|message| message.text.clone()).filter(|text| clear(text));
         let arguments = written_out(&call_view::indented(&call.arguments));
         EditForm {
-            text: draft.and_then(|draft| draft.text.clone()).or(text),
+            text: text.map(|text| draft.and_then(|draft| draft.text.clone()).unwrap_or(text)),
             arguments: draft.map_or(arguments, |draft| draft.arguments.clone()),
             open: draft.is_some(),
             digest: call.digest.to_string(),
@@ -95,11 +102,20 @@ impl Difference {
         let asked = call.asked_arguments.as_ref().filter(|_| call.is_edited())?;
         let value: Value = serde_json::from_str(asked).ok()?;
         let message = call.message.as_ref();
-        let before = |pointer: &str| value.pointer(pointer).map(|found| found.as_str().map_or_else(|| found.to_string(), str::to_owned));
-        let changed = |pointer: &str, now: &str| before(pointer).filter(|before| before != now).map(|before| difference::between(&before, now));
+        let now: Value = serde_json::from_str(&call.arguments).ok()?;
+        // The marks of both are compared, not what a message says in words for them.
+        let said = |value: &Value, pointer: &str| {
+            let found = value.pointer(pointer)?;
+            let masked = mask::digits(found).map(|digits| format!("a masked value ({})", super::masked::four(digits)));
+            Some(masked.unwrap_or_else(|| found.as_str().map_or_else(|| found.to_string(), str::to_owned)))
+        };
+        let changed = |pointer: &str| {
+            let (before, now) = (said(&value, pointer)?, said(&now, pointer)?);
+            (before != now).then(|| difference::between(&before, &now))
+        };
         Some(Difference {
-            text: message.and_then(|message| changed(&message.text_pointer, &message.text)).unwrap_or_default(),
-            to: message.and_then(|message| changed(&message.to_pointer, &message.to)).unwrap_or_default(),
+            text: message.and_then(|message| changed(&message.text_pointer)).unwrap_or_default(),
+            to: message.and_then(|message| changed(&message.to_pointer)).unwrap_or_default(),
             arguments: difference::between(&call_view::indented(asked), &call_view::indented(&call.arguments)),
             asked_digest: call.asked_digest.to_string(),
         })

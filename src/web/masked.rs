@@ -65,13 +65,28 @@ fn line(mask: &Mask, before: Before) -> MaskLine {
     };
     MaskLine {
         at: Shown::new(if mask.pointer.is_empty() { "all arguments" } else { &mask.pointer }),
-        length: format!("{} {}", mask.length, if mask.length == 1 { "character" } else { "characters" }),
+        length: length(mask),
         four: four(&mask.mark).to_owned(),
         why: why(mask),
         before: words,
         differs,
         earlier: earlier.map(|id| id.to_string()),
     }
+}
+
+fn length(mask: &Mask) -> String {
+    format!("{} {}", mask.length, if mask.length == 1 { "character" } else { "characters" })
+}
+
+/// The masked value at a pointer of a call's arguments, or around it.
+pub fn over<'l>(listed: &'l Listed, pointer: &str) -> Option<&'l Mask> {
+    let digits = mask::stands_at(&listed.call.arguments, pointer)?;
+    listed.masks.iter().find(|mask| mask.mark == digits && pointer.starts_with(&mask.pointer))
+}
+
+/// What a page shows in its place, in a frame that no text of an agent has.
+pub fn chip(mask: &Mask) -> String {
+    format!("masked, {}, {}", length(mask), four(&mask.mark))
 }
 
 fn why(mask: &Mask) -> String {

@@ -3,6 +3,7 @@
 
 mod leaks;
 mod seen;
+mod written;
 
 use crate::life::{Desk, HOUR, approve, settings};
 use crate::world::World;

@@ -30,6 +30,12 @@ pub(super) fn text(call: &Value) -> String {
         for what in message.get("secrets").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
             lines.push(format!("Look closely: this text holds what looks like {}.", terminal::visible(what)));
         }
+        if message.get("imitates_mark").and_then(Value::as_array).is_some_and(|parts| !parts.is_empty()) {
+            lines.push("Look closely: recipient or text look like a mark of Paraph, and are text of the agent. It is not masked.".to_owned());
+        }
+        if message.get("masked").and_then(Value::as_array).is_some_and(|parts| !parts.is_empty()) {
+            lines.push("A masked value stands for a secret that nobody is shown; what is sent is the value itself.".to_owned());
+        }
     }
     lines.push(String::new());
     lines.push("Arguments".to_owned());

@@ -2,6 +2,8 @@
 //! `x-api-key`) and judged by how it ends, because that says what the value is: a `page_token` is a place in a list,
 //! `max_tokens` a number, a `secretary` a person. The operator's own names come first. Called by `mask`.
 
+use serde_json::{Map, Value};
+
 /// What a name says of the value below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -22,12 +24,19 @@ pub struct Names {
 }
 
 /// Endings that need no word of their own before them, written together.
-const ENDINGS: [&str; 36] = [
+const ENDINGS: [&str; 43] = [
     "password",
     "passwd",
     "passwords",
     "passphrase",
     "passcode",
+    "passwort",
+    "kennwort",
+    "motdepasse",
+    "contrase\u{f1}a",
+    "wachtwoord",
+    "secretvalue",
+    "privatekeypem",
     "secret",
     "secrets",
     "token",
@@ -91,10 +100,17 @@ const WHOLE: [&str; 22] = [
 ];
 
 /// Words that stay secret whatever stands behind them (`password_hash`, `newPassword2`), unless that is one of `ABOUT`.
-const STRONG: [&str; 5] = ["password", "passwd", "passphrase", "passcode", "pwd"];
+const STRONG: [&str; 6] = ["password", "passwd", "passphrase", "passcode", "passwort", "pwd"];
 /// Last words of names that tell about a secret rather than being one.
 const ABOUT: [&str; 14] =
     ["policy", "length", "strength", "hint", "required", "enabled", "expiry", "expires", "age", "attempts", "rules", "manager", "type", "field"];
+
+/// Last words that only say how a secret is written (`client_secret_value`, `private_key_pem`).
+const WRITTEN: [&str; 9] = ["value", "values", "pem", "plain", "plaintext", "raw", "base64", "b64", "encoded"];
+
+/// Members that name what stands beside them, and those that hold it (`{"name": "password", "value": "\u{2026}"}`).
+const NAMING: [&str; 7] = ["name", "key", "field", "header", "variable", "param", "parameter"];
+const HOLDING: [&str; 3] = ["value", "values", "val"];
 
 /// A token behind one of these is a place in a list, or text that a model counts.
 const NO_SECRET_TOKENS: [&str; 22] = [
@@ -129,6 +145,17 @@ impl Names {
         Names { more: written(more), never: written(never) }
     }
 
+    /// What a member beside it says of a value: `{"name": "password", "value": "\u{2026}"}`.
+    pub(super) fn beside(&self, name: &str, members: &Map<String, Value>) -> Verdict {
+        let own = self.verdict(name);
+        if own != Verdict::Open || !HOLDING.contains(&together(name).as_str()) {
+            return own;
+        }
+        let naming = members.iter().filter(|(name, _)| NAMING.contains(&together(name).as_str()));
+        let verdicts: Vec<Verdict> = naming.filter_map(|(_, value)| Some(self.verdict(value.as_str()?))).collect();
+        [Verdict::Secret, Verdict::Never].into_iter().find(|verdict| verdicts.contains(verdict)).unwrap_or(Verdict::Open)
+    }
+
     pub(super) fn verdict(&self, name: &str) -> Verdict {
         let whole = together(name);
         let listed = |patterns: &[String]| patterns.iter().any(|pattern| fits(pattern, &whole));
@@ -149,6 +176,24 @@ pub fn is_pattern(text: &str) -> bool {
 
 fn is_secret(name: &str, whole: &str) -> bool {
     let words = words(name);
+    if says_secret(&words, whole) {
+        return true;
+    }
+    // A number or the way it is written behind a name changes nothing: `secret_1`, `token_value`.
+    let mut stem: Vec<String> = words.clone();
+    while let Some(last) = stem.pop() {
+        let bare = last.trim_end_matches(|c: char| c.is_ascii_digit());
+        if WRITTEN.contains(&last.as_str()) || bare.is_empty() {
+            continue;
+        }
+        stem.push(bare.to_owned());
+        break;
+    }
+    // The second pass of something is no password, the third pin of a plug no PIN.
+    stem != words && !matches!(stem.as_slice(), [one] if one == "pass" || one == "pin") && says_secret(&stem, &stem.concat())
+}
+
+fn says_secret(words: &[String], whole: &str) -> bool {
     let Some(last) = words.last() else { return false };
     if WHOLE.contains(&whole) || LAST_WORDS.contains(&last.as_str()) {
         return true;
@@ -271,6 +316,17 @@ mod tests {
             "seed_phrase",
             "mnemonic",
             "verification_code",
+            "passwort",
+            "Neues_Passwort",
+            "client_secret_value",
+            "secretValue",
+            "token_value",
+            "bearer_token_value",
+            "private_key_pem",
+            "secret_1",
+            "secret1",
+            "api_key_2",
+            "tokenSecret1",
         ] {
             assert_eq!(Names::default().verdict(name), Verdict::Secret, "{name}");
         }
@@ -332,6 +388,18 @@ mod tests {
             "recipient",
             "chat_id",
             "user_id",
+            "page_token_value",
+            "max_tokens_2",
+            "max_token_1",
+            "token_count_1",
+            "pass_2",
+            "key_1",
+            "value",
+            "value_1",
+            "auth",
+            "auth_value",
+            "author_2",
+            "1",
             "",
         ] {
             assert_eq!(Names::default().verdict(name), Verdict::Open, "{name}");

@@ -4,7 +4,7 @@
 //! and for the warning beside a message's text.
 
 use super::keys::{Names, Verdict};
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -57,7 +57,7 @@ const SHAPES: [Written; 22] = [
     ("an address with a password", r"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s/?#@:]{0,200}:[^\s/?#@]{1,256}@", any),
     (
         "a password or key with its name",
-        r#"(?i-u:password|passwd|pwd|passphrase|client_secret|secret_key|secret_access_key|api[_-]?key|access[_-]?token|auth[_-]?token|refresh[_-]?token)["']?[=:]["']?[^\s"'&;,*<{$=:\[][^\s"'&;,]{3,}"#,
+        r#"(?i-u:password|passwd|pwd|passphrase|client_secret|secret_key|secret_access_key|passwort|api[_-]?key|access[_-]?token|auth[_-]?token|refresh[_-]?token)["']?[=:]["']?[^\s"'&;,*<{$=:\[][^\s"'&;,]{3,}"#,
         any,
     ),
     ("an address with a token", r"[?&](?i-u:access_token|token|api_?key|key|sig|signature|x-amz-signature|secret|auth|password)=[^\s&#*<{$\[][^\s&#]{7,}", any),
@@ -75,7 +75,50 @@ static ALL: LazyLock<Vec<Shape>> = LazyLock::new(|| {
     SHAPES.iter().filter_map(of(false)).chain(IN_TEXT.iter().filter_map(of(true))).collect()
 });
 
-static MEMBER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"["']([A-Za-z0-9_.-]{1,60})\\{0,3}["'][ \t]{0,4}:[ \t]{0,4}"#).ok());
+/// Words behind a name that are no value.
+const NOTHING: [&str; 28] = [
+    "none",
+    "null",
+    "true",
+    "false",
+    "required",
+    "optional",
+    "string",
+    "hidden",
+    "redacted",
+    "masked",
+    "empty",
+    "unset",
+    "unknown",
+    "option",
+    "flag",
+    "argument",
+    "parameter",
+    "must",
+    "should",
+    "will",
+    "from",
+    "with",
+    "this",
+    "that",
+    "file",
+    "field",
+    "missing",
+    "invalid",
+];
+
+static LINE: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r#"(?m)(^|\\n|["'])[ \t]{0,20}(?:-[ \t]{1,8})?([A-Za-z0-9_.-]{1,60})[ \t]{0,8}:[ \t]{1,20}"#).ok());
+
+static OPTION: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"(^|[\s"'=;|&(])--([A-Za-z][A-Za-z0-9_-]{1,40})(?:[ \t]{1,8}|=)"#).ok());
+
+/// The shapes of texts whose letters were folded.
+static FOLDED: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+    let of = |(_, regex, _): &Written| RegexBuilder::new(regex).case_insensitive(true).build().ok();
+    SHAPES.iter().filter_map(of).collect()
+});
+
+static MEMBER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"["']([A-Za-z0-9_. -]{1,60})\\{0,3}["'][ \t]{0,4}:[ \t]{0,4}"#).ok());
 
 fn any(_: &str) -> bool {
     true
@@ -112,15 +155,33 @@ fn members(text: &str) -> Vec<Found> {
 
 /// Bytes of the value that a text begins with; 0 for a flag, nothing, or what is too short to be a secret.
 fn value(text: &str) -> usize {
-    let slashes = text.bytes().take_while(|byte| *byte == b'\\').take(3).count();
+    let slashes = text.bytes().take_while(|byte| *byte == b'\\').take(15).count();
     let rest = text.get(slashes..).unwrap_or_default();
     let upto = |end: fn(char) -> bool| rest.char_indices().skip(1).find(|(_, c)| end(*c)).map_or(rest.len(), |(at, _)| at);
-    match rest.chars().next() {
-        Some('"' | '\'') => Some(upto(|c| matches!(c, '"' | '\'' | '\\'))).filter(|end| *end > 4).map_or(0, |end| slashes + end),
-        Some('[' | '{') => {
-            let mut depth = 0_usize;
+    match rest.bytes().next() {
+        Some(quote @ (b'"' | b'\'')) => {
+            let mut run = 0;
+            let closed = |byte: u8| byte_closes(byte, quote, slashes, &mut run);
+            let within = rest.get(1..).unwrap_or_default();
+            let length = within.bytes().position(closed).map_or(within.len(), |at| at - slashes);
+            if length < 4 { 0 } else { slashes + 1 + length }
+        }
+        Some(b'[' | b'{') => {
+            let (mut depth, mut run, mut within) = (0_usize, 0_usize, None);
             let closed = |byte: u8| {
-                depth = if matches!(byte, b'[' | b'{') { depth + 1 } else { depth - usize::from(matches!(byte, b']' | b'}')) };
+                if let Some((quote, slashes)) = within {
+                    if byte_closes(byte, quote, slashes, &mut run) {
+                        (within, run) = (None, 0);
+                    }
+                    return false;
+                }
+                match byte {
+                    b'\\' => run += 1,
+                    b'"' | b'\'' => (within, run) = (Some((byte, run)), 0),
+                    b'[' | b'{' => (depth, run) = (depth + 1, 0),
+                    b']' | b'}' => (depth, run) = (depth.saturating_sub(1), 0),
+                    _ => run = 0,
+                }
                 depth == 0
             };
             Some(rest.bytes().position(closed).map_or(rest.len(), |at| at + 1)).filter(|end| *end > 4).unwrap_or(0)
@@ -130,19 +191,94 @@ fn value(text: &str) -> usize {
     }
 }
 
+/// Whether the next byte of a quoted text ends it. Its opening quote has `slashes` backslashes before it, as in JSON
+/// within JSON, where a quote that is a part of the text has more. `run` counts the backslashes before the byte.
+fn byte_closes(byte: u8, quote: u8, slashes: usize, run: &mut usize) -> bool {
+    if byte == b'\\' {
+        *run += 1;
+        return false;
+    }
+    let before = std::mem::take(run);
+    byte == quote && before % (2 * (slashes + 1)) == slashes
+}
+
+/// Lines as `password: hunter2` and `X-Api-Key: hunter2`, and a program's options as `--token hunter2`.
+fn lines_and_options(text: &str) -> Vec<Found> {
+    let mut found = Vec::new();
+    for (regex, is_option) in [(LINE.as_ref(), false), (OPTION.as_ref(), true)] {
+        let Some(regex) = regex else { continue };
+        let mut from = 0;
+        while let Some(name) = regex.captures_at(text, from) {
+            let (Some(whole), Some(before), Some(name)) = (name.get(0), name.get(1), name.get(2)) else { break };
+            from = whole.end();
+            if Names::default().verdict(name.as_str()) != Verdict::Secret || (is_option && !self::is_option(name.as_str())) {
+                continue;
+            }
+            let rest = text.get(whole.end()..).unwrap_or_default();
+            let length = match rest.chars().next() {
+                Some('"' | '\'' | '\\') => value(rest),
+                _ => plain(rest, before.as_str(), is_option),
+            };
+            if length > 0 {
+                from = whole.end() + length;
+                found.push(Found { at: name.start()..from, what: "a password or key with its name" });
+            }
+        }
+    }
+    found
+}
+
+/// Whether behind an option of this name stands its value, not a place to find it.
+pub(super) fn is_option(name: &str) -> bool {
+    !["file", "path", "stdin", "prompt", "command", "cmd", "env"].iter().any(|end| name.to_ascii_lowercase().ends_with(end))
+}
+
+/// Bytes of a value without quotes that a text begins with; 0 when that is rather a word of a sentence.
+fn plain(text: &str, before: &str, is_option: bool) -> usize {
+    const SCHEMES: [&str; 5] = ["bearer", "basic", "digest", "token", "bot"];
+    let end = |c: char| match before {
+        // Within quotes, and on a line of a text that is itself a part of JSON.
+        "\"" | "'" => matches!(c, '"' | '\'' | '\\' | '\r' | '\n'),
+        "\\n" => matches!(c, '"' | '\\' | '\r' | '\n'),
+        _ if is_option => c.is_whitespace() || matches!(c, '"' | '\''),
+        _ => matches!(c, '\r' | '\n'),
+    };
+    let all = text.split(end).next().unwrap_or_default();
+    let mut words = all.split_whitespace().peekable();
+    let Some(mut first) = words.next() else { return 0 };
+    if let Some(next) = words.peek().filter(|_| SCHEMES.contains(&first.to_ascii_lowercase().as_str())) {
+        first = next;
+        words.next();
+    }
+    let word = first.trim_end_matches(['.', ',', '!', '?', ')', ';']);
+    let says_nothing = NOTHING.contains(&word.to_ascii_lowercase().as_str()) || word.starts_with(['*', '<', '{', '$', '[', '-']);
+    let alone = is_option || words.next().is_none();
+    if says_nothing || word.chars().count() < 4 || !(alone || made(word)) { 0 } else { all.trim_end().len() }
+}
+
 /// "The password is secret" says nothing; "the password is hunter2" does.
 fn looks_made(found: &str) -> bool {
     let word = found.rsplit([' ', '\t', ':', '=', '"', '\'', '`']).next().unwrap_or_default().trim_end_matches(['.', ',', '!', '?', ')']);
-    let letters = |test: fn(&char) -> bool| word.chars().skip(1).any(|c| test(&c));
-    let odd = |c: &char| !c.is_alphanumeric() && !matches!(c, '-' | '\u{2019}');
-    word.chars().count() >= 4 && (word.chars().any(|c| c.is_numeric()) || letters(|c| c.is_uppercase()) || word.chars().any(|c| odd(&c)))
+    word.chars().count() >= 4 && made(word)
+}
+
+/// Whether a word has something in it that words of a sentence have not.
+fn made(word: &str) -> bool {
+    let odd = |c: char| !c.is_alphanumeric() && !matches!(c, '-' | '\u{2019}');
+    word.chars().any(|c| c.is_numeric() || odd(c)) || word.chars().skip(1).any(char::is_uppercase)
 }
 
 /// What the first secret in a text looks like, if there is one.
 pub(super) fn first(text: &str) -> Option<&'static str> {
     let has = |shape: &&Shape| !shape.in_text && shape.regex.find_iter(text).any(|found| (shape.fits)(found.as_str()));
     let shape = ALL.iter().find(has).map(|shape| shape.what);
-    shape.or_else(|| members(text).first().map(|found| found.what))
+    shape.or_else(|| members(text).first().or(lines_and_options(text).first()).map(|found| found.what))
+}
+
+/// Whether a text whose letters were folded looks like a secret. What its letters were is not known any more, so it is
+/// one when in doubt.
+pub(super) fn folded(text: &str) -> bool {
+    FOLDED.iter().any(|shape| shape.is_match(text)) || first(text).is_some()
 }
 
 /// Everything in a text that looks like a secret, in order and without overlap.
@@ -171,7 +307,11 @@ fn gather(text: &str, in_text: bool) -> Vec<Found> {
     let of = |shape: &'static Shape| {
         shape.regex.find_iter(text).filter(|found| (shape.fits)(found.as_str())).map(|found| Found { at: found.range(), what: shape.what })
     };
-    let mut found: Vec<Found> = shapes.flat_map(of).chain(members(text)).collect();
+    joined(shapes.flat_map(of).chain(members(text)).chain(lines_and_options(text)).collect())
+}
+
+/// Stretches in order, those that overlap as one.
+pub(super) fn joined(mut found: Vec<Found>) -> Vec<Found> {
     found.sort_by_key(|one| (one.at.start, std::cmp::Reverse(one.at.end)));
     let mut kept: Vec<Found> = Vec::with_capacity(found.len());
     for one in found {
@@ -258,6 +398,35 @@ mod tests {
     }
 
     #[test]
+    fn a_name_and_a_value_in_lines_headers_options_and_escaped_json_are_found_whole() {
+        for text in [
+            "user: x\npassword: planted",
+            "  - db_password:  planted",
+            "X-Api-Key: planted",
+            "curl -H 'X-Api-Key: planted' https://x.example",
+            "Authorization: Bearer planted",
+            "Cookie: sid=1; theme=planted",
+            "{\"error\": \"user: x\\npassword: planted\"}",
+            "mysql --password planted -h db",
+            "tool --token=planted",
+            "password: \"a planted\"",
+            "passwort=planted",
+            r#"{"password": "p\u00e4-planted"}"#,
+            r#"{"password": "a\"b planted"}"#,
+            r#"{"password": "a\\\"b planted"}"#,
+            r#"{\"password\": \"a\\\"b planted\"}"#,
+            r#"{"api key": "planted"}"#,
+            r#"{"credentials": ["a]b", "planted"], "x": 1}"#,
+            r#"{\"credentials\": [\"a]b\", {\"y\": \"planted\"}]}"#,
+        ] {
+            assert!(first(text).is_some(), "{text}");
+            assert!(!blot(text).contains("planted"), "{text} {}", blot(text));
+        }
+        let both = r#"{"password": "ends in a slash \\\\", "to": "@bob"}"#;
+        assert!(blot(both).contains("@bob"), "{}", blot(both));
+    }
+
+    #[test]
     fn ordinary_text_looks_like_nothing() {
         for text in [
             "Hello Bob, the slides are ready. Shall I send them?",
@@ -270,6 +439,9 @@ mod tests {
             "eyJ is how a JWT begins",
             r#"{"page_token": "abcd1234", "to": "@bob, api_key: none", "token": true, "secret": null, "password": ""}"#,
             "public key: -----BEGIN PUBLIC KEY-----",
+            "password: required\ntoken: null\nmax_tokens: 4000\npage_token: abcd1234\nauthor: Bob1",
+            "Password: please ask the owner for it",
+            "use the --password option, or --password-file /run/secret, or --token-prompt; --max-tokens 4000",
         ] {
             assert_eq!((first(text), in_message(text)), (None, Vec::new()), "{text}");
         }

@@ -127,6 +127,90 @@ fn an_answer_that_repeats_a_secret_is_shown_without_it() {
     assert_eq!(masker.mask_answer(&json!({"content": [{"text": "fine", "n": 1.0}]}), &known), None);
 }
 
+#[test]
+fn a_mark_written_out_in_a_text_is_refused_unless_the_agent_sent_that_text() {
+    let (key, names) = (key(), Names::default());
+    let masker = Masker::new(&key, &names);
+    let mark = "{\"$masked\":\"sha256:6edf5213\"}";
+    let real = json!({"otp": SECRET, "note": format!("as {mark}"), "list": ["x"], mark: 1});
+    let own = json!({"note": format!("as {mark}"), "list": ["y"], mark: 2});
+    assert_eq!(masker.unmask(&own, &real, &[]).as_ref(), Ok(&own));
+    for (edited, place) in [
+        (json!({"otp": format!("Your code: {mark}")}), "/otp"),
+        (json!({"otp": format!("{mark} ")}), "/otp"),
+        (json!({"otp": mark}), "/otp"),
+        (json!({"otp": "{ \"$masked\" : \"sha256:00000000\" }"}), "/otp"),
+        (json!({"otp": "Your code: a masked value (5 characters, 6edf)"}), "/otp"),
+        (json!({"note": format!("as  {mark}")}), "/note"),
+        (json!({"note": json!({"pin": json!(mark).to_string()}).to_string()}), "/note"),
+        (json!({"list": [format!("as {mark}")]}), "/list/0"),
+        (json!({"new": {"x": mark}}), "/new/x"),
+        (json!({format!("{mark}2"): 1}), "/{\"$masked\":\"sha256:6edf5213\"}2"),
+    ] {
+        assert_eq!(masker.unmask(&edited, &real, &[]), Err(Misplaced(place.to_owned())), "{edited}");
+    }
+}
+
+#[test]
+fn a_secret_is_found_in_an_answer_in_every_spelling_of_json() {
+    let (key, names) = (key(), Names::default());
+    let masker = Masker::new(&key, &names);
+    for secret in ["hun\"ter-tail2026", "dom\\user-tail2026", "p\u{e4}ss-\u{1f600}-tail2026", "a/b<c>-tail2026", "two\nlines-tail2026"] {
+        let real = json!({"password": secret});
+        let known = secrets(&real, &masker.mask(&real, &[]).value);
+        let json = Value::from(secret).to_string();
+        let ascii: String = json.encode_utf16().map(|unit| if unit < 128 { char::from(unit as u8).to_string() } else { format!("\\u{unit:04x}") }).collect();
+        let upper: String = json.encode_utf16().map(|unit| if unit < 128 { char::from(unit as u8).to_string() } else { format!("\\u{unit:04X}") }).collect();
+        for echo in
+            [json.clone(), ascii.clone(), upper, json.replace('/', "\\/"), json.replace('<', "\\u003c").replace('>', "\\u003e"), Value::from(ascii).to_string()]
+        {
+            for said in [format!("bad request: {{\"n\": 1, \"other\": {echo}}}"), format!("password={secret}"), format!("not {echo}, {secret}")] {
+                let shown = masker.mask_answer(&json!({"text": said}), &known).unwrap().to_string();
+                assert!(!shown.contains("tail2026") && !shown.contains("hun") && !shown.contains("dom"), "{said} {shown}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_limit_counts_by_is_masked_by_any_name_on_its_way_and_by_its_look_without_case() {
+    let (key, never) = (key(), Names::new(&[], &["badge".to_owned()]));
+    let masker = Masker::new(&key, &never);
+    for (path, value) in [
+        ("/api_key", "x1"),
+        ("/credentials/user", "bob"),
+        ("/passwords/0", "bob"),
+        ("args.credentials.user", "bob"),
+        ("/key", &format!("ak{}iosfodnn7example", "ia")),
+        ("/key", &format!("[\"{}\",1]", token().to_lowercase())),
+        ("/key", "{\"password\":\"hunter2\"}"),
+    ] {
+        assert!(masker.mask_counted(path, value).is_some_and(|digits| digits.len() == 8), "{path} {value}");
+    }
+    for (path, value) in [("/key", "bob"), ("/to", "@bob"), ("/badge", &token()), ("/page_token", "7"), ("", "missing"), ("/api_key", "")] {
+        assert_eq!(masker.mask_counted(path, value), None, "{path} {value}");
+    }
+}
+
+#[test]
+fn a_name_beside_a_value_and_an_option_before_it_say_what_it_is() {
+    let value = json!({
+        "env": [{"name": "DB_PASSWORD", "value": SECRET}, {"name": "page_token", "value": "p1"}, {"Key": "Authorization", "Value": [SECRET]}],
+        "args": ["--user", "bob", "--password", SECRET, "--password-file", "/run/x", "--token", "--verbose", "y"],
+        "row": {"name": "password", "comment": "c", "value": true},
+    });
+    let found = masked(&value);
+    assert_eq!(marks(&found).iter().map(|mask| mask.0).collect::<Vec<_>>(), ["/env/0/value", "/env/2/Value", "/args/3"]);
+    assert!(!found.value.to_string().contains(SECRET));
+    assert_eq!(Masker::new(&key(), &Names::default()).unmask(&found.value, &value, &[]), Ok(value));
+    let answer = masker_answer(&json!({"rows": [{"header": "X-Api-Key", "value": SECRET}]}));
+    assert!(!answer.to_string().contains(SECRET), "{answer}");
+}
+
+fn masker_answer(answer: &Value) -> Value {
+    Masker::new(&key(), &Names::default()).mask_answer(answer, &[]).unwrap()
+}
+
 fn leaf() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(Value::Null),

@@ -4,11 +4,12 @@
 
 use super::keys::Verdict;
 use super::shapes;
-use super::{MARK, Mask, Masked, Masker, Why, mark_of, name_of};
+use super::{Found, MARK, Mask, Masked, Masker, Why, mark_of, name_of};
 use crate::domain::json::canonical;
 use crate::domain::json::places::step;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
+use std::fmt::Write as _;
 
 /// Masks arguments.
 pub(super) fn arguments(masker: &Masker<'_>, value: &Value, shown: &[&str]) -> Masked {
@@ -32,8 +33,15 @@ impl Walk<'_, '_> {
         }
         match value {
             Value::Array(items) => {
-                let items = items.iter().enumerate().map(|(index, item)| self.at(&format!("/{index}"), |walk| walk.value(item, name)));
-                Value::Array(items.collect())
+                let mut masked = Vec::with_capacity(items.len());
+                // As the arguments of a program: `["--password", "\u{2026}"]`.
+                let mut option = Verdict::Open;
+                for (index, item) in items.iter().enumerate() {
+                    let said = if option == Verdict::Secret && item.as_str().is_some_and(|text| !text.starts_with('-')) { option } else { name };
+                    masked.push(self.at(&format!("/{index}"), |walk| walk.value(item, said)));
+                    option = self.masker.option(item);
+                }
+                Value::Array(masked)
             }
             Value::Object(members) => {
                 let names: Vec<String> = members.keys().map(|name| self.shown_name(name)).collect();
@@ -44,7 +52,7 @@ impl Walk<'_, '_> {
                 }
                 let mut out = Map::with_capacity(members.len());
                 for ((name, value), shown_name) in members.iter().zip(names) {
-                    let verdict = self.masker.names.verdict(name);
+                    let verdict = self.masker.names.beside(name, members);
                     let value = self.at(&step(&shown_name), |walk| {
                         if *name != shown_name {
                             walk.name(name);
@@ -119,13 +127,48 @@ fn is_empty(value: &Value) -> bool {
 /// Masks a server's answer: stretches of its texts, and what stands under a secret's name.
 pub(super) fn answer(masker: &Masker<'_>, value: &Value, known: &[String]) -> Option<Value> {
     let mut changed = false;
-    let masked = Answer { masker, known }.value(value, Verdict::Open, &mut changed);
+    let mut written: Vec<(String, &str)> = known.iter().flat_map(|text| spellings(text).into_iter().map(move |form| (form, text.as_str()))).collect();
+    written.sort_by(|one, other| other.0.len().cmp(&one.0.len()).then_with(|| one.cmp(other)));
+    written.dedup();
+    let masked = Answer { masker, known, written }.value(value, Verdict::Open, &mut changed);
     changed.then_some(masked)
 }
 
 struct Answer<'w, 'k> {
     masker: &'w Masker<'k>,
     known: &'w [String],
+    /// What is known as JSON within a text has it, and what it stands for.
+    written: Vec<(String, &'w str)>,
+}
+
+/// A text as it stands alone, within JSON, and within JSON within JSON, in the spellings of usual writers.
+fn spellings(text: &str) -> Vec<String> {
+    fn json(text: &str) -> String {
+        let quoted = Value::from(text).to_string();
+        quoted.get(1..quoted.len() - 1).unwrap_or_default().to_owned()
+    }
+    let escaped = |which: fn(char) -> bool, upper: bool| {
+        let mut out = String::new();
+        for c in json(text).chars() {
+            if !which(c) {
+                out.push(c);
+                continue;
+            }
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = if upper { write!(out, "\\u{unit:04X}") } else { write!(out, "\\u{unit:04x}") };
+            }
+        }
+        out
+    };
+    let beyond = |c: char| !c.is_ascii();
+    let of_markup = |c: char| matches!(c, '<' | '>' | '&' | '\u{2028}' | '\u{2029}');
+    let ascii = escaped(beyond, false);
+    let slashed = ascii.replace('/', "\\/");
+    let mut forms = vec![text.to_owned(), json(text), ascii, escaped(beyond, true), escaped(of_markup, false), slashed];
+    forms.extend(forms.clone().iter().map(|form| json(form)));
+    forms.sort();
+    forms.dedup();
+    forms
 }
 
 impl Answer<'_, '_> {
@@ -146,7 +189,8 @@ impl Answer<'_, '_> {
             }
             Value::Array(items) => Value::Array(items.iter().map(|item| self.value(item, name, changed)).collect()),
             Value::Object(members) => {
-                let masked = members.iter().map(|(name, value)| (self.text(name, changed), self.value(value, self.masker.names.verdict(name), changed)));
+                let masked =
+                    members.iter().map(|(name, value)| (self.text(name, changed), self.value(value, self.masker.names.beside(name, members), changed)));
                 Value::Object(masked.collect())
             }
         }
@@ -154,10 +198,12 @@ impl Answer<'_, '_> {
 
     fn text(&self, text: &str, changed: &mut bool) -> String {
         let marked = |secret: &str| format!("[masked {}]", self.masker.mark(&Value::from(secret)));
-        let mut out = shapes::replace(text, &shapes::all(text), marked);
-        for known in self.known.iter().filter(|known| text.contains(known.as_str())) {
-            out = out.replace(known.as_str(), &marked(known));
-        }
+        let mut found = shapes::all(text);
+        let known = self.written.iter().flat_map(|(form, _)| text.match_indices(form.as_str()));
+        found.extend(known.map(|(at, form)| Found { at: at..at + form.len(), what: "a known secret" }));
+        // A stretch that is one of the known has that one's mark, however it is written.
+        let stands_for = |stretch: &str| self.written.iter().find(|(form, _)| form == stretch).map_or_else(|| marked(stretch), |(_, known)| marked(known));
+        let out = shapes::replace(text, &shapes::joined(found), stands_for);
         *changed |= out != text;
         out
     }

@@ -7,7 +7,7 @@ use super::super::{WebState, masked};
 use super::caller::Caller;
 use super::problem;
 use crate::domain::call::CallId;
-use crate::domain::mask::looks_like;
+use crate::domain::mask::{imitates, looks_like};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::Method;
@@ -29,16 +29,26 @@ pub async fn show(caller: Caller, State(state): State<WebState>, method: Method,
     match caller.reviewer.is_closed(&listed.call).await {
         Ok(closed) => {
             let mut call = listed.to_json();
-            let masked = match masked::json(&caller.reviewer, &listed).await {
-                Ok(masked) => masked,
+            let masks = match masked::json(&caller.reviewer, &listed).await {
+                Ok(masks) => masks,
                 Err(failure) => return problem::failure(&failure),
             };
             if let Some(message) = &listed.call.message {
+                let parts = [("to", &message.to, &message.to_pointer), ("text", &message.text, &message.text_pointer)];
+                let named = |which: &dyn Fn(&str, bool) -> bool| -> Value {
+                    parts
+                        .iter()
+                        .filter(|(_, text, pointer)| which(text, masked::over(&listed, pointer).is_some()))
+                        .map(|(name, ..)| Value::from(*name))
+                        .collect()
+                };
                 call["message"]["secrets"] = serde_json::json!(looks_like(&message.text));
+                call["message"]["masked"] = named(&|_, masked| masked);
+                call["message"]["imitates_mark"] = named(&|text, masked| !masked && imitates(text));
             }
             if let Value::Object(members) = &mut call {
                 members.insert("leaves_at".to_owned(), serde_json::json!(leaves_at));
-                members.insert("masked".to_owned(), masked);
+                members.insert("masked".to_owned(), masks);
                 members.insert("recipient_closed".to_owned(), Value::Bool(closed));
                 members.insert("server_restarted".to_owned(), Value::Bool(caller.reviewer.server_restarted(&listed.call).await));
             }

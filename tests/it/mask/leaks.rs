@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 /// Repeats what it was given, in its answers and on its standard error.
-const PARROT: &str = r#"
+pub(super) const PARROT: &str = r#"
 [servers.parrot]
 command = ["python3", "-c", """
 import json, sys
