@@ -229,7 +229,7 @@ async fn an_operator_who_was_demoted_meanwhile_changes_nothing() {
 async fn what_let_a_disabled_person_in_stays_gone_when_they_are_let_in_again() {
     let desk = Desk::new().await;
     desk.reviewer("ann@example.org", Role::Reviewer, &[]).await;
-    let (token, link) = (desk.gate.make_api_token("ann@example.org", HOUR).await.unwrap(), desk.gate.make_link("ann@example.org").await.unwrap());
+    let (token, link) = (desk.gate.make_api_token("ann@example.org", "test", HOUR).await.unwrap(), desk.gate.make_link("ann@example.org").await.unwrap());
     let session = signed_in(&desk.gate, &desk.gate.make_link("ann@example.org").await.unwrap()).await;
     desk.gate.disable_person("ann@example.org").await.unwrap();
     desk.gate.registrar().enable_person("ann@example.org").await.unwrap();
@@ -243,7 +243,7 @@ async fn what_let_a_disabled_person_in_stays_gone_when_they_are_let_in_again() {
 async fn signing_somebody_out_ends_sessions_and_links_and_leaves_tokens() {
     let desk = Desk::new().await;
     desk.reviewer("ann@example.org", Role::Reviewer, &[]).await;
-    let token = desk.gate.make_api_token("ann@example.org", HOUR).await.unwrap();
+    let token = desk.gate.make_api_token("ann@example.org", "test", HOUR).await.unwrap();
     let mut links = Vec::new();
     for _ in 0..70 {
         links.push(desk.gate.make_link("ann@example.org").await.unwrap());
