@@ -180,7 +180,7 @@ async fn who_asked_for_a_second_step_stays_out_of_an_address_without_passkeys_an
         assert_eq!(answer.status, StatusCode::FORBIDDEN);
         assert!(answer.body.contains("--no-passkeys") && answer.body.contains("listen.public_url"), "{}", answer.body);
     }
-    assert_eq!((jar.session(), jar.get("/").await.status), (None, StatusCode::UNAUTHORIZED));
+    assert_eq!((jar.get("/").await.status, jar.session()), (StatusCode::UNAUTHORIZED, None));
 }
 
 #[tokio::test]
