@@ -54,10 +54,16 @@ The link works once, for 15 minutes; `paraph reviewer link` makes another.")]
         email: String,
     },
     /// Print an API token, for scripts and `paraph calls`
-    #[command(after_help = "Examples:\n  PARAPH_TOKEN=$(paraph reviewer token ann@example.org) paraph calls")]
+    #[command(after_help = "\
+Examples:
+  PARAPH_TOKEN=$(paraph reviewer token ann@example.org) paraph calls
+  paraph reviewer token ann@example.org --name \"night job\" --expires 1d")]
     Token {
         /// The person's mail address
         email: String,
+        /// What the token is called in lists, so that its owner knows it again
+        #[arg(long, default_value = "command line", value_parser = NonEmptyStringValueParser::new())]
+        name: String,
         /// How long it counts
         #[arg(long, value_name = "TIME", default_value = "90d", value_parser = time)]
         expires: Duration,
@@ -67,8 +73,7 @@ The link works once, for 15 minutes; `paraph reviewer link` makes another.")]
 Examples:
   paraph reviewer enable ann@example.org && paraph reviewer link ann@example.org
 
-Sessions, links and API tokens from before are gone; a password and passkeys count again. A second
-step of signing in is off: so somebody comes back who lost every passkey.")]
+Sessions, links and API tokens from before are gone; a password and passkeys count again.")]
     Enable {
         /// The person's mail address
         email: String,
@@ -79,8 +84,11 @@ Examples:
   paraph reviewer set ann@example.org --role operator
   paraph reviewer set ann@example.org --group desk --group sales
   paraph reviewer set ann@example.org --name \"Ann Abel\" --no-groups
+  paraph reviewer set ann@example.org --no-passkeys
 
-Approvals of calls that the person may not decide any more, and that have not left, are taken back.")]
+Approvals of calls that the person may not decide any more, and that have not left, are taken back. --no-passkeys is \
+for a passkey that was lost: a link or a password alone lets the person in from then on, so be sure who asks; open \
+sessions stay (`paraph reviewer sign-out`).")]
     #[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
     Set {
         /// The person's mail address
@@ -97,6 +105,9 @@ Approvals of calls that the person may not decide any more, and that have not le
         /// In no group
         #[arg(long, conflicts_with = "groups", group = "what")]
         no_groups: bool,
+        /// Remove every passkey of theirs, and ask for none as a second step any more; a change of its own
+        #[arg(long, conflicts_with_all = ["name", "role", "groups", "no_groups"], group = "what")]
+        no_passkeys: bool,
     },
     /// List a person's API tokens: ids, names, when they were made and last used
     #[command(after_help = "Examples:\n  paraph reviewer tokens ann@example.org\n  paraph reviewer tokens ann@example.org --json")]
@@ -152,9 +163,10 @@ impl Reviewer {
             Reviewer::List { json } => (Request::People {}, json),
             Reviewer::Disable { email } => (Request::DisablePerson { email }, false),
             Reviewer::Link { email } => (Request::Link { email }, false),
-            Reviewer::Token { email, expires } => (Request::Token { email, expires_in_ms: millis(expires) }, false),
+            Reviewer::Token { email, name, expires } => (Request::Token { email, name, expires_in_ms: millis(expires) }, false),
             Reviewer::Enable { email } => (Request::EnablePerson { email }, false),
-            Reviewer::Set { email, name, role, groups, no_groups } => {
+            Reviewer::Set { email, no_passkeys: true, .. } => (Request::RemovePasskeys { email }, false),
+            Reviewer::Set { email, name, role, groups, no_groups, no_passkeys: false } => {
                 let groups = (no_groups || !groups.is_empty()).then_some(groups);
                 (Request::SetPerson { email, name, groups, role: role.map(Role::from) }, false)
             }
@@ -167,6 +179,9 @@ impl Reviewer {
             Request::EnablePerson { .. } => |_| "Enabled. `paraph reviewer link EMAIL` prints a sign-in link.".to_owned(),
             Request::RevokeToken { .. } => |_| "Revoked.".to_owned(),
             Request::SignOut { .. } => |ended| format!("Signed out. Sessions and links ended: {ended}."),
+            Request::RemovePasskeys { .. } => {
+                |removed| format!("Passkeys removed: {removed}. No second step is asked for; `paraph reviewer link EMAIL` prints a sign-in link.")
+            }
             _ => |_: usize| "Changed.".to_owned(),
         };
         let response = Box::pin(ask(&place.store()?, request)).await?;

@@ -23,6 +23,11 @@ use std::time::Duration;
 /// Entries in one answer.
 pub const ENTRIES: usize = 200;
 
+/// A token's name where the command that asks knows of none.
+fn unnamed() -> String {
+    "command line".to_owned()
+}
+
 /// Whoever may ask here has the data folder.
 const OPERATOR: &str = "operator";
 
@@ -135,8 +140,16 @@ pub enum Request {
     Token {
         /// Whose.
         email: String,
+        /// So that its owner knows it again.
+        #[serde(default = "unnamed")]
+        name: String,
         /// How long it counts.
         expires_in_ms: u64,
+    },
+    /// Remove a person's passkeys and ask for none any more.
+    RemovePasskeys {
+        /// Whose.
+        email: String,
     },
     /// Stop everything that would be sent.
     Pause {
@@ -317,7 +330,10 @@ async fn attempt(gate: &Gate, attestor: &Attestor, backups: &dyn Backups, reques
         }
         Request::SignOut { email } => Answer::Done(gate.registrar().sign_out_person(&email).await?),
         Request::Link { email } => Answer::Secret(gate.make_link(&email).await?),
-        Request::Token { email, expires_in_ms } => Answer::Secret(gate.make_api_token(&email, Duration::from_millis(expires_in_ms)).await?),
+        Request::Token { email, name, expires_in_ms } => {
+            Answer::Secret(gate.make_api_token(&email, &name, Duration::from_millis(expires_in_ms)).await?)
+        }
+        Request::RemovePasskeys { email } => Answer::Done(gate.registrar().remove_passkeys(&email).await?),
         Request::Pause { reason } => match gate.pause(&reason, OPERATOR).await {
             Ok(taken_back) => Answer::Done(taken_back),
             Err(error) => return Err(already(gate, error).await),

@@ -97,13 +97,13 @@ impl Reviewer {
         Err(BUSY)
     }
 
-    /// Sets or changes the password and ends every other session; how many there were. The old password is asked for unless
-    /// this session was opened within ten minutes.
+    /// Sets or changes the password and ends every other session, unused link and begun sign-in; how many sessions there
+    /// were. The old password is asked for unless this session was opened within ten minutes.
     pub async fn set_password(&self, session: &str, old: &str, new: String, arrival: &Arrival) -> Result<usize, AccountError> {
         if !self.gate().settings().sign_in.passwords {
             return Err(Refused::Off.into());
         }
-        let (kept, others) = self.may_change_password(session, old, arrival).await?;
+        let kept = self.proven(session, old, arrival, LATE_FOR_A_PASSWORD).await?;
         let person = self.person();
         let (email, name) = (person.email.clone(), person.name.clone().unwrap_or_default());
         let checked = new.clone();
@@ -115,15 +115,20 @@ impl Reviewer {
         let hash = gate.inner.entrance.passwords.hash(gate.inner.clock.as_ref(), new).await.map_err(|unable| gate.unable(unable))?;
         let revision = kept.map_or(0, |kept| kept.revision) + 1;
         let row = Row::Password(Password { email: person.email.clone(), revision, hash, set_at: self.now() });
-        let ended = others.len();
+        let others = self.ways_in(Some(session)).await?;
+        let ended = others.iter().filter(|its| its.kind == CredentialKind::Session).count();
+        let removed = others.into_iter().take(TOGETHER).map(|its| (Kind::Credential, its.secret.to_string())).collect();
         let fact = self.fact("password.set", json!({ "sessions_ended": ended }));
-        let change = Change { removed: others, ..Change::of_row(self.now(), row.clone(), fact) };
-        if self.written(change, &row).await? { Ok(ended) } else { Err(BUSY) }
+        if !self.written(Change { removed, ..Change::of_row(self.now(), row.clone(), fact) }, &row).await? {
+            return Err(BUSY);
+        }
+        self.end_ways_in(Some(session)).await?;
+        Ok(ended)
     }
 
     /// Takes the password away; links, and passkeys, still let the person in.
     pub async fn remove_password(&self, session: &str, old: &str, arrival: &Arrival) -> Result<(), AccountError> {
-        let (kept, _) = self.may_change_password(session, old, arrival).await?;
+        let kept = self.proven(session, old, arrival, LATE_FOR_A_PASSWORD).await?;
         let Some(kept) = kept else { return Ok(()) };
         let change = Change { removed: vec![(Kind::Password, kept.email)], ..Change::of_facts(self.now(), vec![self.fact("password.removed", json!({}))]) };
         match self.gate().inner.store.commit(change).await {
@@ -134,8 +139,9 @@ impl Reviewer {
         }
     }
 
-    /// The password as it stands and the other sessions, if this session, or who sits at it, may change it.
-    async fn may_change_password(&self, session: &str, old: &str, arrival: &Arrival) -> Result<(Option<Password>, Vec<(Kind, String)>), AccountError> {
+    /// The password as it stands, if this session is fresh, or whoever sits at it knows the password: a session that was
+    /// found open, or stolen, must not make itself permanent. `late`: what to tell who has no password.
+    async fn proven(&self, session: &str, old: &str, arrival: &Arrival, late: &'static str) -> Result<Option<Password>, AccountError> {
         let gate = self.gate();
         let own = Digest::of_bytes(session.as_bytes());
         let sessions = gate.sessions_of(&self.person().email).await?;
@@ -143,11 +149,9 @@ impl Reviewer {
         let kept = gate.password_of(&self.person().email).await?;
         match &kept {
             _ if fresh => {}
-            None => {
-                return Err(AccountError::NotSo(
-                    "You have been signed in for more than ten minutes. Sign out, sign in again with a link, and set the password then: so nobody sets one at a desk you have left.",
-                ));
-            }
+            None => return Err(AccountError::NotSo(late)),
+            // The form was made when the session was fresh. It is no guess.
+            Some(_) if old.is_empty() => return Err(AccountError::NotSo(LATE)),
             Some(kept) => {
                 let mut id = [0; 16];
                 for (byte, letter) in id.iter_mut().zip(own.as_str().trim_start_matches("sha256:").bytes()) {
@@ -156,8 +160,35 @@ impl Reviewer {
                 gate.password_fits(kept, old, arrival, DeviceId(id)).await?;
             }
         }
-        let others = sessions.iter().filter(|its| its.secret != own).take(TOGETHER).map(|its| (Kind::Credential, its.secret.to_string()));
-        Ok((kept, others.collect()))
+        Ok(kept)
+    }
+
+    /// What this person can get in with, or has got in with, but for this session, API tokens and what they know.
+    async fn ways_in(&self, session: Option<&str>) -> Result<Vec<Credential>, Failure> {
+        let own = session.map(|session| Digest::of_bytes(session.as_bytes()));
+        let all = self.gate().credentials_of(&self.person().email).await?.into_iter();
+        let ends = |its: &Credential| matches!(its.kind, CredentialKind::Session | CredentialKind::HalfWay | CredentialKind::Link);
+        Ok(all.filter(|its| ends(its) && own.as_ref() != Some(&its.secret)).collect())
+    }
+
+    /// Ends all of it.
+    async fn end_ways_in(&self, session: Option<&str>) -> Result<(), AccountError> {
+        for _ in 0..AGAIN {
+            let ends = self.ways_in(session).await?;
+            if ends.is_empty() {
+                return Ok(());
+            }
+            let keys = ends.into_iter().take(TOGETHER).map(|its| its.secret.to_string()).collect();
+            // When one of them has just gone the rest is looked at again.
+            self.gate().end_credentials(&self.person().email, keys, "signed_out").await?;
+        }
+        Err(BUSY)
+    }
+
+    /// Whether this session was opened so lately that it may do what a stolen one must not.
+    pub async fn is_freshly_signed_in(&self, session: &str) -> Result<bool, Failure> {
+        let own = Digest::of_bytes(session.as_bytes());
+        Ok(self.gate().sessions_of(&self.person().email).await?.iter().any(|its| its.secret == own && self.is_fresh(its)))
     }
 
     /// Ends the session with this [`Credential::id`], if it is one of theirs.
@@ -170,23 +201,14 @@ impl Reviewer {
         Ok(())
     }
 
-    /// Ends every session of this person, this one too.
+    /// Ends every session of this person, this one too, and with them unused links and begun sign-ins.
     pub async fn sign_out_everywhere(&self) -> Result<(), AccountError> {
-        for _ in 0..AGAIN {
-            let sessions = self.gate().sessions_of(&self.person().email).await?;
-            if sessions.is_empty() {
-                return Ok(());
-            }
-            let keys = sessions.into_iter().take(TOGETHER).map(|its| its.secret.to_string()).collect();
-            // When one of them has just gone the rest is looked at again.
-            self.gate().end_credentials(&self.person().email, keys, "signed_out").await?;
-        }
-        Err(BUSY)
+        self.end_ways_in(None).await
     }
 
-    /// Makes an API token with this person's rights, which is shown once. Only soon after signing in: it outlives the session,
-    /// and every other change that shuts a thief of one out.
-    pub async fn make_token(&self, session: &str, name: &str, days: u64) -> Result<String, AccountError> {
+    /// Makes an API token with this person's rights, which is shown once. It outlives the session, so it asks for the same
+    /// proof as a new password.
+    pub async fn make_token(&self, session: &str, old: &str, arrival: &Arrival, name: &str, days: u64) -> Result<String, AccountError> {
         let (name, gate) = (name.trim(), self.gate());
         if !self.account(session).await?.fresh {
             return Err(AccountError::NotSo(
@@ -203,6 +225,7 @@ impl Reviewer {
         if tokens >= TOKENS {
             return Err(AccountError::NotSo("You have 50 tokens. Revoke one that you no longer use first."));
         }
+        self.proven(session, old, arrival, LATE_FOR_A_TOKEN).await?;
         let (now, secret) = (self.now(), gate.secret("pt_"));
         let fresh = Credential::new(&secret, CredentialKind::ApiToken, &self.person().email, now, now + Duration::from_secs(days * 24 * 3600));
         let row = Row::Credential(Credential { label: Some(name.to_owned()), ..fresh });
@@ -249,4 +272,7 @@ fn gone(error: PeopleError) -> AccountError {
     }
 }
 
+const LATE: &str = "You have been signed in for more than ten minutes: give the password you have, or sign out and sign in again. Nothing was changed.";
+const LATE_FOR_A_PASSWORD: &str = "You have been signed in for more than ten minutes. Sign out, sign in again with a link, and set the password then: so nobody sets one at a desk you have left.";
+const LATE_FOR_A_TOKEN: &str = "You have been signed in for more than ten minutes. Sign out, sign in again, and make the token then: so nobody makes one at a desk you have left. No token was made.";
 const BUSY: AccountError = AccountError::NotSo("Something about your account changed at the same moment. Nothing was changed; try again.");

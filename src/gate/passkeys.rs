@@ -3,6 +3,7 @@
 //! passkey is more than a thing somebody found. Browsers offer passkeys over https and on `localhost`, never for an
 //! address in numbers: elsewhere there are none, and the pages say so. Made by `serve`, called by `web`.
 
+mod lost;
 mod sealed;
 
 use super::signin::{Arrival, Opened, Proof, Session};
@@ -283,7 +284,7 @@ impl Reviewer {
     }
 
     async fn needs_fresh(&self, session: &str) -> Result<(), PasskeyError> {
-        if self.account(session).await?.fresh { Ok(()) } else { Err(PasskeyError::Stale) }
+        if self.is_freshly_signed_in(session).await? { Ok(()) } else { Err(PasskeyError::Stale) }
     }
 
     async fn done(&self, change: Change) -> Result<(), PasskeyError> {

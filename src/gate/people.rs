@@ -3,6 +3,7 @@
 //! approval of it along (semantics.md 21). Called by `control`, `web`, `signin` and `notify`.
 
 pub use super::agents::NewAgent;
+use super::account::TOKEN_NAME;
 use super::registrar::{Registrar, RegistrarError, again};
 use super::reviewer::Reviewer;
 use super::{Failure, Gate};
@@ -191,21 +192,25 @@ impl Gate {
 
     /// The same with a life of its own.
     pub async fn make_link_for(&self, email: &str, life: Duration) -> Result<String, PeopleError> {
-        self.registrar().make_credential(email, CredentialKind::Link, "pl_", life, "link.made").await.map_err(|error| self.plain(error))
+        self.registrar().make_credential(email, CredentialKind::Link, None, life, "link.made").await.map_err(|error| self.plain(error))
     }
 
     /// Makes the link of a sign-in letter that is about to leave; `None` when the person was shut out meanwhile.
     pub async fn link_for(&self, person: &Person) -> Result<Option<String>, Failure> {
-        match self.registrar().make_credential(&person.email, CredentialKind::Link, "pl_", LINK_FOR, "link.mailed").await.map_err(|error| self.plain(error)) {
+        match self.registrar().make_credential(&person.email, CredentialKind::Link, None, LINK_FOR, "link.mailed").await.map_err(|error| self.plain(error)) {
             Ok(secret) => Ok(Some(secret)),
             Err(PeopleError::Failure(failure)) => Err(failure),
             Err(PeopleError::Exists { .. } | PeopleError::Unknown { .. } | PeopleError::BadName(_) | PeopleError::LastOperator) => Ok(None),
         }
     }
 
-    /// Makes an API token.
-    pub async fn make_api_token(&self, email: &str, expires_in: Duration) -> Result<String, PeopleError> {
-        let made = self.registrar().make_credential(email, CredentialKind::ApiToken, "pt_", expires_in, "token.made").await;
+    /// Makes an API token; `name`: so that its owner knows it again.
+    pub async fn make_api_token(&self, email: &str, name: &str, expires_in: Duration) -> Result<String, PeopleError> {
+        let name = name.trim();
+        if name.is_empty() || name.chars().count() > TOKEN_NAME || !can_be_read(name) {
+            return Err(PeopleError::BadName("a token's name has 1 to 64 characters, on one line, and none that is not seen or looks like another one"));
+        }
+        let made = self.registrar().make_credential(email, CredentialKind::ApiToken, Some(name), expires_in, "token.made").await;
         made.map_err(|error| self.plain(error))
     }
 
@@ -216,7 +221,7 @@ impl Gate {
         }
     }
 
-    async fn person(&self, email: &str) -> Result<Person, PeopleError> {
+    pub(super) async fn person(&self, email: &str) -> Result<Person, PeopleError> {
         let email = address(email)?;
         match self.inner.store.row(Kind::Person, &email).await.map_err(|e| self.failed(&e))? {
             Some(Row::Person(person)) => Ok(person),
@@ -225,7 +230,7 @@ impl Gate {
     }
 
     /// What somebody may sign in or ask with, of these kinds, also what does not count any more.
-    async fn every_credential_of(&self, email: &str, kinds: &[CredentialKind]) -> Result<Vec<Credential>, Failure> {
+    pub(super) async fn every_credential_of(&self, email: &str, kinds: &[CredentialKind]) -> Result<Vec<Credential>, Failure> {
         let rows = self.all_rows(Kind::Credential).await?.into_iter();
         let all = rows.filter_map(|row| if let Row::Credential(credential) = row { Some(credential) } else { None });
         Ok(all.filter(|credential| credential.email == email && kinds.contains(&credential.kind)).collect())
@@ -278,6 +283,10 @@ impl Registrar {
     /// Adds a person.
     pub async fn add_person(&self, email: &str, name: Option<String>, groups: Vec<String>, role: Role) -> Result<Person, RegistrarError> {
         let email = address(email)?;
+        // Programs take such a word for an option. One that is there already can still be named, so that it can be shut out.
+        if email.starts_with('-') {
+            return Err(PeopleError::BadName("a mail address that begins with - is not taken: programs would read it as an option").into());
+        }
         let now = self.gate.now();
         let person = Person::new(&email, shown_name(name)?, group_names(groups)?, role, now);
         let fact = self.fact("person.added", json!({ "person": email, "role": role, "groups": person.groups }));
@@ -336,12 +345,9 @@ impl Registrar {
         // Shutting out may have been cut short, and nothing of it may come back to life.
         self.remove_credentials(&person.email, &[CredentialKind::Session, CredentialKind::Link, CredentialKind::HalfWay, CredentialKind::ApiToken], None)
             .await?;
-        let mut facts = vec![self.fact("person.enabled", json!({ "person": person.email }))];
-        if person.second_factor {
-            facts.push(self.fact("second_factor.set", json!({ "on": false, "person": person.email })));
-        }
-        let next = Person { revision: person.revision + 1, disabled_at: None, second_factor: false, ..person };
-        self.write(Change { rows: vec![Row::Person(next.clone())], ..Change::of_facts(self.gate.now(), facts) }).await?;
+        let next = Person { revision: person.revision + 1, disabled_at: None, ..person };
+        let fact = self.fact("person.enabled", json!({ "person": next.email }));
+        self.write(Change::of_row(self.gate.now(), Row::Person(next.clone()), fact)).await?;
         Ok(next)
     }
 
@@ -368,7 +374,7 @@ impl Registrar {
 
     /// Makes a one-time sign-in secret; the caller puts it into a link.
     pub async fn make_link(&self, email: &str) -> Result<String, RegistrarError> {
-        self.make_credential(email, CredentialKind::Link, "pl_", LINK_FOR, "link.made").await
+        self.make_credential(email, CredentialKind::Link, None, LINK_FOR, "link.made").await
     }
 
     /// Has a one-time link mailed; it is made when the letter leaves.
@@ -380,11 +386,19 @@ impl Registrar {
         self.write(Change::of_row(now, Row::Letter(letter), fact)).await
     }
 
-    async fn make_credential(&self, email: &str, kind: CredentialKind, prefix: &str, life: Duration, told: &'static str) -> Result<String, RegistrarError> {
+    async fn make_credential(
+        &self,
+        email: &str,
+        kind: CredentialKind,
+        label: Option<&str>,
+        life: Duration,
+        told: &'static str,
+    ) -> Result<String, RegistrarError> {
         let person = self.gate.active_person(email).await?;
         let now = self.gate.now();
-        let secret = self.gate.secret(prefix);
-        let credential = Credential::new(&secret, kind, &person.email, now, now + life);
+        let secret = self.gate.secret(if kind == CredentialKind::ApiToken { "pt_" } else { "pl_" });
+        let label = label.map(str::to_owned);
+        let credential = Credential { label, ..Credential::new(&secret, kind, &person.email, now, now + life) };
         let fact = self.fact(told, json!({ "person": person.email, "expires_at": credential.expires_at }));
         self.write(Change::of_row(now, Row::Credential(credential), fact)).await?;
         Ok(secret)

@@ -90,9 +90,10 @@ impl Reviewer {
         Ok(self.gate.for_people(self.kept(id).await?).await?.0)
     }
 
-    /// The word of the state of a call that this person may see.
-    pub async fn state_of(&self, id: &CallId) -> Result<&'static str, ReviewError> {
-        Ok(self.kept(id).await?.state.word())
+    /// The word of the state of a call that this person may see, and [`Call::look`] with its agent's presence.
+    pub async fn glance(&self, id: &CallId) -> Result<(&'static str, String), ReviewError> {
+        let call = self.kept(id).await?;
+        Ok((call.state.word(), format!("{}-{}", call.look(), self.gate.presence(&call).word())))
     }
 
     /// The call as it is kept, if this person may see it; for what is decided here, never for showing it.
@@ -119,7 +120,8 @@ impl Reviewer {
         self.gate.inner.store.held().await.map_err(|e| self.gate.failed(&e))
     }
 
-    /// Audit entries from a number on. A reviewer is not shown entries about calls they may not see.
+    /// Audit entries from a number on. A reviewer is not shown entries about calls they may not see, nor those about other
+    /// people and about agents; operators and auditors read everything (semantics.md 17).
     pub async fn entries(&self, from: u64, most: usize) -> Result<Vec<Entry>, Failure> {
         let store = &self.gate.inner.store;
         let mut entries = store.entries(from, most).await.map_err(|e| self.gate.failed(&e))?;
@@ -133,8 +135,15 @@ impl Reviewer {
                 known.insert(id.clone(), seen);
             }
         }
-        entries.retain(|entry| entry.call.as_ref().is_none_or(|id| known.get(id).copied().unwrap_or(false)));
+        entries.retain(|entry| match &entry.call {
+            Some(id) => known.get(id).copied().unwrap_or(false),
+            None => !is_about_people(&entry.kind) || self.is_about_me(entry),
+        });
         Ok(entries)
+    }
+
+    fn is_about_me(&self, entry: &Entry) -> bool {
+        entry.actor == self.actor() || entry.data["person"].as_str() == Some(&self.person.email)
     }
 
     /// The number of the last audit entry.
@@ -162,6 +171,12 @@ impl Reviewer {
             })
             .collect()
     }
+}
+
+/// Entries without a call that say who is here, how they get in and what they may do.
+fn is_about_people(kind: &str) -> bool {
+    const ABOUT: [&str; 9] = ["person.", "agent.", "link.", "token.", "sign_in.", "signed_", "password.", "passkey.", "second_factor."];
+    ABOUT.iter().any(|begins| kind.starts_with(begins))
 }
 
 impl Listed {

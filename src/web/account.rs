@@ -135,9 +135,9 @@ pub async fn sign_out_everywhere(State(state): State<WebState>, form: Submitted)
 }
 
 /// `POST /account/tokens`: the answer shows the token, once.
-pub async fn make_token(State(state): State<WebState>, form: Submitted) -> Response {
-    let days = form.field("days").parse().unwrap_or(0);
-    match form.by.reviewer.make_token(&form.by.secret, form.field("name"), days).await {
+pub async fn make_token(State(state): State<WebState>, Arriving(arrival): Arriving, form: Submitted) -> Response {
+    let (by, days) = (&form.by, form.field("days").parse().unwrap_or(0));
+    match Box::pin(by.reviewer.make_token(&by.secret, form.field("old"), &arrival, form.field("name"), days)).await {
         Ok(token) => answer(&state, &form.by, StatusCode::OK, None, None, Some(token)).await,
         Err(error) => refused(&state, &form.by, error).await,
     }

@@ -4,21 +4,10 @@
 use super::masked::{self, Stretch};
 use super::shown::{Mark, Shown};
 use crate::domain::call::{Call, OutcomeKind, State, Verdict};
-use crate::domain::digest::Digest;
 use crate::domain::json;
 use crate::domain::mask::{self, Mask as Masked};
 use crate::gate::Listed;
 use serde_json::Value;
-
-/// What of a call a row and a panel show, in a word: an open page replaces them when it differs. Who was mailed and who has
-/// read it are left out; replacing a form for that would take a click away from under a pointer.
-pub fn look(call: &Call) -> String {
-    let flags = (call.cancelled, call.delivered, call.taken_back);
-    let shown = (call.version, &call.state, &call.decisions, flags, &call.erased_at, &call.waits_for);
-    // A call that is kept can be written.
-    let digest = Digest::of_bytes(&serde_json::to_vec(&shown).unwrap_or_default());
-    digest.as_str().chars().skip("sha256:".len()).take(16).collect()
-}
 
 /// Where a call stands, as a label; the tone only colours what the label says.
 #[derive(Debug, Clone)]

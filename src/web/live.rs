@@ -15,6 +15,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream, SelectAll};
 use serde_json::json;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
@@ -25,6 +26,9 @@ use tokio_stream::wrappers::{BroadcastStream, WatchStream};
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// How often a comment keeps proxies from closing a silent stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Calls of which a stream knows what it told last; about a tenth of a kilobyte each.
+const REMEMBERED: usize = 500;
 
 /// What a stream was opened with.
 pub enum Credential {
@@ -58,7 +62,7 @@ pub fn open(state: &WebState, credential: Credential) -> Option<Response> {
         WatchStream::from_changes(state.gate.troubles()).map(|_| News::Missed).boxed(),
         WatchStream::from_changes(state.gate.mailing().subscribe()).map(|_| News::Missed).boxed(),
     ]);
-    let feed = Feed { state: state.clone(), credential, sources, switch: None, _permit: permit };
+    let feed = Feed { state: state.clone(), credential, sources, switch: None, told: Told::default(), _permit: permit };
     let events = stream::unfold(feed, |mut feed| async move {
         let event = feed.next().await?;
         Some((Ok::<Event, Infallible>(event), feed))
@@ -98,6 +102,7 @@ struct Feed {
     sources: SelectAll<BoxStream<'static, News>>,
     /// The kill switch's revision as it was last told of; `None` before the first event.
     switch: Option<u64>,
+    told: Told,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -118,8 +123,8 @@ impl Feed {
             let reviewer = self.reviewer().await?;
             let event = match news {
                 None => None,
-                Some(News::Changed(id)) => about(&reviewer, &id, true).await,
-                Some(News::Presence(id)) => about(&reviewer, &id, false).await,
+                Some(News::Changed(id)) => self.about(&reviewer, &id, true).await,
+                Some(News::Presence(id)) => self.about(&reviewer, &id, false).await,
                 Some(News::Rows) => self.switch_was_turned().await.then(look_at_everything),
                 Some(News::Missed) => Some(look_at_everything()),
                 Some(News::Over) => return None,
@@ -128,6 +133,13 @@ impl Feed {
                 return event;
             }
         }
+    }
+
+    /// The event about one call, if this person may see it and sees something else than the receiver was told of last.
+    async fn about(&mut self, reviewer: &Reviewer, id: &CallId, may_be_new: bool) -> Option<Event> {
+        let (state, look) = reviewer.glance(id).await.ok()?;
+        let name = self.told.event(id, look, may_be_new && state == "held")?;
+        Some(Event::default().event(name).data(json!({ "id": id, "state": state }).to_string()))
     }
 
     /// A hint about rows does not say which: only the kill switch concerns open pages.
@@ -151,9 +163,78 @@ fn look_at_everything() -> Event {
     Event::default().event("look").data("{}")
 }
 
-/// The event about one call, if this person may see it. `call.held` says that it may be new to the receiver.
-async fn about(reviewer: &Reviewer, id: &CallId, may_be_new: bool) -> Option<Event> {
-    let state = reviewer.state_of(id).await.ok()?;
-    let name = if may_be_new && state == "held" { "call.held" } else { "call.changed" };
-    Some(Event::default().event(name).data(json!({ "id": id, "state": state }).to_string()))
+/// What a stream has told of: a call is written about for reasons that nobody sees, such as a mail that left.
+#[derive(Default)]
+struct Told {
+    calls: HashMap<CallId, Last>,
+    /// The oldest first.
+    order: VecDeque<CallId>,
+}
+
+/// What was told of one call.
+struct Last {
+    look: String,
+    /// It was told of as one that may be new.
+    held: bool,
+}
+
+impl Told {
+    /// The event's name, or `None` when there is nothing new. `call.held` says that the call may be new to the receiver, and
+    /// comes once.
+    fn event(&mut self, id: &CallId, look: String, held: bool) -> Option<&'static str> {
+        let name = |held| if held { "call.held" } else { "call.changed" };
+        if let Some(last) = self.calls.get_mut(id) {
+            let first = held && !last.held;
+            let same = last.look == look && !first;
+            last.look = look;
+            last.held |= held;
+            return (!same).then_some(name(first));
+        }
+        self.order.push_back(id.clone());
+        self.calls.insert(id.clone(), Last { look, held });
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.calls.remove(&oldest);
+        }
+        Some(name(held))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> CallId {
+        CallId(name.to_owned())
+    }
+
+    #[test]
+    fn a_call_is_told_of_as_held_once_and_as_changed_only_when_it_looks_different() {
+        let mut told = Told::default();
+        let mut events = |look: &str, held| told.event(&id("a"), look.to_owned(), held);
+        assert_eq!(events("1", true), Some("call.held"));
+        assert_eq!(events("1", true), None);
+        assert_eq!(events("1", false), None);
+        assert_eq!(events("2", false), Some("call.changed"));
+        assert_eq!(events("1", true), Some("call.changed"), "it is held again, and not new");
+    }
+
+    #[test]
+    fn a_call_whose_agent_was_told_of_first_is_still_told_of_as_held() {
+        let mut told = Told::default();
+        assert_eq!(told.event(&id("a"), "1".to_owned(), false), Some("call.changed"));
+        assert_eq!(told.event(&id("a"), "1".to_owned(), true), Some("call.held"));
+        assert_eq!(told.event(&id("a"), "1".to_owned(), true), None);
+    }
+
+    #[test]
+    fn a_stream_remembers_so_many_calls_and_no_more() {
+        let mut told = Told::default();
+        for number in 0..=REMEMBERED {
+            told.event(&id(&number.to_string()), "1".to_owned(), true);
+        }
+        assert_eq!((told.calls.len(), told.order.len()), (REMEMBERED, REMEMBERED));
+        assert_eq!(told.event(&id("1"), "1".to_owned(), true), None);
+    }
 }

@@ -131,6 +131,7 @@ pub fn routes(state: WebState) -> Router {
         .route("/people/{id}/link", post(person::link))
         .route("/people/{id}/sign-out", post(person::sign_out))
         .route("/people/{id}/tokens", post(person::revoke_token))
+        .route("/people/{id}/passkeys", post(person::remove_passkeys))
         .route("/agents", get(agents::show).post(agents::add))
         .route("/agents/{name}", get(agent::show).post(agent::change))
         .route("/agents/{name}/rotate", post(agent::rotate))

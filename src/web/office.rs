@@ -86,6 +86,16 @@ impl Refused {
     }
 }
 
+/// Whoever found a session open, or stole its cookie, makes no lasting way in for themselves: that needs a session that has
+/// just begun.
+pub async fn needs_fresh(by: &SignedIn) -> Result<(), Refused> {
+    if by.reviewer.is_freshly_signed_in(&by.secret).await? {
+        return Ok(());
+    }
+    let told = "You have been signed in for more than ten minutes. Sign out, sign in again, and do it then: so nobody makes a way in at a desk you have left.";
+    Err(Refused::Told(StatusCode::FORBIDDEN, told.to_owned()))
+}
+
 /// A time as somebody types it; nothing for an empty field.
 pub fn time(text: &str) -> Result<Option<Duration>, Refused> {
     const LONGEST: Duration = Duration::from_secs(3650 * 86_400);

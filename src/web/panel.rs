@@ -4,7 +4,7 @@
 
 use super::WebState;
 use super::before::{Around, Before};
-use super::call_view::{self, Standing, look};
+use super::call_view::{self, Standing};
 use super::moment::Moment;
 use super::notices;
 use super::page;
@@ -125,7 +125,7 @@ impl Panel {
         let asked = before.is_some() || unknown.is_some();
         Panel {
             id: call.id.to_string(),
-            revision: format!("{}-{}{}{full}", look(call), listed.presence.word(), if paused { "-paused" } else { "" }),
+            revision: format!("{}-{}{}{full}", call.look(), listed.presence.word(), if paused { "-paused" } else { "" }),
             version: call.version,
             digest: call.digest.to_string(),
             form_token: by.form_token(),

@@ -65,6 +65,8 @@ pub struct Section {
 struct Second {
     frame: Frame,
     asked: Asked,
+    /// What passkeys belong to.
+    address: String,
     /// The passkey was not accepted just now.
     again: bool,
 }
@@ -118,7 +120,7 @@ pub async fn second(State(state): State<WebState>, headers: HeaderMap) -> Respon
 
 /// `POST /sign-in/second`
 pub async fn finish_second(State(state): State<WebState>, Arriving(arrival): Arriving, headers: HeaderMap, form: Fields) -> Response {
-    let Some(passkeys) = &state.passkeys else { return none_here(&state).await };
+    let Some(passkeys) = &state.passkeys else { return no_second(&state).await };
     let begun = Cookie::HalfWay.read(&state, &headers).unwrap_or_default();
     match Box::pin(passkeys.finish_second(&begun, form.field("sealed"), form.field("answer"), &arrival)).await {
         Ok(session) => sign_in::landed(&state, &headers, Opened::In(session)).await,
@@ -128,10 +130,13 @@ pub async fn finish_second(State(state): State<WebState>, Arriving(arrival): Arr
 }
 
 async fn ask_second(state: &WebState, headers: &HeaderMap, status: StatusCode, again: bool) -> Response {
-    let Some(passkeys) = &state.passkeys else { return none_here(state).await };
+    let Some(passkeys) = &state.passkeys else { return no_second(state).await };
     let begun = Cookie::HalfWay.read(state, headers).unwrap_or_default();
     match passkeys.begin_second(&begun).await {
-        Ok(Some(ceremony)) => page::html(state, status, &Second { frame: Frame::new(state, None, "").await, asked: Asked::new(ceremony), again }),
+        Ok(Some(ceremony)) => {
+            let (frame, address) = (Frame::new(state, None, "").await, state.settings.public_url.clone());
+            page::html(state, status, &Second { frame, asked: Asked::new(ceremony), address, again })
+        }
         Ok(None) | Err(PasskeyError::Refused | PasskeyError::TooMany | PasskeyError::Stale) => sign_in::too_late(state).await,
         Err(PasskeyError::Failure(failure)) => page::failure(state, None, &failure),
     }
@@ -167,6 +172,16 @@ fn told(error: PasskeyError) -> AccountError {
         PasskeyError::Stale => AccountError::NotSo("Sign out and sign in again first: passkeys are changed within ten minutes of signing in."),
         PasskeyError::Failure(failure) => AccountError::Failure(failure),
     }
+}
+
+/// The gateway moved to an address without passkeys, and somebody asked for one at every sign-in: they stay out until an
+/// operator has changed that, because a setting of the gateway is no proof of who they are.
+async fn no_second(state: &WebState) -> Response {
+    let url = &state.settings.public_url;
+    let detail = format!(
+        "You asked that a passkey ends your sign-ins, and this gateway's address, {url}, has none: browsers offer passkeys over https and on localhost only. You are not signed in. An operator can help: with `paraph reviewer set YOU@example.org --no-passkeys` a link or a password alone lets you in; or they set listen.public_url back to the address your passkey was made at."
+    );
+    page::problem(state, None, StatusCode::FORBIDDEN, "Your passkey cannot be asked for here", &detail).await
 }
 
 async fn none_here(state: &WebState) -> Response {

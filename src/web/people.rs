@@ -87,6 +87,9 @@ pub async fn add(State(state): State<WebState>, form: Submitted) -> Response {
 async fn added(form: &Submitted) -> Result<String, Refused> {
     let registrar = form.by.reviewer.registrar()?;
     let role = role(form.field("role"))?;
+    if role == Role::Operator {
+        office::needs_fresh(&form.by).await?;
+    }
     let person = registrar.add_person(form.field("email"), Some(form.field("name").to_owned()), office::listed(form.field("groups")), role).await?;
     Ok(person.id())
 }

@@ -57,6 +57,11 @@ struct PersonPage {
     seen: Option<Moment>,
     sessions: usize,
     tokens: Vec<Token>,
+    passkeys: usize,
+    /// A passkey has to finish every sign-in of theirs.
+    second_factor: bool,
+    /// Who looks may make ways in: they signed in just now.
+    fresh: bool,
     /// Their approvals of calls that have not left.
     approvals: usize,
     more: bool,
@@ -83,10 +88,14 @@ pub async fn show(by: SignedIn, State(state): State<WebState>, Path(id): Path<St
 /// `POST /people/{id}`
 pub async fn change(State(state): State<WebState>, Path(id): Path<String>, form: Submitted) -> Response {
     let done = async {
-        let (registrar, email) = (form.by.reviewer.registrar()?, email(&form.by, &id).await?);
+        let (registrar, person, role) = (form.by.reviewer.registrar()?, listed(&form.by, &id).await?.person, people::role(form.field("role"))?);
+        if role == Role::Operator && person.role != Role::Operator {
+            office::needs_fresh(&form.by).await?;
+        }
+        let email = person.email;
         let edit = PersonEdit {
             name: Some(Some(form.field("name").to_owned())),
-            role: Some(people::role(form.field("role"))?),
+            role: Some(role),
             groups: Some(office::listed(form.field("groups"))),
             shown: Some(revision(&form)?),
         };
@@ -112,9 +121,14 @@ pub async fn disable(State(state): State<WebState>, Path(id): Path<String>, form
 
 /// `POST /people/{id}/enable`
 pub async fn enable(State(state): State<WebState>, Path(id): Path<String>, form: Submitted) -> Response {
-    let done = async { Ok(form.by.reviewer.registrar()?.enable_person(&email(&form.by, &id).await?).await.map(drop)?) };
-    let said =
-        Said { done: Some("They may sign in again. What they had open before is gone, and no passkey has to finish their sign-ins."), ..Said::default() };
+    let done = async {
+        let (registrar, person) = (form.by.reviewer.registrar()?, listed(&form.by, &id).await?.person);
+        if person.role == Role::Operator {
+            office::needs_fresh(&form.by).await?;
+        }
+        Ok(registrar.enable_person(&person.email).await.map(drop)?)
+    };
+    let said = Said { done: Some("They may sign in again. What they had open before is gone."), ..Said::default() };
     ended(&state, &form.by, &id, done.await, said).await
 }
 
@@ -134,6 +148,8 @@ pub async fn link(State(state): State<WebState>, Path(id): Path<String>, form: S
             registrar.mail_link(&email).await?;
             return Ok(Said { done: Some("A sign-in link is on its way to them by mail. It works once, for 15 minutes."), ..Said::default() });
         }
+        // Unlike a mailed one, whoever reads this page is let in with it.
+        office::needs_fresh(&form.by).await?;
         let secret = registrar.make_link(&email).await?;
         Ok(Said { link: Some(format!("{}/sign-in/{secret}", state.settings.public_url)), ..Said::default() })
     };
@@ -141,6 +157,17 @@ pub async fn link(State(state): State<WebState>, Path(id): Path<String>, form: S
         Ok(said) => ended(&state, &form.by, &id, Ok(()), said).await,
         Err(refused) => ended(&state, &form.by, &id, Err(refused), Said::default()).await,
     }
+}
+
+/// `POST /people/{id}/passkeys`
+pub async fn remove_passkeys(State(state): State<WebState>, Path(id): Path<String>, form: Submitted) -> Response {
+    let done = async {
+        let (registrar, email) = (form.by.reviewer.registrar()?, email(&form.by, &id).await?);
+        office::needs_fresh(&form.by).await?;
+        Ok(registrar.remove_passkeys(&email).await.map(drop)?)
+    };
+    let said = Said { done: Some("Their passkeys are gone. A link or a password alone lets them in now."), ..Said::default() };
+    ended(&state, &form.by, &id, done.await, said).await
 }
 
 /// `POST /people/{id}/tokens`
@@ -205,6 +232,9 @@ async fn one(state: &WebState, by: &SignedIn, id: &str, said: Said) -> Result<Pe
         seen: seen_at.map(|at| Moment::new(at, now)),
         sessions,
         tokens: tokens.collect(),
+        passkeys: state.gate.passkeys_of(&person.email).await?.len(),
+        second_factor: person.second_factor,
+        fresh: by.reviewer.is_freshly_signed_in(&by.secret).await?,
         approvals,
         more,
         mails: state.gate.settings().letters,

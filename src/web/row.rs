@@ -2,7 +2,7 @@
 //! matters. The page and the live update print the same template.
 
 use super::WebState;
-use super::call_view::{self, Standing, look};
+use super::call_view::{self, Standing};
 use super::moment::Moment;
 use super::page;
 use super::session::SignedIn;
@@ -80,7 +80,7 @@ impl Row {
         };
         Row {
             id: call.id.to_string(),
-            revision: format!("{}-{}", look(call), listed.presence.word()),
+            revision: format!("{}-{}", call.look(), listed.presence.word()),
             title,
             line,
             standing: Standing::of(call),

@@ -98,7 +98,7 @@ impl Desk {
 
     pub async fn reviewer(&self, email: &str, role: Role, groups: &[&str]) -> Reviewer {
         self.gate.add_person(email, None, groups.iter().map(|&g| g.to_owned()).collect(), role).await.unwrap();
-        let token = self.gate.make_api_token(email, HOUR).await.unwrap();
+        let token = self.gate.make_api_token(email, "test", HOUR).await.unwrap();
         self.gate.by_api_token(&token).await.unwrap().unwrap()
     }
 
@@ -588,7 +588,7 @@ async fn held_calls_survive_a_restart_over_sled_and_can_be_approved_then() {
     gate.recover().await.unwrap();
     gate.resume_work().await.unwrap();
     gate.add_person("ann@example.org", None, Vec::new(), Role::Operator).await.unwrap();
-    let token = gate.make_api_token("ann@example.org", HOUR).await.unwrap();
+    let token = gate.make_api_token("ann@example.org", "test", HOUR).await.unwrap();
     let ann = gate.by_api_token(&token).await.unwrap().unwrap();
     let mut hints = gate.watch();
     for id in &ids {

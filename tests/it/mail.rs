@@ -95,7 +95,7 @@ impl Office {
     /// Somebody who may decide, as a signed-in person.
     async fn reviewer(&self, email: &str, role: Role) -> Reviewer {
         self.person(email, role, &[]).await;
-        let token = self.gate.make_api_token(email, HOUR).await.unwrap();
+        let token = self.gate.make_api_token(email, "test", HOUR).await.unwrap();
         self.gate.by_api_token(&token).await.unwrap().unwrap()
     }
 

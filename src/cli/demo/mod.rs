@@ -107,7 +107,7 @@ impl Demo {
         let base = format!("http://{}", running.address);
         gate.add_person(PERSON, Some("You".to_owned()), Vec::new(), Role::Operator).await.map_err(refused)?;
         let token = gate.add_agent(NewAgent { name: "demo-agent".to_owned(), ..NewAgent::default() }).await.map_err(refused)?;
-        let api_token = gate.make_api_token(PERSON, TOKEN_FOR).await.map_err(refused)?;
+        let api_token = gate.make_api_token(PERSON, "demo", TOKEN_FOR).await.map_err(refused)?;
 
         terminal::say(&format!("{}\n", terminal::strong("Paraph demo")));
         terminal::say(&format!("The gateway listens on {base}"));

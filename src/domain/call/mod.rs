@@ -4,6 +4,7 @@
 
 mod decision;
 mod edit;
+mod look;
 mod mail;
 mod outcome;
 mod state;

@@ -60,9 +60,10 @@ impl Gate {
         let (now, at) = (self.session_time(), self.inner.clock.now());
         let secret = self.secret(prefix);
         let row = Credential { label: arrival.label.clone(), method: Some(method), ..Credential::new(&secret, kind, &person.email, now, now + life) };
-        let fact = Fact { kind: "signed_in", call: None, actor: format!("person:{}", person.email), data: json!({ "how": method.word() }) };
-        // A begun sign-in lets nobody in: it is told of when it is finished.
-        let facts = if half_way { Vec::new() } else { vec![fact] };
+        // A begun sign-in lets nobody in; that a password or a link was right is worth knowing when no passkey follows.
+        let kind_of_fact = if half_way { "signed_in.half_way" } else { "signed_in" };
+        let fact = Fact { kind: kind_of_fact, call: None, actor: format!("person:{}", person.email), data: json!({ "how": method.word() }) };
+        let facts = vec![fact];
         for _ in 0..TRIES {
             let mut removed = proof.spent.clone();
             if !half_way {

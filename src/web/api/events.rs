@@ -1,5 +1,6 @@
 //! `GET /api/v1/events`: `call.held` and `call.changed` with id and state; `look` says that anything may have
-//! changed (at the start, and when the stream fell behind). Read the call for the rest.
+//! changed (at the start, and when the stream fell behind). `call.held` comes once for a call, `call.changed` when people
+//! see something else than before. Read the call for the rest.
 
 use super::super::WebState;
 use super::super::live::{self, Credential};

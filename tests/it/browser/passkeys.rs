@@ -128,6 +128,37 @@ async fn a_passkey_is_made_signs_in_alone_and_ends_a_sign_in_that_a_link_began()
 }
 
 #[tokio::test]
+async fn who_lost_their_passkey_is_let_in_by_a_link_once_an_operator_ran_what_the_page_says() {
+    let desk = desk().await;
+    desk.by_link(BEN).await;
+    desk.add_passkey("Ben's key").await;
+    desk.press("Always ask for a passkey").await;
+    desk.browser.says("your sign-ins end as you chose").await;
+    desk.sign_out().await;
+    desk.by_link(BEN).await;
+    desk.browser.says("--no-passkeys").await;
+    desk.browser.says(&desk.url).await;
+    desk.world.told(&["reviewer", "set", BEN, "--no-passkeys"]).await;
+    desk.by_link(BEN).await;
+    desk.browser.says("Needs you").await;
+    // Beside an operator: what they see of somebody with a second step.
+    desk.add_passkey("Ben's new key").await;
+    desk.press("Always ask for a passkey").await;
+    desk.browser.says("your sign-ins end as you chose").await;
+    desk.sign_out().await;
+    desk.by_link(ANN).await;
+    desk.browser.visit(&format!("{}/people", desk.url)).await;
+    desk.browser.find_text("a", BEN).await.click().await.unwrap();
+    desk.browser.find_text("summary", "They have lost a passkey").await.click().await.unwrap();
+    desk.browser.pictures("person-passkey-lost").await;
+    let mut all = Vec::new();
+    look(&desk.browser, "a person with a passkey", &mut all).await;
+    assert!(all.is_empty(), "{} faults:\n{}", all.len(), all.join("\n"));
+    desk.press("Remove their passkeys").await;
+    desk.browser.says("Their passkeys are gone").await;
+}
+
+#[tokio::test]
 async fn an_answer_of_a_passkey_counts_once_unchanged_in_its_own_ceremony_and_for_an_active_person() {
     let desk = desk().await;
     desk.by_link(ANN).await;

@@ -64,6 +64,17 @@ fn changes(place: &Place) {
     let listed = place.run(&["reviewer", "tokens", "ann@example.org", "--json"]).json();
     let tokens = listed["tokens"].as_array().unwrap();
     assert_eq!(tokens.len(), 2);
+    assert!(tokens.iter().all(|token| token["name"] == "command line"), "{listed}");
+    place.run(&["reviewer", "token", "olga@example.org", "--name", "night job"]).line();
+    assert!(place.run(&["reviewer", "tokens", "olga@example.org"]).out.contains("night job"));
+    for name in ["", " ", "a\nb"] {
+        assert_eq!(place.run(&["reviewer", "token", "olga@example.org", "--name", name]).code, 2, "{name:?}");
+    }
+    let none = place.run(&["reviewer", "set", "ann@example.org", "--no-passkeys"]);
+    assert_eq!((none.code, none.out.as_str()), (0, ""), "{}", none.err);
+    assert!(none.err.contains("Passkeys removed: 0"), "{}", none.err);
+    assert_eq!(place.run(&["reviewer", "set", "nobody@example.org", "--no-passkeys"]).code, 1);
+    assert_eq!(place.run(&["reviewer", "set", "ann@example.org", "--no-passkeys", "--name", "A"]).code, 2);
     assert!(!listed.to_string().contains(&token) && tokens[0]["used_at"].is_null() && tokens[0]["made_at"].is_string());
     let id = tokens[0]["id"].as_str().unwrap();
     let shown = place.run(&["reviewer", "tokens", "ann@example.org"]);

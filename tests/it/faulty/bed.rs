@@ -57,7 +57,7 @@ impl Bed {
         let mut people = Vec::new();
         for email in ["ann@example.org", "ben@example.org"] {
             gate.add_person(email, None, Vec::new(), Role::Reviewer).await.unwrap();
-            let token = gate.make_api_token(email, 1000 * HOUR).await.unwrap();
+            let token = gate.make_api_token(email, "test", 1000 * HOUR).await.unwrap();
             people.push(gate.by_api_token(&token).await.unwrap().unwrap());
         }
         Bed { store, gate, clock, upstream, agent, people, settings, _folder: folder }

@@ -60,7 +60,7 @@ async fn approved(desk: &Desk, number: usize) -> CallId {
     if !ann {
         desk.gate.add_person("ann@example.org", None, Vec::new(), Role::Operator).await.unwrap();
     }
-    let token = desk.gate.make_api_token("ann@example.org", HOUR).await.unwrap();
+    let token = desk.gate.make_api_token("ann@example.org", "test", HOUR).await.unwrap();
     let ann = desk.gate.by_api_token(&token).await.unwrap().unwrap();
     let id = desk.seat("send_dm", &text(number)).await.call().clone();
     read_and_decide(&ann, &id, approve).await.unwrap();
@@ -176,7 +176,7 @@ async fn what_provably_never_left_is_given_back_and_what_failed_at_the_server_is
     let usage = |desk: &Desk| {
         let gate = desk.gate.clone();
         async move {
-            let token = gate.make_api_token("ann@example.org", HOUR).await.unwrap();
+            let token = gate.make_api_token("ann@example.org", "test", HOUR).await.unwrap();
             let ann = gate.by_api_token(&token).await.unwrap().unwrap();
             ann.usage(None, None, 10).await.unwrap().counters.iter().map(|usage| (usage.asked / 1_000_000, usage.sent / 1_000_000)).collect::<Vec<_>>()
         }

@@ -33,7 +33,7 @@ async fn held(desk: &Desk, count: usize) -> Vec<CallId> {
 }
 
 async fn decide(desk: &Desk, id: &CallId) {
-    let token = desk.gate.make_api_token("ann@example.org", HOUR).await.unwrap();
+    let token = desk.gate.make_api_token("ann@example.org", "test", HOUR).await.unwrap();
     let ann = desk.gate.by_api_token(&token).await.unwrap().unwrap();
     read_and_decide(&ann, id, approve).await.unwrap();
 }
@@ -124,7 +124,7 @@ async fn a_call_that_was_taken_back_gives_its_place_to_the_next_one() {
         assert_eq!(place(&desk, &ids[1]).await, begun + TAKEN);
         match way {
             "undo" => {
-                let token = desk.gate.make_api_token("ann@example.org", HOUR).await.unwrap();
+                let token = desk.gate.make_api_token("ann@example.org", "test", HOUR).await.unwrap();
                 desk.gate.by_api_token(&token).await.unwrap().unwrap().undo(&ids[1]).await.unwrap();
             }
             "cancel" => seats.remove(1).cancel().await.unwrap(),

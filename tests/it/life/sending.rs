@@ -165,7 +165,7 @@ async fn once_it_is_being_sent_a_cancel_an_undo_and_a_pause_are_too_late_and_the
     let token = gate.add_agent(NewAgent { name: "bot".into(), ..NewAgent::default() }).await.unwrap();
     let agent = gate.agent_by_token(&token).await.unwrap().unwrap();
     gate.add_person("ann@example.org", None, Vec::new(), Role::Reviewer).await.unwrap();
-    let ann = gate.by_api_token(&gate.make_api_token("ann@example.org", HOUR).await.unwrap()).await.unwrap().unwrap();
+    let ann = gate.by_api_token(&gate.make_api_token("ann@example.org", "test", HOUR).await.unwrap()).await.unwrap().unwrap();
     let ask = paraph::gate::Ask {
         agent,
         server: "demo".into(),

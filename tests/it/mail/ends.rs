@@ -169,7 +169,7 @@ async fn an_unconfirmed_call_asks_operators_too_and_then_says_what_was_found() {
     office.emptied().await;
     assert_eq!(office.call(&id).await.told, [OPS], "the group is empty, so an operator is asked");
     office.gate.add_person("dora@example.org", None, vec!["desk".into()], Role::Reviewer).await.unwrap();
-    let token = office.gate.make_api_token("dora@example.org", HOUR).await.unwrap();
+    let token = office.gate.make_api_token("dora@example.org", "test", HOUR).await.unwrap();
     let dora = office.gate.by_api_token(&token).await.unwrap().unwrap();
     office.decide(&dora, &id, approve).await;
     office.ended(&id, "unconfirmed").await;

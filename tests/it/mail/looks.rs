@@ -29,7 +29,7 @@ async fn office(show: Show) -> (Office, paraph::gate::Reviewer, tokio::task::Joi
     office.gate.add_person("ann@example.org", Some("Ann Archer".into()), Vec::new(), Role::Reviewer).await.unwrap();
     office.person("ben@example.org", Role::Reviewer, &[]).await;
     office.person("olga@example.org", Role::Operator, &["none"]).await;
-    let token = office.gate.make_api_token("ann@example.org", HOUR * 100).await.unwrap();
+    let token = office.gate.make_api_token("ann@example.org", "test", HOUR * 100).await.unwrap();
     let ann = office.gate.by_api_token(&token).await.unwrap().unwrap();
     let outbox = office.start_showing(show);
     (office, ann, outbox)

@@ -100,7 +100,7 @@ async fn a_restart_forgets_neither_the_reminder_nor_who_was_told() {
     let office = Office::again(store, clock, agent, home);
     let due = office.store.due(remind_at, 10).await.unwrap();
     assert_eq!(due.calls, std::slice::from_ref(&id), "the reminder is the call's next deadline");
-    let token = office.gate.make_api_token(ANN, HOUR).await.unwrap();
+    let token = office.gate.make_api_token(ANN, "test", HOUR).await.unwrap();
     let ann = office.gate.by_api_token(&token).await.unwrap().unwrap();
     office.decide(&ann, &id, reject).await;
     let outbox = office.start();

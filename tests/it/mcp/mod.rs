@@ -248,7 +248,7 @@ impl World {
 
     pub async fn operator(&self) -> Reviewer {
         self.gate.add_person("ann@example.org", None, Vec::new(), Role::Operator).await.unwrap();
-        let token = self.gate.make_api_token("ann@example.org", Duration::from_secs(3600)).await.unwrap();
+        let token = self.gate.make_api_token("ann@example.org", "test", Duration::from_secs(3600)).await.unwrap();
         self.gate.by_api_token(&token).await.unwrap().unwrap()
     }
 

@@ -179,7 +179,7 @@ impl Play {
         let token = gate.add_agent(NewAgent { name: "bot".into(), ..NewAgent::default() }).await.unwrap();
         let agent = gate.agent_by_token(&token).await.unwrap().unwrap();
         gate.add_person("ann@example.org", None, Vec::new(), Role::Operator).await.unwrap();
-        let token = gate.make_api_token("ann@example.org", Duration::from_secs(1 << 30)).await.unwrap();
+        let token = gate.make_api_token("ann@example.org", "test", Duration::from_secs(1 << 30)).await.unwrap();
         gate.close(Duration::from_secs(20)).await;
         Play { engine, clock, upstream, agent, token, calls: Vec::new(), asked: 0 }
     }

@@ -142,7 +142,7 @@ impl System {
         }
         for (email, role) in PERSONS.into_iter().zip([Role::Operator, Role::Reviewer]) {
             gate.add_person(email, None, Vec::new(), role).await.unwrap();
-            self.tokens.push(gate.make_api_token(email, FOR_EVER).await.unwrap());
+            self.tokens.push(gate.make_api_token(email, "test", FOR_EVER).await.unwrap());
         }
         gate.close(Duration::from_secs(20)).await;
         drop(gate);

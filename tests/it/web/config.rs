@@ -47,7 +47,7 @@ async fn a_file_with_mistakes_is_told_to_operators_above_every_page_until_it_is_
 async fn the_api_tells_operators_what_is_in_force_and_what_is_not() {
     let desk = Desk::open().await;
     let ask = async |email: &str| {
-        let token = desk.gate.make_api_token(email, Duration::from_secs(60)).await.unwrap();
+        let token = desk.gate.make_api_token(email, "test", Duration::from_secs(60)).await.unwrap();
         let answer = desk.request(Method::GET, "/api/v1/config").bearer_auth(token).send().await.unwrap();
         (answer.status(), answer.json::<Value>().await.unwrap())
     };

@@ -275,7 +275,7 @@ impl Desk {
     }
 
     pub async fn token(&self, email: &str) -> String {
-        self.gate.make_api_token(email, Duration::from_secs(3600)).await.unwrap()
+        self.gate.make_api_token(email, "test", Duration::from_secs(3600)).await.unwrap()
     }
 
     pub async fn api(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> Response {

@@ -46,6 +46,29 @@ async fn the_api_streams_ids_and_states() {
 }
 
 #[tokio::test]
+async fn a_stream_tells_of_a_held_call_once_and_of_nothing_that_nobody_sees() {
+    let desk = Desk::open().await;
+    let token = desk.token("ann@example.org").await;
+    let mut events = desk.api(&token, Method::GET, "/api/v1/events", None).await;
+    let mut seen = String::new();
+    assert!(until(&mut events, &mut seen, "event: look").await);
+    let seat = desk.ask("send_dm", &json!({"to": "@bob", "text": "hi"})).await;
+    let id = seat.call().clone();
+    assert!(until(&mut events, &mut seen, "event: call.held").await);
+    // The record is written anew for each of these, and looks the same.
+    let ann = desk.reviewer("ann@example.org").await;
+    for _ in 0..3 {
+        ann.read(&id).await.unwrap();
+    }
+    desk.reviewer("ben@example.org").await.read(&id).await.unwrap();
+    let next = desk.hold("another").await;
+    assert!(until(&mut events, &mut seen, &format!("event: call.held\ndata: {{\"id\":\"{next}\"")).await, "{seen}");
+    let of_the_first: Vec<&str> = seen.split("\n\n").filter(|event| event.contains(id.as_str())).collect();
+    assert_eq!(of_the_first.iter().filter(|event| event.contains("call.held")).count(), 1, "{seen}");
+    assert!(of_the_first.len() <= 2, "at most one more, for its agent that waits: {seen}");
+}
+
+#[tokio::test]
 async fn one_stream_too_many_is_refused_and_all_end_when_the_gate_drains() {
     let desk = Desk::with(HoldSettings::default(), "", 1).await;
     desk.gate.add_person("cy@example.org", None, Vec::new(), Role::Reviewer).await.unwrap();

@@ -1,7 +1,7 @@
 //! The account page: every action needs its form's token, tokens are shown once and end, mails are chosen.
 
 use super::*;
-use paraph::domain::people::MailChoice;
+use paraph::domain::people::{MailChoice, Role};
 
 #[tokio::test]
 async fn no_action_of_the_account_goes_without_the_token_of_its_session() {
@@ -73,6 +73,81 @@ async fn a_token_is_shown_once_named_used_and_revoked_by_its_owner_alone() {
     assert_eq!(desk.api(&token, Method::GET, "/api/v1/calls", None).await.status(), StatusCode::OK);
     clock.advance(Duration::from_secs(1));
     assert_eq!(desk.api(&token, Method::GET, "/api/v1/calls", None).await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn an_old_session_makes_no_token_without_the_password() {
+    let (desk, clock) = desk().await;
+    let mut ann = Jar::new(&desk, "");
+    ann.with_link(ANN).await;
+    clock.advance(10 * MINUTE + Duration::from_secs(1));
+    let new = [("name", "x"), ("days", "5")];
+    let late = ann.act("/account/tokens", &new).await;
+    assert!(late.status == StatusCode::UNPROCESSABLE_ENTITY && late.body.contains("sign in again"), "{}", late.body);
+    let page = ann.get("/account").await.body;
+    assert!(!page.contains("name=\"days\"") && page.contains("within ten minutes of that it can be made"), "{page}");
+
+    let mut ann = with_password(&desk, ANN, GOOD).await;
+    clock.advance(10 * MINUTE + Duration::from_secs(1));
+    assert!(ann.get("/account").await.body.contains("id=\"token-old\""));
+    for (old, why) in [("", "give the password you have"), ("guess", "password is not right")] {
+        let answer = ann.act("/account/tokens", &[new[0], new[1], ("old", old)]).await;
+        assert!(answer.status == StatusCode::UNPROCESSABLE_ENTITY && answer.body.contains(why), "{old}: {}", answer.body);
+    }
+    assert!(entries(&desk, "token.made").await.is_empty());
+    assert_eq!(ann.act("/account/tokens", &[new[0], new[1], ("old", GOOD)]).await.status, StatusCode::OK);
+    let page = ann.get("/account").await.body;
+    assert_eq!(page.matches("API tokens go on").count(), 2, "beside the password and beside signing out: {page}");
+}
+
+#[tokio::test]
+async fn an_old_session_of_an_operator_makes_no_lasting_way_in() {
+    let (desk, clock) = desk_with(SignInSettings::default(), false).await;
+    desk.gate.add_person("zoe@example.org", None, Vec::new(), Role::Operator).await.unwrap();
+    let (mut olga, mut old) = (Jar::new(&desk, ""), Jar::new(&desk, ""));
+    old.with_link("zoe@example.org").await;
+    clock.advance(10 * MINUTE + Duration::from_secs(1));
+    olga.with_link("zoe@example.org").await;
+    let people = desk.gate.people().await.unwrap();
+    let ann = people.iter().find(|person| person.email == ANN).unwrap().clone();
+    let path = format!("/people/{}", ann.id());
+    let revision = ann.revision.to_string();
+    let promote = [("revision", revision.as_str()), ("name", "Ann"), ("role", "operator"), ("groups", "desk")];
+    let add = [("email", "new@example.org"), ("role", "operator")];
+    let link = format!("{path}/link");
+    let keys = format!("{path}/passkeys");
+    for (path, fields) in [("/people", add.as_slice()), (&path, &promote), (&link, &[]), (&keys, &[])] {
+        let answer = old.act(path, fields).await;
+        assert!(answer.status == StatusCode::FORBIDDEN && answer.body.contains("more than ten minutes"), "{path}: {}", answer.body);
+    }
+    assert_eq!(desk.gate.people().await.unwrap(), people);
+    let page = old.get(&path).await.body;
+    assert!(!page.contains("Show a sign-in link") && page.contains("To make them an operator"), "{page}");
+    let edit = [("revision", revision.as_str()), ("name", "Ann B"), ("role", "reviewer"), ("groups", "desk")];
+    assert_eq!(old.act(&path, &edit).await.status, StatusCode::SEE_OTHER, "what gives nobody more goes on");
+    for (path, fields, status) in [("/people", add.as_slice(), 303), (&link, &[], 200), (&keys, &[], 200)] {
+        assert_eq!(olga.act(path, fields).await.status.as_u16(), status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_reviewer_reads_in_the_audit_about_themselves_and_not_about_others() {
+    let (desk, _) = desk().await;
+    let (mut ann, mut ben) = (Jar::new(&desk, ""), Jar::new(&desk, ""));
+    ann.with_link(ANN).await;
+    ben.with_link(BEN).await;
+    let tokens = [desk.token(ANN).await, desk.token("aud@example.org").await];
+    let mut read = Vec::new();
+    for token in &tokens {
+        read.push(desk.api(token, Method::GET, "/api/v1/audit", None).await.text().await.unwrap());
+    }
+    let (anns, auditors) = (&read[0], &read[1]);
+    assert!(anns.contains("person:ann@example.org") && anns.contains("\"signed_in\""), "{anns}");
+    for kind in ["agent.added", "ben@example.org", "aud@example.org", "olga@example.org"] {
+        assert!(!anns.contains(kind), "{kind}: {anns}");
+    }
+    assert!(auditors.contains("agent.added") && auditors.contains(BEN) && auditors.contains(ANN), "{auditors}");
+    assert!(!ann.get("/audit").await.body.contains(BEN));
 }
 
 #[tokio::test]

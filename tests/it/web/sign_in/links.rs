@@ -1,6 +1,7 @@
 //! Links by mail and links that are opened: one answer for everybody, used once, and the page that was wanted after it.
 
 use super::*;
+use paraph::domain::people::{CredentialKind, Passkey};
 use crate::world::until;
 
 #[tokio::test]
@@ -165,4 +166,97 @@ async fn a_link_only_begins_the_sign_in_of_somebody_who_asked_for_a_second_step(
     assert_eq!(jar.get("/").await.status, StatusCode::UNAUTHORIZED, "what is half done is no session");
     assert_eq!(jar.post(&format!("/sign-in/{link}"), &[]).await.status, StatusCode::GONE);
     assert!(entries(&desk, "signed_in").await.is_empty());
+    assert_eq!(entries(&desk, "signed_in.half_way").await, [("person:ann@example.org".to_owned(), serde_json::json!({ "how": "link" }))]);
+}
+
+#[tokio::test]
+async fn who_asked_for_a_second_step_stays_out_of_an_address_without_passkeys_and_is_told_what_helps() {
+    // The desk's address is in numbers, where no browser offers passkeys.
+    let (desk, _) = desk().await;
+    change_person(&desk, ANN, |person| Person { second_factor: true, ..person }).await;
+    let mut jar = Jar::new(&desk, "203.0.113.7");
+    jar.with_link(ANN).await;
+    for answer in [jar.get("/sign-in/second").await, jar.post("/sign-in/second", &[("sealed", ""), ("answer", "")]).await] {
+        assert_eq!(answer.status, StatusCode::FORBIDDEN);
+        assert!(answer.body.contains("--no-passkeys") && answer.body.contains("listen.public_url"), "{}", answer.body);
+    }
+    assert_eq!((jar.get("/").await.status, jar.session()), (StatusCode::UNAUTHORIZED, None));
+}
+
+#[tokio::test]
+async fn an_operator_takes_lost_passkeys_away_and_a_link_alone_lets_in_again() {
+    let (desk, _) = desk_with(SignInSettings::default(), false).await;
+    let lose = async || {
+        change_person(&desk, ANN, |person| Person { second_factor: true, ..person }).await;
+        let passkey = |id: &str, email: &str| {
+            Row::Passkey(Passkey {
+                id: id.to_owned(),
+                revision: 1,
+                email: email.to_owned(),
+                user: String::new(),
+                name: "Laptop".to_owned(),
+                state: String::new(),
+                made_at: desk.gate.clock().now(),
+                used_at: None,
+            })
+        };
+        let rows = vec![passkey("a1", ANN), passkey("a2", ANN)];
+        desk.store.commit(Change { rows, ..Change::of_facts(desk.gate.clock().now(), Vec::new()) }).await.unwrap();
+        if desk.gate.passkeys_of(BEN).await.unwrap().is_empty() {
+            let rows = vec![passkey("b1", BEN)];
+            desk.store.commit(Change { rows, ..Change::of_facts(desk.gate.clock().now(), Vec::new()) }).await.unwrap();
+        }
+        let mut begun = Jar::new(&desk, "");
+        begun.with_link(ANN).await;
+        assert!(begun.cookies.contains_key("paraph_half_way"));
+    };
+    let helped = async || {
+        assert!(desk.gate.passkeys_of(ANN).await.unwrap().is_empty() && desk.gate.passkeys_of(BEN).await.unwrap().len() == 1);
+        let rows = desk.store.rows(Kind::Credential, None, 1000).await.unwrap();
+        assert!(!rows.iter().any(|row| matches!(row, Row::Credential(its) if its.kind == CredentialKind::HalfWay)), "{rows:?}");
+        let mut ann = Jar::new(&desk, "");
+        ann.with_link(ANN).await;
+        assert_eq!(ann.get("/").await.status, StatusCode::OK);
+    };
+    lose().await;
+    assert_eq!(desk.gate.registrar().remove_passkeys(ANN).await.unwrap(), 2);
+    helped().await;
+    assert_eq!(desk.gate.registrar().remove_passkeys(ANN).await.unwrap(), 0, "there is nothing left to do, and nothing to tell");
+    lose().await;
+    let (mut olga, mut aud) = (Jar::new(&desk, ""), Jar::new(&desk, ""));
+    olga.with_link("olga@example.org").await;
+    aud.with_link("aud@example.org").await;
+    let people = desk.gate.people().await.unwrap();
+    let path = format!("/people/{}", people.iter().find(|person| person.email == ANN).unwrap().id());
+    let page = olga.get(&path).await.body;
+    assert!(page.contains("<b>2</b> passkeys.") && page.contains("a link or a password alone lets them in"), "{page}");
+    assert_eq!(aud.act(&format!("{path}/passkeys"), &[]).await.status, StatusCode::FORBIDDEN);
+    let answer = olga.act(&format!("{path}/passkeys"), &[]).await;
+    assert!(answer.status == StatusCode::OK && answer.body.contains("Their passkeys are gone"), "{}", answer.body);
+    helped().await;
+    let data = serde_json::json!({ "person": ANN, "count": 2 });
+    assert_eq!(entries(&desk, "passkey.removed").await, [("operator".to_owned(), data.clone()), ("person:olga@example.org".to_owned(), data)]);
+}
+
+#[tokio::test]
+async fn a_new_password_and_signing_out_everywhere_end_unused_links_and_begun_sign_ins() {
+    let (desk, _) = desk().await;
+    for path in ["/account/password", "/account/sign-out"] {
+        let mut ann = Jar::new(&desk, "");
+        ann.with_link(ANN).await;
+        change_person(&desk, ANN, |person| Person { second_factor: true, ..person }).await;
+        let mut thief = Jar::new(&desk, "");
+        thief.with_link(ANN).await;
+        let half = desk.store.rows(Kind::Credential, None, 1000).await.unwrap();
+        let mine = |rows: Vec<Row>| rows.into_iter().filter(|row| matches!(row, Row::Credential(its) if its.email == ANN)).count();
+        let (unused, bens) = (desk.gate.make_link(ANN).await.unwrap(), desk.gate.make_link(BEN).await.unwrap());
+        assert!(mine(half) >= 2 && thief.cookies.contains_key("paraph_half_way"));
+        ann.act(path, &[("new", GOOD), ("again", GOOD)]).await;
+        assert_eq!(Jar::new(&desk, "").post(&format!("/sign-in/{unused}"), &[]).await.status, StatusCode::GONE, "{path}");
+        assert_eq!(Jar::new(&desk, "").post(&format!("/sign-in/{bens}"), &[]).await.status, StatusCode::SEE_OTHER, "{path}");
+        let left = mine(desk.store.rows(Kind::Credential, None, 1000).await.unwrap());
+        assert_eq!(left, usize::from(path.ends_with("password")), "{path}");
+        change_person(&desk, ANN, |person| Person { second_factor: false, ..person }).await;
+    }
+    assert_eq!(entries(&desk, "password.set").await[0].1["sessions_ended"], 0);
 }
