@@ -8,10 +8,10 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How long another command may hold the folder; it needs milliseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How often the folder is looked at while another command holds it, for ten seconds in all; it needs milliseconds.
+const LOOKS: u32 = 1000;
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// Hexadecimal digits in a draft's name.
 const DIGITS: usize = 16;
@@ -25,17 +25,14 @@ pub(super) struct Locked {
 /// Waits until it is this command's turn.
 pub(super) fn lock(path: &Path) -> io::Result<Locked> {
     let folder = File::open(folder_of(path))?;
-    let deadline = Instant::now() + PATIENCE;
-    loop {
+    for _ in 0..LOOKS {
         match folder.try_lock() {
-            Ok(()) => break,
-            Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOOK_AGAIN),
-            Err(TryLockError::WouldBlock) => return Err(io::Error::new(ErrorKind::TimedOut, "another program keeps its folder locked")),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK_AGAIN),
             // Some network file systems lock no folders; what was read is still compared before it is replaced.
-            Err(TryLockError::Error(_)) => break,
+            Ok(()) | Err(TryLockError::Error(_)) => return Ok(Locked { path: path.to_owned(), folder }),
         }
     }
-    Ok(Locked { path: path.to_owned(), folder })
+    Err(io::Error::new(ErrorKind::TimedOut, "another program keeps its folder locked"))
 }
 
 /// Writes the file anew.

@@ -15,7 +15,8 @@ async fn connections_that_ask_nothing_do_not_use_up_a_commands_patience() {
     let (desk, folder) = (Desk::new().await, tempfile::tempdir().unwrap());
     let backups = Arc::new(OnSled::open(&folder.path().join("data"), &Settings::default()).unwrap());
     let path = folder.path().join("control.sock");
-    let ear = listen(path.clone(), desk.gate.clone(), Arc::new(Attestor::from_seed([7; 32])), backups, String::new(), paraph::config::Standing::default()).unwrap();
+    let ear =
+        listen(path.clone(), desk.gate.clone(), Arc::new(Attestor::from_seed([7; 32])), backups, String::new(), paraph::config::Standing::default()).unwrap();
     let ear = tokio::spawn(ear);
     let mut silent = Vec::new();
     for _ in 0..80 {
