@@ -326,9 +326,7 @@ async fn attempt(gate: &Gate, attestor: &Attestor, backups: &dyn Backups, reques
         }
         Request::SignOut { email } => Answer::Done(gate.registrar().sign_out_person(&email).await?),
         Request::Link { email } => Answer::Secret(gate.make_link(&email).await?),
-        Request::Token { email, name, expires_in_ms } => {
-            Answer::Secret(gate.make_api_token(&email, &name, Duration::from_millis(expires_in_ms)).await?)
-        }
+        Request::Token { email, name, expires_in_ms } => Answer::Secret(gate.make_api_token(&email, &name, Duration::from_millis(expires_in_ms)).await?),
         Request::RemovePasskeys { email } => Answer::Done(gate.registrar().remove_passkeys(&email).await?),
         Request::Pause { reason } => match gate.pause(&reason, OPERATOR).await {
             Ok(taken_back) => Answer::Done(taken_back),

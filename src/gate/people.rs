@@ -2,8 +2,8 @@
 //! is given out once, here; only its digest is kept. Whoever may not decide a call any more takes their unsent
 //! approval of it along (semantics.md 21). Called by `control`, `web`, `signin` and `notify`.
 
-pub use super::agents::NewAgent;
 use super::account::TOKEN_NAME;
+pub use super::agents::NewAgent;
 use super::registrar::{Registrar, RegistrarError, again};
 use super::reviewer::Reviewer;
 use super::{Failure, Gate};

@@ -1,8 +1,8 @@
 //! Links by mail and links that are opened: one answer for everybody, used once, and the page that was wanted after it.
 
 use super::*;
-use paraph::domain::people::{CredentialKind, Passkey};
 use crate::world::until;
+use paraph::domain::people::{CredentialKind, Passkey};
 
 #[tokio::test]
 async fn asking_for_a_link_is_answered_alike_for_everybody_and_only_those_who_exist_get_one() {
