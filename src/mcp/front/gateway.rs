@@ -150,12 +150,12 @@ impl Gateway {
 fn why(error: &reqwest::Error) -> String {
     let mut cause: &(dyn std::error::Error + 'static) = error;
     loop {
-        // An error of the system passes over what it wraps when it is asked for its source.
-        let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref::<TlsError>());
-        if let Some(TlsError::InvalidCertificate(matter)) = wrapped.or_else(|| cause.downcast_ref::<TlsError>()) {
+        if let Some(TlsError::InvalidCertificate(matter)) = cause.downcast_ref() {
             return certificate(matter).to_owned();
         }
-        match cause.source() {
+        // An error of the system passes over what it wraps when it is asked for its source.
+        let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        match wrapped.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| cause.source()) {
             Some(inner) => cause = inner,
             None => return cause.to_string(),
         }

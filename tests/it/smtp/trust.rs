@@ -66,6 +66,8 @@ async fn a_certificate_that_signed_itself_can_be_trusted_by_name() {
 async fn an_authoritys_certificate_as_a_servers_own_is_told_with_how_to_make_a_right_one() {
     let world = world("smtp://localhost:1", "");
     refused(self_signed_authority(&world), &world, "ca = \"cert.pem\"", "tls", "certificate of an authority (CA:TRUE)").await;
+    let server = Server::start(&world.path("mails"), self_signed_authority(&world)).await;
+    configure(&world, &format!("smtp://localhost:{}", server.port), "ca = \"cert.pem\"");
     let (_, view, _) = tried(&world).await;
     assert!(view.to_string().contains("-addext basicConstraints=critical,CA:FALSE"), "{view}");
 }
