@@ -140,7 +140,7 @@ async fn limits_show_no_secret_that_they_count_by() {
     for arguments in [
         json!({"k": 1, "key": key}),
         json!({"k": 1, "key": [key]}),
-        json!({"c": 1, "credentials": {"user": "Planted-5f1e"}}),
+        json!({"k": 0, "c": 1, "credentials": {"user": "Planted-5f1e"}}),
         json!({"k": 1, "key": "plain-one"}),
     ] {
         agent.request("tools/call", json!({"name": "count", "arguments": arguments})).await.unwrap();
