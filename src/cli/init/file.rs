@@ -47,7 +47,7 @@ impl Locked {
         let name = path.file_name().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "is not the name of a file"))?;
         let name = name.to_string_lossy();
         self.clear(&name)?;
-        let draft = folder_of(path).join(format!(".{name}.{:016x}.new", getrandom::u64().map_err(io::Error::other)?));
+        let draft = folder_of(path).join(format!(".{name}.{:016x}.new", std::process::id()));
         let written = fill(&draft, path, text).and_then(|()| std::fs::rename(&draft, path));
         if written.is_err() {
             let _ = std::fs::remove_file(&draft);

@@ -46,7 +46,7 @@ fn every_command_for_people_has_a_manual_page_that_keeps_its_examples() {
     }
     assert!(!names.iter().any(|name| name.contains("guard")), "{names:?}");
     let connect = std::fs::read_to_string(folder.path().join("paraph-connect.1")).unwrap();
-    assert!(connect.contains(".nf\n\\&  paraph agent add desktop \\-\\-server dm"), "{connect}");
+    assert!(connect.contains(".nf\n\\&  (umask 077; paraph agent add desktop \\-\\-server dm"), "{connect}");
     for name in names {
         let shown = Command::new("groff").args(["-man", "-Tutf8", "-ww"]).arg(folder.path().join(&name)).output();
         if let Ok(shown) = shown {

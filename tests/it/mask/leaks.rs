@@ -314,7 +314,7 @@ async fn no_planted_secret_comes_out_anywhere() {
     assert!(gateway.stop().await, "the gateway ended badly");
     events.abort();
     let log = std::fs::read_to_string(world.path("gateway.log")).unwrap();
-    assert!(log.contains("TRACE"), "the gateway logs all it can");
+    assert!(log.contains("DEBUG"), "the gateway logs all that it says of itself");
     silent.add("log", log);
 
     assert!(!seen.with(&told).is_empty() && seen.with(&told).iter().any(|place| place.starts_with("mails")), "what people decide about is shown to them");
