@@ -93,7 +93,7 @@ fn fill(disk: &Disk, order: &Order<'_>, file: File, draft: &Path, refused: &dyn 
     let trees: Vec<_> = TREES.iter().take(order.trees).collect();
     let (mut calls, mut entries, mut bodies) = (0, 0, BTreeSet::new());
     let (mut writer, head) = {
-        let _still = disk.reading();
+        let _still = disk.still();
         if let Some(why) = refused() {
             return Err(why.into());
         }

@@ -7,6 +7,7 @@ use super::disk::{Disk, damaged};
 use super::layout::{TREES, Tree};
 use super::open::{FORMAT, META, NUMBER, OpenError};
 use super::plan::found_by;
+use super::records::Records as _;
 use crate::domain::audit::Entry;
 use crate::store::StoreError;
 use crate::store::backup::BackupError;

@@ -4,9 +4,10 @@
 
 use super::Settings;
 use super::committer::Sync;
-use super::disk::{BODIES, Disk};
+use super::disk::{BODIES, Disk, Durable};
 use super::layout::Tree;
-use super::plan::Held;
+use super::records::Records as _;
+use super::tally::Tally;
 use super::{compact, marker, migrate, space};
 use crate::domain::audit::{Entry, Head};
 use crate::store::StoreError;
@@ -88,7 +89,7 @@ impl OpenError {
 pub(super) struct Opened {
     pub(super) disk: Disk,
     pub(super) head: Head,
-    pub(super) held: Held,
+    pub(super) tally: Tally,
     pub(super) sync: Sync,
 }
 
@@ -145,19 +146,16 @@ fn attempt(path: &Path, settings: &Settings) -> Result<Opened, OpenError> {
         let wrong = |cause: StoreError| damaged(cause.to_string());
         check_marker(&disk, marked).map_err(wrong)?;
         migrate::bring(&disk, format, &database)?;
-        Ok((last_head(&disk).map_err(wrong)?, Held::count(&disk).map_err(wrong)?))
+        disk.known.fill(&disk.snapshot()).map_err(wrong)?;
+        Ok((last_head(&disk).map_err(wrong)?, Tally::count(&disk).map_err(wrong)?))
     }));
-    let (head, held) = match read {
+    let (head, tally) = match read {
         Ok(read) => read?,
         Err(_) => return Err(damaged("its pages make no sense".to_owned())),
     };
     disk.sweep_bodies().and_then(|()| marker::write(path, &head)).and_then(|()| compact::tidy(path)).map_err(at(path))?;
-    {
-        let mut durable = disk.writing();
-        durable.head = head.clone();
-        durable.held = held.total;
-    }
-    Ok(Opened { disk, head, held, sync: Box::new(move || database.sync_data()) })
+    disk.set_durable(Durable { head: head.clone(), held: tally.held(), unsure: false });
+    Ok(Opened { disk, head, tally, sync: Box::new(move || database.sync_data()) })
 }
 
 /// Why the trees were not reached.
