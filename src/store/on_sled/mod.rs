@@ -5,6 +5,7 @@
 
 mod archive;
 mod backup;
+mod blocks;
 mod committer;
 mod compact;
 mod disk;
@@ -33,11 +34,11 @@ use crate::domain::call::{AskKey, Call, CallId};
 use async_trait::async_trait;
 use committer::{Committer, Job};
 use disk::Disk;
-use layout::Tree;
-use snapshot::Snapshot;
 use jiff::Timestamp;
+use layout::Tree;
 use open::Opened;
 use records::Records as _;
+use snapshot::Snapshot;
 use space::Meter;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -5,11 +5,9 @@
 use super::Settings;
 use super::committer::Sync;
 use super::disk::{BODIES, Disk, Durable};
-use super::layout::Tree;
-use super::records::Records as _;
 use super::tally::Tally;
-use super::{compact, marker, migrate, space};
-use crate::domain::audit::{Entry, Head};
+use super::{blocks, compact, marker, migrate, reads, space};
+use crate::domain::audit::Head;
 use crate::store::StoreError;
 use std::any::Any;
 use std::fs::{self, DirBuilder, File, TryLockError};
@@ -20,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The format of layout.rs and record.rs.
-pub(super) const FORMAT: u32 = 4;
+pub(super) const FORMAT: u32 = 5;
 /// The folder of the database, below the data folder.
 pub(super) const DATABASE: &str = "store";
 /// The tree of the format number, and its key there.
@@ -147,7 +145,7 @@ fn attempt(path: &Path, settings: &Settings) -> Result<Opened, OpenError> {
         check_marker(&disk, marked).map_err(wrong)?;
         migrate::bring(&disk, format, &database)?;
         disk.known.fill(&disk.snapshot()).map_err(wrong)?;
-        Ok((last_head(&disk).map_err(wrong)?, Tally::count(&disk).map_err(wrong)?))
+        Ok((blocks::head(&disk).map_err(wrong)?, Tally::count(&disk).map_err(wrong)?))
     }));
     let (head, tally) = match read {
         Ok(read) => read?,
@@ -230,16 +228,9 @@ fn check_format(db: &sled::Db, path: &Path, is_new: bool) -> Result<u32, Early> 
 
 fn check_marker(disk: &Disk, marked: Option<Head>) -> Result<(), StoreError> {
     let Some(marked) = marked.filter(|head| head.seq > 0) else { return Ok(()) };
-    let key = marked.seq.to_be_bytes();
-    let entry = disk.value(Tree::Entries, &key)?.map(|value| disk.record::<Entry>(Tree::Entries, &key, &value)).transpose()?;
+    let entry = reads::entries(&disk.snapshot(), marked.seq, 1)?.pop();
     if entry.is_some_and(|entry| entry.head() == marked) {
         return Ok(());
     }
     Err(StoreError::Corrupt(format!("audit entry {} was there when it was last opened or closed, and is not now", marked.seq)))
-}
-
-pub(super) fn last_head(disk: &Disk) -> Result<Head, StoreError> {
-    let last = disk.tree(Tree::Entries).last().map_err(|cause| super::disk::damaged(&cause))?;
-    let Some((key, value)) = last else { return Ok(Head::default()) };
-    disk.record::<Entry>(Tree::Entries, &key, &value).map(|entry| entry.head())
 }

@@ -3,11 +3,11 @@
 //! what was read while planning is still true in the transaction.
 
 use super::disk::Disk;
-use super::known;
 use super::layout::{self, TREES, Tree};
 use super::records::Records;
 use super::snapshot::Before;
 use super::tally::{Step, Tally};
+use super::{blocks, known};
 use crate::domain::audit::Head;
 use crate::domain::call::{AskKey, Call, CallId};
 use crate::domain::limit::{Counter, CounterKey};
@@ -72,10 +72,9 @@ impl<'a> Batch<'a> {
             }
             plan.remove(self, Tree::Rows, &layout::row(*kind, key))?;
         }
-        for entry in rules::chain(&mut plan.head, &change.facts, change.at) {
+        for (key, written) in blocks::write(&rules::chain(&mut plan.head, &change.facts, change.at))? {
             // Nothing stands there: the number is new.
-            let key = entry.seq.to_be_bytes();
-            plan.write(Tree::Entries, &key, record::encode(&entry)?, &[]);
+            plan.write(Tree::Entries, &key, written, &[]);
         }
         Ok(plan)
     }

@@ -2,10 +2,10 @@
 //! because a page of the database that is not in its cache comes from the disk. A record that cannot be read is an
 //! error that says so, never a missing one. Called by `Views` in `mod.rs`.
 
-use super::known;
 use super::layout::{self, Tree};
 use super::records::Records as _;
 use super::snapshot::{Range, Snapshot};
+use super::{blocks, known};
 use crate::domain::audit::Entry;
 use crate::domain::call::{AskKey, Call, CallId};
 use crate::store::record::CallHead;
@@ -130,6 +130,18 @@ pub(super) fn rows(seen: &Snapshot<'_>, kind: Kind, after: Option<&str>, most: u
 }
 
 pub(super) fn entries(seen: &Snapshot<'_>, from: u64, most: usize) -> Result<Vec<Entry>, StoreError> {
-    let found = seen.range(Tree::Entries, Bound::Included(&from.to_be_bytes()), Bound::Unbounded, false).take(most);
-    found.map(|pair| pair.and_then(|(key, value)| seen.record(Tree::Entries, &key, &value))).collect()
+    // The block that holds the first one may begin before it.
+    let key = from.to_be_bytes();
+    let begin = seen.range(Tree::Entries, Bound::Unbounded, Bound::Included(&key), true).next().transpose()?;
+    let begin = begin.map_or_else(|| key.to_vec(), |(key, _)| key.to_vec());
+    let mut entries = Vec::new();
+    for pair in seen.range(Tree::Entries, Bound::Included(&begin), Bound::Unbounded, false) {
+        let (key, value) = pair?;
+        entries.extend(blocks::read(seen, &key, &value)?.into_iter().filter(|entry| entry.seq >= from));
+        if entries.len() >= most {
+            break;
+        }
+    }
+    entries.truncate(most);
+    Ok(entries)
 }

@@ -8,6 +8,7 @@ use crate::store::record::{self, Apart, CallHead};
 use crate::store::{Kind, Row, StoreError};
 use serde::de::DeserializeOwned;
 use sled::IVec;
+use std::borrow::Cow;
 
 pub(super) trait Records {
     /// A value as it lies in a tree.
@@ -32,6 +33,11 @@ pub(super) trait Records {
     /// A record of a tree.
     fn record<R: DeserializeOwned>(&self, tree: Tree, key: &[u8], value: &[u8]) -> Result<R, StoreError> {
         record::decode(value, |apart| self.apart(&layout::owner(tree, key), apart))
+    }
+
+    /// The text of a record of a tree.
+    fn bytes<'v>(&self, tree: Tree, key: &[u8], value: &'v [u8]) -> Result<Cow<'v, [u8]>, StoreError> {
+        record::text(value, |apart| self.apart(&layout::owner(tree, key), apart))
     }
 
     /// The head of a call.

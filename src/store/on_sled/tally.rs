@@ -3,8 +3,8 @@
 //! it is durable, so that a change costs the same however many agents there are. Owned by the committer.
 
 use super::disk::Disk;
-use super::layout::{self, HELD, Tree};
 use super::known;
+use super::layout::{self, HELD, Tree};
 use super::records::Records as _;
 use crate::domain::limit::group_of;
 use crate::store::{Kind, StoreError};
