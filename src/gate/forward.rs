@@ -59,6 +59,11 @@ impl Pass {
         let mut taken_at = leased.unwrap_or(now);
         if leased.is_some() || reads && judged.charges.is_empty() {
             gate.inner.behind.push(fact).await;
+            // The queue may have been full for long.
+            match gate.counted_in_time(&judged.charges, taken_at).await? {
+                Ok(at) => taken_at = at,
+                Err(full) => return Ok(Passing::Limited(full)),
+            }
         } else {
             // It may have waited for a block that did not come.
             let now = gate.inner.clock.now();

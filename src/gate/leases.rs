@@ -1,6 +1,6 @@
-//! Leases: calls of tools that only read draw their permits from a block that one durable change took from the
+//! Leases: calls of tools that only read draw their places from a block that one durable change took from the
 //! limits before (semantics.md 26), so that a busy reader costs a sync per block and not per call. A place in a ledger
-//! stays taken a slack longer than the window; a permit is used within half of that, so it frees no place too early. A
+//! stays taken a slack longer than the window; a place is used within half of that, so it frees no place too early. A
 //! crash leaves the whole block taken; otherwise its rest goes back as soon as its time is over, or when somebody else
 //! needs it. Called by `forward`; `hold`, `release` and `limits` commit their takes here.
 
@@ -20,7 +20,7 @@ const PART: u64 = 10;
 const MOST: usize = 4096;
 /// A bundle that nobody asked for this long is forgotten when there are too many.
 const STALE: Duration = Duration::from_secs(1);
-/// How often a call looks for a permit before it takes for itself, and how often a change that met a full limit is tried
+/// How often a call looks for a place before it takes for itself, and how often a change that met a full limit is tried
 /// again with the rests of other leases.
 const ROUNDS: usize = 8;
 /// Rests in one change, which has at most 64 operations.
@@ -47,9 +47,9 @@ struct Book {
 
 /// One bundle's demand, and its block if it has one.
 struct Lease {
-    /// How many permits the next block should have.
+    /// How many places the next block should have.
     want: u64,
-    /// The last permit.
+    /// The last place.
     last: Timestamp,
     open: Open,
 }
@@ -68,10 +68,10 @@ struct Block {
     left: u64,
 }
 
-/// What somebody finds who wants a permit.
+/// What somebody finds who wants a place.
 enum Drawn {
     /// It was taken then.
-    Permit(Timestamp),
+    Place(Timestamp),
     /// A block is being fetched.
     Wait(watch::Receiver<Fetched>),
     /// A block is to be fetched.
@@ -83,7 +83,7 @@ enum Drawn {
 struct Order {
     bundle: Bundle,
     number: u64,
-    permits: u64,
+    places: u64,
     back: Vec<GiveBack>,
     done: watch::Sender<Fetched>,
 }
@@ -93,7 +93,7 @@ fn life(charges: &[Charge]) -> Duration {
     charges.iter().map(|charge| slack(charge.window) / 2).min().unwrap_or_default()
 }
 
-/// The most permits of one block.
+/// The most places of one block.
 fn largest(charges: &[Charge]) -> u64 {
     charges.iter().map(|charge| charge.max / charge.amount.max(1).saturating_mul(PART)).min().unwrap_or(1).max(1)
 }
@@ -120,7 +120,7 @@ impl Book {
             Open::Block(block) if block.left > 0 && within(block.at, now, life) => {
                 block.left -= 1;
                 lease.last = now;
-                return Drawn::Permit(block.at);
+                return Drawn::Place(block.at);
             }
             // A fetch that panicked fetches nothing.
             Open::Fetching { done, waiting } if done.has_changed().is_ok() => {
@@ -140,9 +140,9 @@ impl Book {
         }
         let done = watch::Sender::new(None);
         lease.open = Open::Fetching { done: done.subscribe(), waiting: 0 };
-        let permits = lease.want.clamp(2, largest);
+        let places = lease.want.clamp(2, largest);
         self.blocks += 1;
-        Drawn::Fetch(Order { permits, number: self.blocks, bundle: charges.into(), back, done })
+        Drawn::Fetch(Order { places, number: self.blocks, bundle: charges.into(), back, done })
     }
 
     /// A call took for itself: another one soon after it is worth a block.
@@ -229,7 +229,7 @@ fn join(backs: &mut Vec<GiveBack>, rests: Vec<GiveBack>) {
 }
 
 impl Gate {
-    /// When a permit was taken that a call with these charges may use now; `None`: it takes for itself. Who was
+    /// When a place was taken that a call with these charges may use now; `None`: it takes for itself. Who was
     /// approved and waits for one of the limits goes first, so then there are no leases.
     pub(super) async fn leased(&self, charges: &[Charge], most_keys: usize) -> Option<Timestamp> {
         for _ in 0..ROUNDS {
@@ -239,7 +239,7 @@ impl Gate {
             let now = self.inner.clock.now();
             let drawn = self.inner.leases.book().draw(charges, now);
             let mut done = match drawn {
-                Drawn::Permit(at) => return Some(at),
+                Drawn::Place(at) => return Some(at),
                 Drawn::Alone => return None,
                 Drawn::Wait(done) => done,
                 Drawn::Fetch(order) => {
@@ -267,14 +267,14 @@ impl Gate {
 
     /// Fetches a block, and gives back what is left when its time is over or the gateway stops.
     async fn keep_block(self, order: Order, most_keys: usize) {
-        let Order { bundle, number, permits, back, done } = order;
+        let Order { bundle, number, places, back, done } = order;
         let (leases, clock, life) = (&self.inner.leases, &self.inner.clock, life(&bundle));
         let at = clock.now();
-        let change = Change { takes: Take::block(&bundle, permits, most_keys), given_back: back.clone(), ..Change::of_facts(at, Vec::new()) };
+        let change = Change { takes: Take::block(&bundle, places, most_keys), given_back: back.clone(), ..Change::of_facts(at, Vec::new()) };
         let written = self.inner.store.commit(change).await;
         let usable = written.is_ok() && within(at, clock.now(), life);
         if usable {
-            leases.book().arrived(&bundle, Block { number, at, size: permits, left: permits });
+            leases.book().arrived(&bundle, Block { number, at, size: places, left: places });
         } else {
             leases.book().failed(&bundle);
         }
@@ -288,7 +288,7 @@ impl Gate {
                 let left = leases.book().close(&bundle, number);
                 GiveBack::unused(&bundle, at, left)
             }
-            Ok(_) => GiveBack::unused(&bundle, at, permits),
+            Ok(_) => GiveBack::unused(&bundle, at, places),
             // Perhaps it was written: what came back twice would be given.
             Err(CommitError::Lost) => Vec::new(),
             Err(CommitError::Conflict | CommitError::Limited { .. } | CommitError::Full { .. } | CommitError::Store(_)) => back,
@@ -350,5 +350,112 @@ impl Gate {
             }
         }
         Err(full)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::limit::{Label, ONE};
+
+    fn charges(max: u64) -> Vec<Charge> {
+        let label = Label { server: Some("s".into()), counter: format!("of {max}"), scope: "grant".into(), value: "a".into() };
+        vec![Charge { key: CounterKey::of(&label), label, name: "c".into(), window: Duration::from_secs(60), max: max * ONE, amount: ONE, reason: None }]
+    }
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millisecond(1_000_000 + ms).unwrap()
+    }
+
+    /// What is drawn at this time, with every block there at once: `alone`, `new N` for the first of a new block, or the time.
+    fn draw(book: &mut Book, charges: &[Charge], ms: i64) -> String {
+        match book.draw(charges, at(ms)) {
+            Drawn::Alone => {
+                book.took(charges, at(ms));
+                "alone".to_owned()
+            }
+            Drawn::Fetch(order) => {
+                book.arrived(charges, Block { number: order.number, at: at(ms), size: order.places, left: order.places });
+                let Drawn::Place(_) = book.draw(charges, at(ms)) else { panic!("a new block has a place") };
+                let back = order.back.iter().map(|back| back.amount / ONE).sum::<u64>();
+                if back > 0 { format!("new {}, back {back}", order.places) } else { format!("new {}", order.places) }
+            }
+            Drawn::Place(taken) => format!("of {}", taken.as_millisecond() - 1_000_000),
+            Drawn::Wait(_) => "wait".to_owned(),
+        }
+    }
+
+    #[test]
+    fn who_asks_rarely_takes_each_place_alone() {
+        let (mut book, charges) = (Book::default(), charges(1000));
+        for round in 0..10 {
+            assert_eq!(draw(&mut book, &charges, 51 * round), "alone");
+        }
+    }
+
+    #[test]
+    fn a_limit_of_less_than_twenty_is_never_leased_and_a_block_is_at_most_a_tenth() {
+        let mut book = Book::default();
+        for max in [1, 19] {
+            assert!((0..100).all(|_| draw(&mut book, &charges(max), 0) == "alone"), "{max}");
+        }
+        let drawn: Vec<String> = (0..30).map(|_| draw(&mut book, &charges(70), 0)).collect();
+        let fetched: Vec<&str> = drawn.iter().map(String::as_str).filter(|drawn| !drawn.starts_with("of")).collect();
+        assert_eq!(fetched, ["alone", "new 2", "new 4", "new 7", "new 7", "new 7", "new 7"]);
+    }
+
+    #[test]
+    fn a_block_that_ran_out_of_time_is_followed_by_one_of_about_what_was_used() {
+        let (mut book, charges) = (Book::default(), charges(1000));
+        for _ in 0..15 {
+            draw(&mut book, &charges, 0);
+        }
+        assert_eq!(draw(&mut book, &charges, 0), "new 16");
+        assert_eq!((1..=7).map(|_| draw(&mut book, &charges, 50)).collect::<Vec<_>>(), ["of 0"; 7]);
+        assert_eq!(draw(&mut book, &charges, 51), "new 11, back 8");
+        assert_eq!(draw(&mut book, &charges, 50), "alone", "a clock that was set back ends a block");
+    }
+
+    #[test]
+    fn who_comes_while_a_block_is_fetched_waits_and_counts_for_the_next() {
+        let (mut book, charges) = (Book::default(), charges(10_000));
+        draw(&mut book, &charges, 0);
+        let Drawn::Fetch(order) = book.draw(&charges, at(0)) else { panic!("no fetch") };
+        assert!((0..40).all(|_| matches!(book.draw(&charges, at(0)), Drawn::Wait(_))));
+        book.arrived(&charges, Block { number: order.number, at: at(0), size: 2, left: 2 });
+        let drawn: Vec<String> = (0..3).map(|_| draw(&mut book, &charges, 0)).collect();
+        assert_eq!(drawn, ["of 0", "of 0", "new 41"]);
+    }
+
+    #[test]
+    fn a_fetch_that_broke_off_is_waited_for_by_nobody() {
+        let (mut book, charges) = (Book::default(), charges(1000));
+        draw(&mut book, &charges, 0);
+        assert!(matches!(book.draw(&charges, at(0)), Drawn::Fetch(_)));
+        assert_eq!(draw(&mut book, &charges, 0), "new 2");
+    }
+
+    #[test]
+    fn a_rest_comes_back_once() {
+        let (mut book, charges) = (Book::default(), charges(1000));
+        let keys = [charges[0].key.clone()];
+        draw(&mut book, &charges, 0);
+        assert_eq!((draw(&mut book, &charges, 0), book.blocks), ("new 2".to_owned(), 1));
+        assert_eq!(book.reclaim(&keys), GiveBack::unused(&charges, at(0), 1));
+        assert_eq!((book.reclaim(&keys), book.close(&charges, 1)), (Vec::new(), 0));
+        assert_eq!(draw(&mut book, &charges, 0), "new 2");
+        assert_eq!((book.close(&charges, 1), book.close(&charges, 2), book.close(&charges, 2)), (0, 1, 0));
+        assert!(book.reclaim(&keys).is_empty());
+    }
+
+    #[test]
+    fn the_book_is_bounded_and_forgets_who_asked_long_ago() {
+        let mut book = Book::default();
+        for max in 0..MOST as u64 + 10 {
+            book.took(&charges(1000 + max), at(0));
+        }
+        assert_eq!(book.leases.len(), MOST);
+        book.took(&charges(10), at(2000));
+        assert_eq!(book.leases.len(), 1);
     }
 }

@@ -152,9 +152,9 @@ impl Take {
     }
 
     /// Of so many allowed calls alike, before they are made.
-    pub fn block(charges: &[Charge], permits: u64, most_keys: usize) -> Vec<Take> {
+    pub fn block(charges: &[Charge], places: u64, most_keys: usize) -> Vec<Take> {
         let mut takes = Take::at_once(charges, most_keys);
-        takes.iter_mut().for_each(|take| take.charge.amount = take.charge.amount.saturating_mul(permits));
+        takes.iter_mut().for_each(|take| take.charge.amount = take.charge.amount.saturating_mul(places));
         takes
     }
 
@@ -169,9 +169,9 @@ impl GiveBack {
         charges.iter().map(|charge| GiveBack { key: charge.key.clone(), at, amount: charge.amount, asked: false }).collect()
     }
 
-    /// So many permits of a block that was taken at `at` and that nobody used.
-    pub fn unused(charges: &[Charge], at: Timestamp, permits: u64) -> Vec<GiveBack> {
-        let of = |charge: &Charge| GiveBack { key: charge.key.clone(), at, amount: charge.amount.saturating_mul(permits), asked: true };
+    /// So many places of a block that was taken at `at` and that nobody used.
+    pub fn unused(charges: &[Charge], at: Timestamp, places: u64) -> Vec<GiveBack> {
+        let of = |charge: &Charge| GiveBack { key: charge.key.clone(), at, amount: charge.amount.saturating_mul(places), asked: true };
         charges.iter().map(of).collect()
     }
 
