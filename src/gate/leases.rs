@@ -41,6 +41,8 @@ type Fetched = Option<bool>;
 #[derive(Default)]
 struct Book {
     leases: HashMap<Bundle, Lease>,
+    /// Rests on their way back into the store; over when the other end is gone.
+    moving: Vec<(Vec<CounterKey>, watch::Receiver<Fetched>)>,
     blocks: u64,
     swept_at: Option<Timestamp>,
 }
@@ -78,6 +80,12 @@ enum Drawn {
     Fetch(Order),
     /// No lease: the call takes for itself.
     Alone,
+}
+
+/// Places on their way back: whoever needs one waits until this is dropped.
+struct Rest {
+    back: Vec<GiveBack>,
+    _moving: watch::Sender<Fetched>,
 }
 
 struct Order {
@@ -175,34 +183,50 @@ impl Book {
     }
 
     /// The time of a block is over: what is left of it, if nobody took that back meanwhile.
-    fn close(&mut self, charges: &[Charge], number: u64) -> u64 {
-        let Some(lease) = self.leases.get_mut(charges) else { return 0 };
-        match lease.open {
-            Open::Block(block) if block.number == number => {
-                (lease.want, lease.open) = (lease.want_after(block), Open::Nothing);
-                block.left
-            }
-            Open::Block(_) | Open::Fetching { .. } | Open::Nothing => 0,
+    fn close(&mut self, charges: &[Charge], number: u64) -> Rest {
+        let mut back = Vec::new();
+        if let Some(lease) = self.leases.get_mut(charges)
+            && let Open::Block(block) = lease.open
+            && block.number == number
+        {
+            (lease.want, lease.open) = (lease.want_after(block), Open::Nothing);
+            back = GiveBack::unused(charges, block.at, block.left);
         }
-    }
-
-    /// The blocks of these counters that are being fetched.
-    fn under_way(&self, keys: &[CounterKey]) -> Vec<watch::Receiver<Fetched>> {
-        let touched = self.leases.iter().filter(|(bundle, _)| touches(bundle, keys));
-        touched.filter_map(|(_, lease)| if let Open::Fetching { done, .. } = &lease.open { Some(done.clone()) } else { None }).collect()
+        self.move_back(back)
     }
 
     /// Takes the rests of blocks of these counters out of the leases, as many as fit into one change.
-    fn reclaim(&mut self, keys: &[CounterKey]) -> Vec<GiveBack> {
-        let mut rests = Vec::new();
-        for (bundle, lease) in self.leases.iter_mut().filter(|(bundle, _)| touches(bundle, keys)) {
+    fn reclaim(&mut self, keys: &[CounterKey]) -> Rest {
+        let mut back = Vec::new();
+        for (bundle, lease) in self.leases.iter_mut().filter(|(bundle, _)| bundle.iter().any(|charge| keys.contains(&charge.key))) {
             let Open::Block(block) = lease.open else { continue };
-            if block.left > 0 && (rests.is_empty() || rests.len() + bundle.len() <= TOGETHER) {
-                rests.extend(GiveBack::unused(bundle, block.at, block.left));
+            if block.left > 0 && (back.is_empty() || back.len() + bundle.len() <= TOGETHER) {
+                join(&mut back, GiveBack::unused(bundle, block.at, block.left));
                 (lease.want, lease.open) = (1, Open::Nothing);
             }
         }
-        rests
+        self.move_back(back)
+    }
+
+    fn move_back(&mut self, mut back: Vec<GiveBack>) -> Rest {
+        back.retain(|back| back.amount > 0);
+        let moving = watch::Sender::new(None);
+        if !back.is_empty() {
+            self.moving.retain(|(_, moving)| moving.has_changed().is_ok());
+            self.moving.push((back.iter().map(|back| back.key.clone()).collect(), moving.subscribe()));
+        }
+        Rest { back, _moving: moving }
+    }
+
+    /// What is on its way, of these counters: blocks that are being fetched and rests that come back.
+    fn under_way(&mut self, keys: &[CounterKey]) -> Vec<watch::Receiver<Fetched>> {
+        self.moving.retain(|(_, moving)| moving.has_changed().is_ok());
+        let back = self.moving.iter().filter(|(moved, _)| moved.iter().any(|key| keys.contains(key))).map(|(_, moving)| moving.clone());
+        let fetched = self.leases.iter().filter_map(|(bundle, lease)| match &lease.open {
+            Open::Fetching { done, .. } if bundle.iter().any(|charge| keys.contains(&charge.key)) => Some(done.clone()),
+            Open::Fetching { .. } | Open::Block(_) | Open::Nothing => None,
+        });
+        back.chain(fetched).collect()
     }
 }
 
@@ -212,10 +236,6 @@ impl Lease {
         let used = block.size - block.left;
         if block.left == 0 { self.want.max(2 * block.size) } else { used + used / 4 + 1 }
     }
-}
-
-fn touches(bundle: &[Charge], keys: &[CounterKey]) -> bool {
-    bundle.iter().any(|charge| keys.contains(&charge.key))
 }
 
 /// Rests of the same take are one: a change names each take once.
@@ -272,38 +292,34 @@ impl Gate {
         let at = clock.now();
         let change = Change { takes: Take::block(&bundle, places, most_keys), given_back: back.clone(), ..Change::of_facts(at, Vec::new()) };
         let written = self.inner.store.commit(change).await;
-        let usable = written.is_ok() && within(at, clock.now(), life);
-        if usable {
+        if written.is_ok() && within(at, clock.now(), life) {
             leases.book().arrived(&bundle, Block { number, at, size: places, left: places });
-        } else {
-            leases.book().failed(&bundle);
-        }
-        done.send_replace(Some(usable));
-        let rest = match written {
-            Ok(_) if usable => {
-                tokio::select! {
-                    () = tokio::time::sleep(life) => {}
-                    () = self.inner.lives.draining.cancelled() => {}
-                }
-                let left = leases.book().close(&bundle, number);
-                GiveBack::unused(&bundle, at, left)
+            done.send_replace(Some(true));
+            tokio::select! {
+                () = tokio::time::sleep(life) => {}
+                () = self.inner.lives.draining.cancelled() => {}
             }
-            Ok(_) => GiveBack::unused(&bundle, at, places),
+            let rest = leases.book().close(&bundle, number);
+            return self.return_unused(&rest.back).await;
+        }
+        match written {
+            Ok(_) => self.return_unused(&GiveBack::unused(&bundle, at, places)).await,
             // Perhaps it was written: what came back twice would be given.
-            Err(CommitError::Lost) => Vec::new(),
-            Err(CommitError::Conflict | CommitError::Limited { .. } | CommitError::Full { .. } | CommitError::Store(_)) => back,
-        };
-        self.return_unused(rest).await;
+            Err(CommitError::Lost) => {}
+            Err(CommitError::Conflict | CommitError::Limited { .. } | CommitError::Full { .. } | CommitError::Store(_)) => self.return_unused(&back).await,
+        }
+        // Only now: whoever waited for the block may need what came back.
+        leases.book().failed(&bundle);
+        done.send_replace(Some(false));
     }
 
     /// Gives back what nobody used. If it cannot be written it counts until its window is over, which is the safe side.
-    async fn return_unused(&self, mut rest: Vec<GiveBack>) {
-        rest.retain(|back| back.amount > 0);
-        if rest.is_empty() {
+    async fn return_unused(&self, back: &[GiveBack]) {
+        if back.is_empty() {
             return;
         }
         for _ in 0..TRIES {
-            let change = Change { given_back: rest.clone(), ..Change::of_facts(self.inner.clock.now(), Vec::new()) };
+            let change = Change { given_back: back.to_vec(), ..Change::of_facts(self.inner.clock.now(), Vec::new()) };
             match self.inner.store.commit(change).await {
                 Err(CommitError::Store(StoreError::Busy)) => tokio::time::sleep(AFTER_BUSY).await,
                 Ok(_) => return,
@@ -329,20 +345,19 @@ impl Gate {
         let keys: Vec<CounterKey> = change.takes.iter().map(|take| take.charge.key.clone()).collect();
         for _ in 0..ROUNDS {
             let under_way = self.inner.leases.book().under_way(&keys);
+            let nothing_comes = under_way.is_empty();
             for mut done in under_way {
                 let _ended = done.wait_for(Option::is_some).await.is_ok();
             }
-            let rests = self.inner.leases.book().reclaim(&keys);
-            if rests.is_empty() {
+            let rest = self.inner.leases.book().reclaim(&keys);
+            if nothing_comes && rest.back.is_empty() {
                 break;
             }
-            let mut with_rests = change.clone();
-            join(&mut with_rests.given_back, rests.clone());
-            match self.inner.store.commit(with_rests).await {
+            let mut with_rest = change.clone();
+            join(&mut with_rest.given_back, rest.back.clone());
+            match self.inner.store.commit(with_rest).await {
                 Err(error @ (CommitError::Limited { .. } | CommitError::Conflict | CommitError::Full { .. } | CommitError::Store(_))) => {
-                    let mut back = Vec::new();
-                    join(&mut back, rests);
-                    self.return_unused(back).await;
+                    self.return_unused(&rest.back).await;
                     let CommitError::Limited { .. } = error else { return Err(error) };
                     full = error;
                 }
@@ -436,16 +451,19 @@ mod tests {
     }
 
     #[test]
-    fn a_rest_comes_back_once() {
+    fn a_rest_comes_back_once_and_can_be_waited_for() {
         let (mut book, charges) = (Book::default(), charges(1000));
         let keys = [charges[0].key.clone()];
         draw(&mut book, &charges, 0);
         assert_eq!((draw(&mut book, &charges, 0), book.blocks), ("new 2".to_owned(), 1));
-        assert_eq!(book.reclaim(&keys), GiveBack::unused(&charges, at(0), 1));
-        assert_eq!((book.reclaim(&keys), book.close(&charges, 1)), (Vec::new(), 0));
+        let rest = book.reclaim(&keys);
+        assert_eq!((rest.back.as_slice(), book.under_way(&keys).len()), (GiveBack::unused(&charges, at(0), 1).as_slice(), 1));
+        assert!(book.reclaim(&keys).back.is_empty() && book.close(&charges, 1).back.is_empty());
+        drop(rest);
+        assert!(book.under_way(&keys).is_empty() && book.moving.is_empty());
         assert_eq!(draw(&mut book, &charges, 0), "new 2");
-        assert_eq!((book.close(&charges, 1), book.close(&charges, 2), book.close(&charges, 2)), (0, 1, 0));
-        assert!(book.reclaim(&keys).is_empty());
+        assert_eq!([1, 2, 2].map(|number| book.close(&charges, number).back.len()), [0, 1, 0]);
+        assert!(book.reclaim(&keys).back.is_empty());
     }
 
     #[test]

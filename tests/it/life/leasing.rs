@@ -243,7 +243,7 @@ struct Running {
 async fn running(truth: &Arc<dyn Store>, clock: &Arc<ManualClock>, max: u64) -> Running {
     let (store, cut) = (FaultyStore::over(truth.clone()), Arc::new(AtomicBool::new(false)));
     let is_cut = cut.clone();
-    store.script_commits(move |_| if is_cut.load(Ordering::SeqCst) { OnCommit::Fail(StoreError::Closed) } else { OnCommit::Pass });
+    store.script_commits(move |_| if is_cut.load(Ordering::SeqCst) { OnCommit::Fail(StoreError::Poisoned("crashed".into())) } else { OnCommit::Pass });
     let mut of_two_seconds = limit("rate", max, ScopeSpec::Server);
     of_two_seconds.window = Duration::from_secs(2);
     let gate = Gate::open(store, Arc::new(CountingUpstream::default()), clock.clone(), limited_by(vec![of_two_seconds]));
