@@ -183,7 +183,7 @@ async fn a_kill_leaves_a_limit_no_more_room_than_what_was_read_leaves() {
     );
     let (token, ann, mut dice) = (world.agent("support-bot").await, world.reviewer(ANN).await, Dice::roll());
     let answered = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
-    let used = async |gateway: &crate::world::Gateway| gateway.desk(&ann).get("/api/v1/limits").await.1["counters"][0]["sent"].as_u64();
+    let used = async |gateway: &crate::world::Gateway| gateway.desk(&ann).get("/limits").await.1["counters"][0]["sent"].as_u64();
     let kills = rounds(5);
     for _ in 0..kills {
         let gateway = world.serve().await;

@@ -320,7 +320,7 @@ async fn history(max: u64, steps: &[Step]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn no_window_holds_more_than_the_limit_whatever_is_leased(max in 15..90u64, steps in prop::collection::vec(step(), 5..60)) {
