@@ -78,8 +78,8 @@ pub fn check(change: &Change, ledger: &impl Ledger) -> Result<Vec<Counter>, Comm
 fn counted(change: &Change, ledger: &impl Ledger) -> Result<Vec<Counter>, CommitError> {
     let mut counters: Vec<Counter> = Vec::with_capacity(change.takes.len() + change.given_back.len());
     for (index, back) in change.given_back.iter().enumerate() {
-        once(change.given_back[..index].iter().all(|other| !back.is_of(other)))?;
         let known = counters.iter().position(|counter| counter.key == back.key).map(|at| counters.remove(at));
+        once(known.is_none() || change.given_back[..index].iter().all(|other| !back.is_of(other)))?;
         let stored = if known.is_some() { known } else { ledger.counter(&back.key)? };
         counters.extend(stored.map(|counter| counter.given_back(back, change.at)));
     }
