@@ -38,7 +38,7 @@ pub(super) enum Passing {
 
 impl Pass {
     /// Writes that the call is allowed, and what it takes from limits, before it may go. Only what an operator
-    /// declared to change nothing and nobody counts is written behind.
+    /// declared to change nothing is written behind, when nobody counts it or what it takes was leased.
     pub(super) async fn permit(
         gate: Gate,
         (ask, digest): (Ask, Digest),
@@ -53,17 +53,32 @@ impl Pass {
         if let Some(full) = gate.full_since_restore(&judged.charges, now) {
             return Ok(Passing::Limited(full));
         }
-        if let Some(full) = gate.behind_others(None, &judged.charges, now).await? {
-            return Ok(Passing::Limited(full));
-        }
-        let mut taken_at = now;
-        if reads && judged.charges.is_empty() {
+        // What must not have moved is looked at by a change of its own.
+        let may_be_leased = reads && seen.is_empty() && !judged.charges.is_empty();
+        let leased = if may_be_leased { gate.leased(&judged.charges, under.limit_keys).await } else { None };
+        let mut taken_at = leased.unwrap_or(now);
+        if leased.is_some() || reads && judged.charges.is_empty() {
             gate.inner.behind.push(fact).await;
+            // The queue may have been full for long.
+            match gate.counted_in_time(&judged.charges, taken_at).await? {
+                Ok(at) => taken_at = at,
+                Err(full) => return Ok(Passing::Limited(full)),
+            }
         } else {
+            // It may have waited for a block that did not come.
+            let now = gate.inner.clock.now();
+            if let Some(full) = gate.behind_others(None, &judged.charges, now).await? {
+                return Ok(Passing::Limited(full));
+            }
             let takes = Take::at_once(&judged.charges, under.limit_keys);
-            match gate.inner.store.commit(Change { seen, takes, ..Change::of_facts(now, vec![fact]) }).await {
+            match gate.commit_takes(Change { seen, takes, ..Change::of_facts(now, vec![fact]) }).await {
                 Ok(_) => match gate.counted_in_time(&judged.charges, now).await? {
-                    Ok(at) => taken_at = at,
+                    Ok(at) => {
+                        taken_at = at;
+                        if may_be_leased {
+                            gate.took_alone(&judged.charges, now);
+                        }
+                    }
                     Err(full) => return Ok(Passing::Limited(full)),
                 },
                 Err(CommitError::Conflict) => return Ok(Passing::Moved),

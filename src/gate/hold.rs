@@ -154,7 +154,7 @@ impl Gate {
         };
         // Sitting down before the commit: presence is "waiting" in the same instant as the call is there.
         let seat = Seat::new(self.clone(), &call, false);
-        match self.inner.store.commit(change).await {
+        match self.commit_takes(change).await {
             Ok(_) => {
                 tracing::info!(call.id = %call.id, server = call.server, rule = call.rule, "a call is held");
                 self.if_its_server_left(&call).await?;

@@ -159,7 +159,7 @@ impl Gate {
         let limits: Vec<_> = charges.iter().map(|charge| &charge.name).collect();
         let fact = Fact { kind: "limit.counted_anew", call: None, actor: "paraph".into(), data: json!({ "limits": limits, "first": at }) };
         let (given_back, takes) = (GiveBack::of(charges, at), Take::sent(charges, self.settings().limit_keys));
-        match self.inner.store.commit(Change { given_back, takes, ..Change::of_facts(now, vec![fact]) }).await {
+        match self.commit_takes(Change { given_back, takes, ..Change::of_facts(now, vec![fact]) }).await {
             Ok(_) => Ok(Ok(now)),
             Err(CommitError::Limited { limit, until }) => Ok(Err(Limited::of(charges, limit, until))),
             Err(error @ (CommitError::Conflict | CommitError::Lost | CommitError::Full { .. } | CommitError::Store(_))) => Err(self.failed(&error)),

@@ -23,6 +23,7 @@ mod gaps;
 mod health;
 mod hold;
 mod kin;
+mod leases;
 pub mod letters;
 pub mod limits;
 mod lookout;
@@ -168,6 +169,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     settings: ArcSwap<Settings>,
     promises: promises::Promises,
+    leases: leases::Leases,
     /// Windows that began before this count as full; none when the store was never restored.
     restored_at: OnceLock<Timestamp>,
     waiters: waiters::Waiters,
@@ -226,6 +228,7 @@ impl Gate {
                 clock,
                 settings: ArcSwap::from_pointee(settings),
                 promises: promises::Promises::default(),
+                leases: leases::Leases::default(),
                 restored_at: OnceLock::new(),
                 waiters: waiters::Waiters::default(),
                 deliveries: deliver::Deliveries::default(),

@@ -152,7 +152,7 @@ impl Gate {
             return self.put_off(id, &charges, full).await;
         }
         let takes = Take::sent(&charges, settings.limit_keys);
-        match self.inner.store.commit(Change { seen, takes, ..Change::of_call(now, sending.clone(), fact) }).await {
+        match self.commit_takes(Change { seen, takes, ..Change::of_call(now, sending.clone(), fact) }).await {
             Ok(_) => self.inner.promises.drop_of(id),
             Err(CommitError::Limited { limit, until }) => return self.put_off(id, &charges, Limited::of(&charges, limit, until)).await,
             // A lost acknowledgement is never taken for a yes: recovery will find the call in `Sending`.

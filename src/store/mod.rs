@@ -104,7 +104,8 @@ pub struct Change {
     pub removed: Vec<(Kind, String)>,
     /// Taken from limits, from all or from none; each counter once.
     pub takes: Vec<Take>,
-    /// Takes that come back.
+    /// Takes that come back, before anything is taken; each once, several of one counter when they were taken at
+    /// different times.
     pub given_back: Vec<GiveBack>,
     /// Facts for the audit, in order.
     pub facts: Vec<Fact>,

@@ -77,9 +77,11 @@ pub fn check(change: &Change, ledger: &impl Ledger) -> Result<Vec<Counter>, Comm
 /// of its takes fit, or none is taken.
 fn counted(change: &Change, ledger: &impl Ledger) -> Result<Vec<Counter>, CommitError> {
     let mut counters: Vec<Counter> = Vec::with_capacity(change.takes.len() + change.given_back.len());
-    for back in &change.given_back {
-        once(counters.iter().all(|counter| counter.key != back.key))?;
-        counters.extend(ledger.counter(&back.key)?.map(|counter| counter.give_back(back, change.at)));
+    for (index, back) in change.given_back.iter().enumerate() {
+        let known = counters.iter().position(|counter| counter.key == back.key).map(|at| counters.remove(at));
+        once(known.is_none() || change.given_back[..index].iter().all(|other| !back.is_of(other)))?;
+        let stored = if known.is_some() { known } else { ledger.counter(&back.key)? };
+        counters.extend(stored.map(|counter| counter.given_back(back, change.at)));
     }
     let mut full: Option<(Timestamp, &str)> = None;
     for (index, take) in change.takes.iter().enumerate() {
@@ -90,7 +92,7 @@ fn counted(change: &Change, ledger: &impl Ledger) -> Result<Vec<Counter>, Commit
         let new = counters.iter().filter(|counter| counter.revision == 1 && counter.key.group() == charge.key.group()).count();
         let taken = match stored {
             None if ledger.counters_of(charge.key.group()) + new >= take.most_keys => Err(change.at + CROWDED),
-            stored => stored.unwrap_or_else(|| Counter::of(charge)).take(take, change.at),
+            stored => stored.unwrap_or_else(|| Counter::of(charge)).taken(take, change.at),
         };
         match taken {
             Ok(counter) => counters.push(counter),

@@ -171,3 +171,43 @@ async fn kills_give_nobody_more_than_the_limit_in_any_stretch_of_two_seconds() {
     assert_eq!(most, Some(MAX), "the limit was never reached, so nothing was tried: {times:?}");
     eprintln!("{kills} kills; {} sends, at most {most:?} within {WINDOW} ms", times.len());
 }
+
+/// Reading calls draw on blocks that were taken before: after a kill the rest of one counts as used, and nothing that
+/// was answered is missing.
+#[tokio::test]
+async fn a_kill_leaves_a_limit_no_more_room_than_what_was_read_leaves() {
+    let world = World::new(
+        "[servers.demo]\ncommand = [\"PARAPH\", \"demo-server\"]\nenv = { DEMO_OUTBOX = \"FOLDER/outbox\" }\n\
+         reads = [\"read_*\"]\nlimits = [{ counter = \"reading\", window = \"hour\", max = 100000 }]\n\
+         [[servers.demo.rules]]\nname = \"reading\"\ntools = [\"read_*\"]\naction = \"allow\"\n",
+    );
+    let (token, ann, mut dice) = (world.agent("support-bot").await, world.reviewer(ANN).await, Dice::roll());
+    let answered = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let used = async |gateway: &crate::world::Gateway| gateway.desk(&ann).get("/limits").await.1["counters"][0]["sent"].as_u64();
+    let kills = rounds(5);
+    for _ in 0..kills {
+        let gateway = world.serve().await;
+        let agent = Agent::connect(&gateway.mcp("demo"), &token).await;
+        let hammers: Vec<_> = (0..4)
+            .map(|_| {
+                let (agent, answered) = (agent.clone(), answered.clone());
+                tokio::spawn(async move {
+                    while let Ok(answer) = agent.request("tools/call", json!({"name": "read_inbox", "arguments": {}})).await {
+                        assert!(answer["result"].is_object(), "{answer}");
+                        answered.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    }
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_micros(300_000 + dice.below(700_000))).await;
+        gateway.kill().await;
+        for hammer in hammers {
+            hammer.await.expect("it ends with its gateway");
+        }
+        let gateway = world.serve().await;
+        let (used, answered) = (used(&gateway).await, answered.load(std::sync::atomic::Ordering::SeqCst));
+        assert!(answered > 0 && used >= Some(answered), "{used:?} counted of {answered} that were answered");
+        eprintln!("{answered} answered, {used:?} counted");
+        assert!(gateway.stop().await);
+    }
+}

@@ -4,6 +4,7 @@
 mod arguments;
 mod edits;
 mod judging;
+mod leasing;
 pub mod limited;
 mod pausing;
 mod people;

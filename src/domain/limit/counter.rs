@@ -56,29 +56,46 @@ impl Counter {
 
     /// The next revision with the take in it; the error is when there will be room.
     pub fn take(&self, take: &Take, now: Timestamp) -> Result<Counter, Timestamp> {
+        self.clone().taken(take, now)
+    }
+
+    /// The same without a copy of the ledgers, for whoever needs the present revision no more.
+    pub fn taken(mut self, take: &Take, now: Timestamp) -> Result<Counter, Timestamp> {
         let Charge { window, max, amount, .. } = take.charge;
         let room = |ledger: &Ledger, wanted: bool| if wanted { ledger.room_at(now, window, max, amount) } else { now };
         let free = room(&self.asked, take.asked).max(room(&self.sent, take.sent));
         if free > now {
             return Err(free);
         }
-        let mut next = Counter { revision: self.revision + 1, window, max, label: take.charge.label.clone(), ..self.clone() };
-        for (ledger, wanted) in [(&mut next.asked, take.asked), (&mut next.sent, take.sent)] {
+        self.revision += 1;
+        (self.window, self.max) = (window, max);
+        if self.label != take.charge.label {
+            self.label = take.charge.label.clone();
+        }
+        for (ledger, wanted) in [(&mut self.asked, take.asked), (&mut self.sent, take.sent)] {
             ledger.forget(now, window);
             if wanted {
                 ledger.put(now, window, amount);
             }
         }
-        Ok(next)
+        Ok(self)
     }
 
-    /// The next revision without a send that never left. One whose window is over changes nothing of the next.
+    /// The next revision without a take that comes back. One whose window is over changes nothing of the next.
     pub fn give_back(&self, back: &GiveBack, now: Timestamp) -> Counter {
-        let mut next = Counter { revision: self.revision + 1, ..self.clone() };
+        self.clone().given_back(back, now)
+    }
+
+    /// The same without a copy of the ledgers.
+    pub fn given_back(mut self, back: &GiveBack, now: Timestamp) -> Counter {
+        self.revision += 1;
         if counts_until(back.at.as_millisecond(), self.window) > now.as_millisecond() {
-            next.sent.remove(back.at.as_millisecond(), back.amount);
+            self.sent.remove(back.at.as_millisecond(), back.amount);
+            if back.asked {
+                self.asked.remove(back.at.as_millisecond(), back.amount);
+            }
         }
-        next
+        self
     }
 
     /// The next revision with takes of the future counted from now on; `None` when there are none. The clock was
@@ -283,13 +300,23 @@ mod tests {
 
     #[test]
     fn a_refund_that_comes_after_its_window_changes_nothing_of_the_next() {
-        let back = GiveBack { key: CounterKey::of(&charge(1, 1, MINUTE).label), at: at(0), amount: ONE };
+        let back = GiveBack { key: CounterKey::of(&charge(1, 1, MINUTE).label), at: at(0), amount: ONE, asked: false };
         let counter = Counter::of(&charge(2, 1, MINUTE)).take(&take(2, 1), at(0)).unwrap();
         assert_eq!(counter.give_back(&back, at(5)).sent, Ledger::default());
         assert_eq!(counter.give_back(&back, at(5)).asked.used(at(5), MINUTE), ONE);
         let turned = counter.take(&take(2, 1), at(60_200)).unwrap();
         assert_eq!(turned.give_back(&back, at(60_300)).sent, turned.sent);
         assert_eq!(Counter::of(&charge(2, 1, MINUTE)).give_back(&back, at(5)).sent, Ledger::default());
+    }
+
+    #[test]
+    fn the_rest_of_a_block_comes_back_to_both_ledgers_and_leaves_what_others_took() {
+        let charges = [charge(100, 2, MINUTE)];
+        let block = &Take::block(&charges, 5, 1)[0];
+        let counter = Counter::of(&charges[0]).take(&take(100, 1), at(0)).unwrap().take(block, at(7)).unwrap();
+        assert_eq!(counter.sent.used(at(7), MINUTE), 11 * ONE);
+        let back = counter.give_back(&GiveBack::unused(&charges, at(7), 3)[0], at(50));
+        assert_eq!([&back.asked, &back.sent].map(|ledger| ledger.used(at(50), MINUTE)), [5 * ONE; 2]);
     }
 
     #[test]

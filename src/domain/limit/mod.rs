@@ -71,15 +71,18 @@ pub struct Take {
     pub most_keys: usize,
 }
 
-/// A take that comes back, because the send provably never left: only from the ledger of what was sent.
+/// A take that comes back to the ledger of what was sent, because the send provably never left; or to both ledgers,
+/// because nobody asked for it: the rest of a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GiveBack {
-    /// From which counter.
+    /// To which counter.
     pub key: CounterKey,
     /// When it was taken.
     pub at: Timestamp,
     /// How much, in millionths.
     pub amount: u64,
+    /// Also to the ledger of what agents asked for.
+    pub asked: bool,
 }
 
 /// The store was restored from a backup: what was sent since is not known, so every window counts as full for its
@@ -124,6 +127,14 @@ pub fn group_of(key: &str) -> &str {
     key.split_once(':').map_or(key, |(group, _)| group)
 }
 
+/// Charges that are alike draw on the same counters for the same amount; the rest of one need not be looked at.
+impl std::hash::Hash for Charge {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+        self.amount.hash(state);
+    }
+}
+
 impl Take {
     /// Of an allowed call: asked and sent at once.
     pub fn at_once(charges: &[Charge], most_keys: usize) -> Vec<Take> {
@@ -140,15 +151,33 @@ impl Take {
         Take::all(charges, false, true, most_keys)
     }
 
+    /// Of so many allowed calls alike, before they are made.
+    pub fn block(charges: &[Charge], places: u64, most_keys: usize) -> Vec<Take> {
+        let mut takes = Take::at_once(charges, most_keys);
+        takes.iter_mut().for_each(|take| take.charge.amount = take.charge.amount.saturating_mul(places));
+        takes
+    }
+
     fn all(charges: &[Charge], asked: bool, sent: bool, most_keys: usize) -> Vec<Take> {
         charges.iter().map(|charge| Take { charge: charge.clone(), asked, sent, most_keys }).collect()
     }
 }
 
 impl GiveBack {
-    /// What these charges took at `at`.
+    /// What these charges took at `at` for a send that never left.
     pub fn of(charges: &[Charge], at: Timestamp) -> Vec<GiveBack> {
-        charges.iter().map(|charge| GiveBack { key: charge.key.clone(), at, amount: charge.amount }).collect()
+        charges.iter().map(|charge| GiveBack { key: charge.key.clone(), at, amount: charge.amount, asked: false }).collect()
+    }
+
+    /// So many places of a block that was taken at `at` and that nobody used.
+    pub fn unused(charges: &[Charge], at: Timestamp, places: u64) -> Vec<GiveBack> {
+        let of = |charge: &Charge| GiveBack { key: charge.key.clone(), at, amount: charge.amount.saturating_mul(places), asked: true };
+        charges.iter().map(of).collect()
+    }
+
+    /// Whether it is of the same take, so that the two can be one.
+    pub fn is_of(&self, other: &GiveBack) -> bool {
+        self.key == other.key && self.at == other.at && self.asked == other.asked
     }
 }
 

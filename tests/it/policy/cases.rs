@@ -194,13 +194,13 @@ async fn every_counter_row() {
             }
             "rollback 3 of 5" => {
                 let counter = Counter::of(&charge(9, 1)).take(&take(9, 3), at(0)).and_then(|counter| counter.take(&take(9, 2), at(1))).unwrap();
-                let back = counter.give_back(&GiveBack { key: counter.key.clone(), at: at(0), amount: 3 * ONE }, at(2));
+                let back = counter.give_back(&GiveBack { key: counter.key.clone(), at: at(0), amount: 3 * ONE, asked: false }, at(2));
                 assert_eq!(json!(sent(&back, 2)), *outcome);
             }
             "rollback / reset / get of unknown key" => {
                 assert_eq!(outcome, "no error, 0");
                 let (store, key) = (InMemory::default(), charge(1, 1).key);
-                let back = vec![GiveBack { key: key.clone(), at: at(0), amount: ONE }];
+                let back = vec![GiveBack { key: key.clone(), at: at(0), amount: ONE, asked: false }];
                 store.commit(Change { given_back: back, ..Change::of_facts(at(1), Vec::new()) }).await.unwrap();
                 assert_eq!(store.row(Kind::Counter, key.as_str()).await.unwrap(), None);
             }
@@ -220,7 +220,7 @@ async fn every_counter_row() {
             "rollback arriving after the window turned" => {
                 assert_eq!(outcome, "no effect on the new window");
                 let counter = Counter::of(&charge(2, 1)).take(&take(2, 1), at(0)).and_then(|counter| counter.take(&take(2, 1), at(70))).unwrap();
-                let back = counter.give_back(&GiveBack { key: counter.key.clone(), at: at(0), amount: ONE }, at(71));
+                let back = counter.give_back(&GiveBack { key: counter.key.clone(), at: at(0), amount: ONE, asked: false }, at(71));
                 assert_eq!((sent(&counter, 71), sent(&back, 71)), (1, 1));
             }
             "limit 3; upstream answers result.isError 6 times" => {
