@@ -111,8 +111,8 @@ impl Gate {
                         return self.deny(&ask, &digest, refusal("agent-revoked", "This agent was revoked."), under).await;
                     }
                 }
-                Action::Allow => match Pass::permit(self.clone(), (ask.clone(), digest.clone()), judgement, (reads, seen), under).await? {
-                    Passing::Passes(pass) => return Ok(Admission::Allowed(pass)),
+                Action::Allow => match Pass::permit(self, (&ask, &digest), judgement, (reads, seen), under).await? {
+                    Passing::Passes(permitted) => return Ok(Admission::Allowed(Box::new(Pass::of(self.clone(), ask, digest, permitted)))),
                     Passing::Limited(full) => return self.limited(&ask, &digest, full, under).await.map(Admission::Refused),
                     Passing::Moved => {}
                 },

@@ -11,7 +11,7 @@ use crate::domain::limit::{Charge, GiveBack, Take};
 use crate::domain::policy::Judgement;
 use crate::store::{Change, CommitError, Seen};
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -29,26 +29,39 @@ pub struct Pass {
 /// Whether an allowed call may go.
 pub(super) enum Passing {
     /// It may.
-    Passes(Box<Pass>),
+    Passes(Permitted),
     /// A limit has no room.
     Limited(Limited),
     /// What the verdict rests on is not so any more: judge again.
     Moved,
 }
 
+/// What stands on record for a call that may go.
+pub(super) struct Permitted {
+    taken: (Vec<Charge>, Timestamp),
+    under_way: TaskTrackerToken,
+}
+
 impl Pass {
+    /// The right to send this call, which is on record.
+    pub(super) fn of(gate: Gate, ask: Ask, digest: Digest, permitted: Permitted) -> Pass {
+        // What is sent are the bytes; the server may take long.
+        let ask = Ask { value: Value::Null, ..ask };
+        Pass { gate, ask, digest, taken: permitted.taken, _under_way: permitted.under_way }
+    }
+
     /// Writes that the call is allowed, and what it takes from limits, before it may go. Only what an operator
     /// declared to change nothing is written behind, when nobody counts it or what it takes was leased.
     pub(super) async fn permit(
-        gate: Gate,
-        (ask, digest): (Ask, Digest),
+        gate: &Gate,
+        (ask, digest): (&Ask, &Digest),
         judged: Judgement,
         (reads, seen): (bool, Vec<Seen>),
         under: &Settings,
     ) -> Result<Passing, Failure> {
         // A stop waits for it: its end is still to be written.
         let under_way = gate.inner.lives.sends.token();
-        let fact = with_shadows(verdict_fact("call.allowed", &ask, &digest, &judged.rule, under), &judged.shadows);
+        let fact = with_shadows(verdict_fact("call.allowed", ask, digest, &judged.rule, under), &judged.shadows);
         let now = gate.inner.clock.now();
         if let Some(full) = gate.full_since_restore(&judged.charges, now) {
             return Ok(Passing::Limited(full));
@@ -86,7 +99,7 @@ impl Pass {
                 Err(error @ (CommitError::Full { .. } | CommitError::Store(_) | CommitError::Lost)) => return Err(gate.failed(&error)),
             }
         }
-        Ok(Passing::Passes(Box::new(Pass { gate, ask, digest, taken: (judged.charges, taken_at), _under_way: under_way })))
+        Ok(Passing::Passes(Permitted { taken: (judged.charges, taken_at), under_way }))
     }
 
     /// Sends the call and waits for its end.
