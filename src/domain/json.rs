@@ -179,7 +179,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::{Number, json};
-    use std::fmt::Write as _;
 
     fn refused(text: &str) -> NotStrict {
         strict(text.as_bytes()).unwrap_err()
