@@ -1,16 +1,18 @@
-//! The pure parts on the way of every call: strict parse, digest, verdict. Each group first measures a plain
-//! `serde_json` parse of the same body, and the table at the end names every time as a multiple of that: a ratio
-//! means the same on every machine. Run with `cargo bench`; the test command leaves it out.
+//! The pure parts on the way of every call: strict parse, digest, verdict, audit entry. Each group first measures a
+//! plain `serde_json` parse of the same body, and the table at the end names every time as a multiple of that: a ratio
+//! means the same on every machine. Run with `cargo bench --bench pure`; the test command leaves it out.
 
 use criterion::measurement::{Measurement as _, WallTime};
 use criterion::{BenchmarkId, Criterion, Throughput};
+use paraph::domain::audit::{Entry, Fact, Head};
 use paraph::domain::digest::Digest;
 use paraph::domain::json::strict;
 use paraph::domain::mask::{MaskKey, Masker, Names};
 use paraph::domain::policy::{Action, Asked, ConditionSpec, Operator, Policy, PolicySpec, RuleSpec};
+use paraph::store::record::encode;
 use serde_json::{Value, json};
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A `tools/call` of about so many bytes.
 fn body(bytes: usize) -> String {
@@ -19,18 +21,46 @@ fn body(bytes: usize) -> String {
     ask(&"See you at the caf\u{e9} at 12:30. ".repeat(bytes / 30 + 1).chars().take(bytes.saturating_sub(around)).collect::<String>()).to_string()
 }
 
-/// So many rules, of which none matches: the longest way.
-fn policy(rules: usize) -> Policy {
+/// Which of the rules name the tool that is called.
+#[derive(Clone, Copy)]
+enum Naming {
+    None,
+    Three,
+    All,
+}
+
+/// So many rules, of which none matches: the longest way. Those for other tools are names and patterns in turn.
+fn spec(rules: usize, naming: Naming) -> PolicySpec {
+    let named = |number: usize| match naming {
+        Naming::None => false,
+        Naming::Three => [0, rules / 2, rules - 1].contains(&number),
+        Naming::All => true,
+    };
+    let tools = |number: usize| match (named(number), number % 2) {
+        (true, 0) => "send_*".to_owned(),
+        (true, _) => "send_dm".to_owned(),
+        (false, 0) => format!("tool_{number}_*"),
+        (false, _) => format!("tool_{number}"),
+    };
     let rule = |number: usize| RuleSpec {
         name: format!("rule-{number}"),
-        tools: vec![if number.is_multiple_of(2) { format!("tool_{number}_*") } else { "send_*".to_owned() }],
+        tools: vec![tools(number)],
         agents: vec!["*".to_owned()],
         conditions: vec![ConditionSpec { path: "args.to".to_owned(), op: Operator::Eq, value: json!(format!("@nobody-{number}")) }],
         action: Action::Allow,
         ..RuleSpec::default()
     };
-    let spec = PolicySpec { rules: (0..rules).map(rule).collect(), ..PolicySpec::default() };
-    Policy::build(spec).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
+    PolicySpec { rules: (0..rules).map(rule).collect(), ..PolicySpec::default() }
+}
+
+fn policy(rules: usize, naming: Naming) -> Policy {
+    Policy::build(spec(rules, naming)).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
+}
+
+/// What the audit notes of a call that passes.
+fn fact(digest: &Digest) -> Fact {
+    let data = json!({ "server": "demo", "tool": "send_dm", "digest": digest, "rule": "reads", "policy": digest });
+    Fact { kind: "call.allowed", call: None, actor: "agent:bot".into(), data }
 }
 
 /// One rule with a `when` for every call.
@@ -64,9 +94,11 @@ impl Table {
     }
 
     fn print(&self) {
+        eprintln!("    of       what                                one at best       a second     serde_json");
         for (what, size, took) in &self.0 {
             let plain = self.0.iter().find(|(what, of, _)| what == PLAIN && of == size).map_or(0.0, |(_, _, took)| took.as_secs_f64());
-            eprintln!("{size:>6} B  {what:<28} {:>10.1} µs  {:>7.2} x", took.as_secs_f64() * 1e6, took.as_secs_f64() / plain);
+            let took = took.as_secs_f64();
+            eprintln!("{size:>7} B  {what:<34} {:>11.2} µs  {:>12.0}  {:>11.2} x", took * 1e6, 1.0 / took, took / plain);
         }
     }
 }
@@ -74,9 +106,12 @@ impl Table {
 const PLAIN: &str = "serde_json";
 
 fn main() {
-    let mut criterion = Criterion::default().without_plots().configure_from_args();
+    let quick = Criterion::default().without_plots().sample_size(20).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
+    let mut criterion = quick.configure_from_args();
     let mut table = Table::default();
-    let policies = [1, 100, 10_000].map(|rules| (rules, policy(rules)));
+    let kinds = [("none names it", Naming::None), ("3 name it", Naming::Three), ("all name it", Naming::All)];
+    let policies: Vec<(String, Policy)> =
+        kinds.iter().flat_map(|(what, naming)| [1, 100, 10_000].map(|rules| (format!("judge, {rules} rules, {what}"), policy(rules, *naming)))).collect();
     for size in [200, 20_000] {
         let body = body(size);
         let value = strict(body.as_bytes()).unwrap_or_else(|refused| panic!("{refused}"));
@@ -84,11 +119,26 @@ fn main() {
         table.measure(&mut criterion, PLAIN, size, || serde_json::from_str::<Value>(black_box(&body)));
         table.measure(&mut criterion, "strict", size, || strict(black_box(body.as_bytes())));
         table.measure(&mut criterion, "digest", size, || Digest::of_call("demo", "send_dm", black_box(arguments)));
-        for (rules, policy) in &policies {
+        table.measure(&mut criterion, "strict and digest", size, || {
+            strict(black_box(body.as_bytes())).map(|value| Digest::of_call("demo", "send_dm", &value["params"]["arguments"]))
+        });
+        for (what, policy) in &policies {
             let asked = Asked { agent: "bot", tool: "send_dm", arguments, session: None, now: jiff::Timestamp::UNIX_EPOCH };
-            table.measure(&mut criterion, &format!("judge, {rules} rules"), size, || policy.judge(black_box(&asked)));
+            table.measure(&mut criterion, what, size, || policy.judge(black_box(&asked)));
         }
     }
+    let (digest, now) = (Digest::of_bytes(b"any"), jiff::Timestamp::UNIX_EPOCH + Duration::from_nanos(1_790_000_000_123_456_789));
+    let head = Entry::chain(&Head::default(), fact(&digest), now).head();
+    table.measure(&mut criterion, "fact alone", 200, || fact(black_box(&digest)));
+    table.measure(&mut criterion, "fact, chain", 200, || Entry::chain(&head, fact(black_box(&digest)), now));
+    table.measure(&mut criterion, "fact, chain, encode", 200, || encode(&Entry::chain(&head, fact(black_box(&digest)), now)));
+    let rules = spec(10_000, Naming::None);
+    let built = (0..3).map(|_| rules.clone()).map(|rules| {
+        let begun = Instant::now();
+        black_box(Policy::build(rules).is_ok());
+        begun.elapsed()
+    });
+    table.0.push(("build, 10000 rules".to_owned(), 200, built.min().unwrap_or_default()));
     // Masking is linear: ten times the arguments take about ten times as long, as one text and as many small ones.
     let (key, names) = (MaskKey::new([7; 32]), Names::default());
     let masker = Masker::new(&key, &names);

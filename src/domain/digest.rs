@@ -9,6 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+/// What every digest starts with.
+const PREFIX: &str = "sha256:";
+
+/// Room for the canonical form of a usual call, bytes.
+const USUAL_BYTES: usize = 512;
+
 /// `sha256:` and 64 lower-case hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -17,14 +23,23 @@ pub struct Digest(String);
 impl Digest {
     /// The digest of one call.
     pub fn of_call(server: &str, tool: &str, arguments: &Value) -> Digest {
-        let canonical =
-            format!("{{\"arguments\":{},\"server\":{},\"tool\":{}}}", canonical(arguments), canonical(&Value::from(server)), canonical(&Value::from(tool)));
-        Digest::of_bytes(canonical.as_bytes())
+        let mut text = Vec::with_capacity(USUAL_BYTES);
+        text.extend_from_slice(b"{\"arguments\":");
+        canonical::write(arguments, &mut text);
+        text.extend_from_slice(b",\"server\":");
+        canonical::write_text(server, &mut text);
+        text.extend_from_slice(b",\"tool\":");
+        canonical::write_text(tool, &mut text);
+        text.push(b'}');
+        Digest::of_bytes(&text)
     }
 
     /// The digest of some bytes.
     pub fn of_bytes(bytes: &[u8]) -> Digest {
-        Digest(format!("sha256:{}", hex(&Sha256::digest(bytes))))
+        let mut text = String::with_capacity(PREFIX.len() + 64);
+        text.push_str(PREFIX);
+        push_hex(&Sha256::digest(bytes), &mut text);
+        Digest(text)
     }
 
     /// Takes a digest as somebody wrote it; it is only ever compared.
@@ -35,6 +50,11 @@ impl Digest {
     /// The text, with its `sha256:`.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The text itself, with its `sha256:`.
+    pub fn into_text(self) -> String {
+        self.0
     }
 
     /// Four words that a person can compare between a mail and a page (desk.md 4).
@@ -57,11 +77,17 @@ impl std::fmt::Display for Digest {
 
 /// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        use std::fmt::Write as _;
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    let mut out = String::with_capacity(bytes.len() * 2);
+    push_hex(bytes, &mut out);
+    out
+}
+
+fn push_hex(bytes: &[u8], out: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        out.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
 }
 
 #[cfg(test)]
@@ -80,6 +106,16 @@ mod tests {
         ] {
             assert_ne!(one, other);
         }
+    }
+
+    #[test]
+    fn a_digest_is_what_it_always_was() {
+        let every: Vec<u8> = (0..=255).collect();
+        assert_eq!(hex(&every), every.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        let arguments = json!({"to": "@bob", "text": "caf\u{e9}\n\"\\\u{1}", "n": [1, 2.50, -0.0, null, true], "\u{e000}": 1, "\u{10000}": {"b": {}, "a": []}});
+        let canonical = "{\"arguments\":{\"n\":[1,2.5,0,null,true],\"text\":\"caf\u{e9}\\n\\\"\\\\\\u0001\",\"to\":\"@bob\",\"\u{10000}\":{\"a\":[],\"b\":{}},\"\u{e000}\":1},\"server\":\"s\\\"\",\"tool\":\"t\"}";
+        assert_eq!(Digest::of_call("s\"", "t", &arguments), Digest::of_bytes(canonical.as_bytes()));
+        assert_eq!(Digest::of_call("s\"", "t", &arguments).as_str(), "sha256:af493ef952fa5702b25965faf389dad2d9747a280a6e23345d438f2f7a77475a");
     }
 
     #[test]

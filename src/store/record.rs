@@ -19,6 +19,9 @@ pub const CHUNKED_MOST: usize = 64 * 1024;
 /// Longest text of a call that stays in its head, bytes.
 const HERE_MOST: usize = 512;
 
+/// Room for a usual record, bytes.
+const USUAL_BYTES: usize = 768;
+
 /// First byte of a value: the record follows.
 const WHOLE: u8 = 0;
 
@@ -158,24 +161,32 @@ fn body(state: &mut State) -> Option<&mut String> {
 
 /// Writes a record.
 pub fn encode<R: Serialize>(record: &R) -> Result<Written, StoreError> {
-    written(&serde_json::to_vec(record).map_err(|cause| StoreError::Corrupt(format!("a record cannot be written: {cause}")))?)
+    written(tagged(WHOLE, record)?)
 }
 
-/// Writes a record that is text already.
-pub fn written(bytes: &[u8]) -> Result<Written, StoreError> {
-    if bytes.len() < CHUNK_BYTES {
-        return Ok(Written { value: tagged(WHOLE, bytes), apart: Vec::new() });
-    }
-    let name = Apart::of(bytes);
-    let value = serde_json::to_vec(&name).map_err(|cause| StoreError::Corrupt(format!("a record cannot be written: {cause}")))?;
-    Ok(Written { value: tagged(APART, &value), apart: vec![(name, bytes.to_vec())] })
-}
-
-fn tagged(tag: u8, bytes: &[u8]) -> Vec<u8> {
-    let mut value = Vec::with_capacity(bytes.len() + 1);
-    value.push(tag);
-    value.extend_from_slice(bytes);
+/// What the value of a record that is written as text begins with; see [`written`].
+pub fn begun() -> Vec<u8> {
+    let mut value = Vec::with_capacity(USUAL_BYTES);
+    value.push(WHOLE);
     value
+}
+
+/// A record that is text already, behind what [`begun`] gave.
+pub fn written(value: Vec<u8>) -> Result<Written, StoreError> {
+    if value.len() <= CHUNK_BYTES {
+        return Ok(Written { value, apart: Vec::new() });
+    }
+    let bytes = value.get(1..).unwrap_or_default().to_vec();
+    let name = Apart::of(&bytes);
+    Ok(Written { value: tagged(APART, &name)?, apart: vec![(name, bytes)] })
+}
+
+/// A tag and what follows it, in one piece.
+fn tagged<R: Serialize>(tag: u8, record: &R) -> Result<Vec<u8>, StoreError> {
+    let mut value = Vec::with_capacity(USUAL_BYTES);
+    value.push(tag);
+    serde_json::to_writer(&mut value, record).map_err(|cause| StoreError::Corrupt(format!("a record cannot be written: {cause}")))?;
+    Ok(value)
 }
 
 /// What a value names by itself.

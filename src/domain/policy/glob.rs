@@ -1,6 +1,6 @@
 //! Which names two patterns share, told from the patterns alone: whether one says everything that another says, and
 //! whether any name is in both. Exact for texts, `*` and `{a,b}`; a pattern with `?` or `[…]` is not looked into.
-//! Called by `advice`.
+//! Called by `advice`, and by `matcher` for what to compare with.
 
 /// Texts that one pattern with braces may stand for.
 const ALTERNATIVES: usize = 64;
@@ -25,6 +25,11 @@ impl Glob {
     /// The one name it stands for; `None` when it has a `*`.
     pub(super) fn name(&self) -> Option<String> {
         self.0.iter().copied().collect()
+    }
+
+    /// What stands before, between and after its stars.
+    pub(super) fn parts(&self) -> Vec<String> {
+        self.0.split(Option::is_none).map(|part| part.iter().flatten().collect()).collect()
     }
 
     /// Whether every name of the other is a name of this one.

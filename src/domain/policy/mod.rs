@@ -8,7 +8,9 @@ mod condition;
 mod document;
 mod explain;
 mod glob;
+mod index;
 mod limits;
+mod matcher;
 mod names;
 mod number;
 pub(in crate::domain) mod path;
@@ -26,6 +28,7 @@ pub use spec::{ConditionSpec, LimitSpec, PolicySpec, RuleSpec, ScopeSpec, SpecMi
 use crate::domain::digest::Digest;
 use crate::domain::limit::Charge;
 use document::Said;
+use index::Index;
 use jiff::Timestamp;
 use limits::{Counters, Limit};
 use names::Names;
@@ -149,6 +152,7 @@ pub struct Policy {
     default: Action,
     reads: Names,
     rules: Arc<[Rule]>,
+    index: Arc<Index>,
     limits: Arc<[Limit]>,
     document: Option<Document>,
     hide_denied: bool,
@@ -163,6 +167,7 @@ impl Default for Policy {
             default: Action::Deny,
             reads: Names::none(),
             rules: Arc::new([]),
+            index: Arc::default(),
             limits: Arc::new([]),
             document: None,
             hide_denied: false,
@@ -200,11 +205,14 @@ impl Policy {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
+        let patterns = rules.iter().enumerate().flat_map(|(number, rule)| rule.tools().globs().iter().map(move |pattern| (number, pattern)));
+        let index = Arc::new(Index::of(patterns));
         Ok(Policy {
             server: spec.server,
             digest,
             default: spec.default,
             reads,
+            index,
             rules: rules.into(),
             limits: limits.into(),
             document: spec.document,
@@ -236,7 +244,7 @@ impl Policy {
         // Shadow rules have a budget of their own: what they use up must not decide anything.
         let (budget, shadow_budget) = (Budget::of(Budget::STEPS), Budget::of(Budget::STEPS));
         let mut shadows = Vec::new();
-        for rule in self.rules.iter() {
+        for rule in self.candidates(asked.tool) {
             let (judgement, limits) = match (rule.is_shadow(), rule.matches(asked, &self.server, if rule.is_shadow() { &shadow_budget } else { &budget })) {
                 (_, Match::No) => continue,
                 (true, matched) => {
@@ -277,6 +285,16 @@ impl Policy {
         self.rules.iter().filter(|rule| !rule.is_shadow())
     }
 
+    /// Every rule that names the tool, in order, and perhaps some that do not: each is still to be asked.
+    fn candidates(&self, tool: &str) -> impl Iterator<Item = &Rule> {
+        self.index.candidates(tool).filter_map(|number| self.rules.get(number))
+    }
+
+    /// The rules that decide anything about the tool.
+    fn enforced_on(&self, tool: &str) -> impl Iterator<Item = &Rule> {
+        self.candidates(tool).filter(move |rule| !rule.is_shadow() && rule.names_tool(tool))
+    }
+
     /// What the audit calls this policy.
     pub fn digest(&self) -> &Digest {
         &self.digest
@@ -310,7 +328,7 @@ impl Policy {
 
     fn preview_of_rules(&self, tool: &str) -> Preview {
         let mut depends = false;
-        for rule in self.enforced().filter(|rule| rule.names_tool(tool)) {
+        for rule in self.enforced_on(tool) {
             if rule.is_for_every_agent() && !rule.has_conditions() {
                 return Preview { action: rule.action(), rule: rule.name().to_owned(), depends, limits: self.limits_of(rule.action(), rule.limits()) };
             }
@@ -353,7 +371,7 @@ impl Policy {
         if self.document.as_ref().is_some_and(|document| document.preview(tool).action == Action::Deny) {
             return false;
         }
-        for rule in self.enforced().filter(|rule| rule.names_tool(tool) && rule.names_agent(agent)) {
+        for rule in self.enforced_on(tool).filter(|rule| rule.names_agent(agent)) {
             match rule.action() {
                 Action::Allow | Action::RequireApproval => return true,
                 Action::Deny if rule.has_conditions() => {}
@@ -364,7 +382,7 @@ impl Policy {
     }
 
     fn hidden_by_rules(&self, agent: &str, tool: &str) -> bool {
-        for rule in self.enforced().filter(|rule| rule.names_tool(tool) && rule.names_agent(agent)) {
+        for rule in self.enforced_on(tool).filter(|rule| rule.names_agent(agent)) {
             match rule.action() {
                 Action::Hide => return true,
                 Action::Deny if rule.has_conditions() => {}

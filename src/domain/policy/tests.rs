@@ -1,6 +1,7 @@
 //! The policy as tables: every operator and path of the shared case list, the order of rules, what hides and
 //! what `/servers` shows, and two properties over arbitrary JSON.
 
+mod indexed;
 mod judging;
 
 use super::*;

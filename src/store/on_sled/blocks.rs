@@ -12,28 +12,29 @@ use crate::store::record::{self, CHUNK_BYTES, Written};
 /// The blocks of consecutive entries, each with its key.
 pub(super) fn write(entries: &[Entry]) -> Result<Vec<([u8; 8], Written)>, StoreError> {
     let mut blocks = Vec::with_capacity(entries.len().div_ceil(8));
-    let (mut first, mut together) = (0, Vec::new());
+    let (mut first, mut block) = (0, record::begun());
+    let empty = block.len();
     for entry in entries {
         let text = serde_json::to_vec(entry).map_err(|cause| StoreError::Corrupt(format!("an audit entry cannot be written: {cause}")))?;
-        // The bracket or comma before it, and the last bracket.
-        if !together.is_empty() && together.len() + text.len() + 2 >= CHUNK_BYTES {
-            blocks.push(block(first, std::mem::take(&mut together))?);
+        // The comma before it, and the last bracket.
+        if block.len() > empty && block.len() + text.len() + 2 > CHUNK_BYTES {
+            blocks.push(finished(first, std::mem::replace(&mut block, record::begun()))?);
         }
-        if together.is_empty() {
+        if block.len() == empty {
             first = entry.seq;
         }
-        together.push(if together.is_empty() { b'[' } else { b',' });
-        together.extend_from_slice(&text);
+        block.push(if block.len() == empty { b'[' } else { b',' });
+        block.extend_from_slice(&text);
     }
-    if !together.is_empty() {
-        blocks.push(block(first, together)?);
+    if block.len() > empty {
+        blocks.push(finished(first, block)?);
     }
     Ok(blocks)
 }
 
-fn block(first: u64, mut text: Vec<u8>) -> Result<([u8; 8], Written), StoreError> {
-    text.push(b']');
-    Ok((first.to_be_bytes(), record::written(&text)?))
+fn finished(first: u64, mut block: Vec<u8>) -> Result<([u8; 8], Written), StoreError> {
+    block.push(b']');
+    Ok((first.to_be_bytes(), record::written(block)?))
 }
 
 /// The entries of a block.
