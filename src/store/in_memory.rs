@@ -2,8 +2,9 @@
 //! `on_sled` does, rule for rule, and stands in for a store that two gates share. Nothing is awaited under the
 //! mutex, so a plain one serves.
 
+use super::open::{self, Open, Place};
 use super::rules::{self, Cursor, Ledger, Start};
-use super::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Views};
+use super::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Tally, Views};
 use crate::domain::audit::{Entry, Head};
 use crate::domain::call::{AskKey, Call, CallId};
 use crate::domain::limit::{Counter, CounterKey, group_of};
@@ -33,6 +34,7 @@ struct Books {
     newest: HashMap<AskKey, CallId>,
     rows: BTreeMap<(Kind, String), Row>,
     entries: Vec<Entry>,
+    open: Open,
     head: Head,
 }
 
@@ -92,6 +94,9 @@ impl Ledger for Books {
 
 impl Books {
     fn write(&mut self, change: Change, counters: Vec<Counter>) -> Head {
+        let (new, gone) = open::letters(&change.rows, &change.removed);
+        self.open.add_letters(new);
+        self.open.take_letters(gone);
         if let Some(write) = change.call {
             self.write_call(write.call);
         }
@@ -109,6 +114,9 @@ impl Books {
         match self.calls.get(&call.id) {
             Some(old) => {
                 self.by_time.remove(&Cursor::of(old));
+                if let Some(place) = Place::of(old) {
+                    self.open.take(&place);
+                }
                 if let Some(deadline) = old.deadline() {
                     self.by_deadline.remove(&(deadline, old.id.clone()));
                 }
@@ -118,6 +126,9 @@ impl Books {
             }
         }
         self.by_time.insert(Cursor::of(&call));
+        if let Some(place) = Place::of(&call) {
+            self.open.add(place);
+        }
         if let Some(deadline) = call.deadline() {
             self.by_deadline.insert((deadline, call.id.clone()));
         }
@@ -138,6 +149,7 @@ impl Books {
         let asked = |call: &Call| {
             (query.states.is_empty() || query.states.iter().any(|word| word == call.state.word()))
                 && query.recipient.as_ref().is_none_or(|recipient| call.recipient.as_ref() == Some(recipient))
+                && (!open::serves(query) || Query { server: None, agent: None, ..query.clone() }.matches(call))
         };
         let places = places.filter(|place| self.calls.get(&place.id).is_some_and(asked));
         rules::page(query, places.cloned().map(Ok), |id| Ok(self.calls.get(id).filter(|call| query.matches(call)).cloned()))
@@ -224,6 +236,14 @@ impl Views for InMemory {
 
     async fn held(&self) -> Result<usize, StoreError> {
         Ok(self.books().held_of("").0)
+    }
+
+    async fn tally(&self, groups: Option<&[String]>) -> Result<Tally, StoreError> {
+        Ok(self.books().open.tally(groups))
+    }
+
+    async fn open_of_agents(&self) -> Result<HashMap<String, usize>, StoreError> {
+        Ok(self.books().open.of_agents())
     }
 
     fn space(&self) -> Space {

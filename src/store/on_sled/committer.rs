@@ -3,7 +3,7 @@
 //! Any error or panic on that way poisons the store: a sync is never tried again, because the kernel may have
 //! dropped the pages that it could not write. Started by `open`.
 
-use super::disk::{Disk, Durable};
+use super::disk::Disk;
 use super::marker;
 use super::plan::{Batch, Held};
 use crate::domain::audit::Head;
@@ -137,7 +137,7 @@ impl Committer {
         }
     }
 
-    fn write(&mut self, disk: &Disk, batch: Batch<'_>) -> Result<(), Failed> {
+    fn write(&mut self, disk: &Disk, mut batch: Batch<'_>) -> Result<(), Failed> {
         if batch.operations.is_empty() {
             return Ok(());
         }
@@ -152,7 +152,12 @@ impl Committer {
             self.transact(disk, &batch).map_err(|cause| Failed::Unknown(format!("writing failed: {cause}")))?;
             disk.db.flush().map_err(|cause| Failed::Unknown(format!("flushing failed: {cause}")))?;
             (self.sync)().map_err(|cause| Failed::Unknown(format!("syncing failed: {cause}")))?;
-            *durable = Durable { head: batch.head.clone(), held: batch.held.total, unsure: false };
+            for moved in batch.moves.drain(..) {
+                moved.apply(&mut durable.open);
+            }
+            durable.head = batch.head.clone();
+            durable.held = batch.held.total;
+            durable.unsure = false;
         }
         for apart in &batch.dropped {
             disk.drop_body(apart);

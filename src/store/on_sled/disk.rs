@@ -7,6 +7,7 @@ use crate::domain::audit::Head;
 use crate::domain::call::CallId;
 use crate::domain::digest::hex;
 use crate::store::StoreError;
+use crate::store::open::Open;
 use crate::store::record::{self, Apart, CallHead};
 use serde::de::DeserializeOwned;
 use std::fs::{self, File};
@@ -48,10 +49,11 @@ impl Drop for LastHandle {
 }
 
 /// What the last durable change left.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Durable {
     pub(super) head: Head,
     pub(super) held: usize,
+    pub(super) open: Open,
     /// The trees hold a change whose sync has not returned, and now never will: they may not be shown any more.
     pub(super) unsure: bool,
 }

@@ -23,7 +23,7 @@ pub use compact::{Compacted, NEW_DATABASE, compact};
 pub use open::{OpenError, lock as lock_folder};
 pub use restore::{BackupFile, RestoreError};
 
-use super::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Views};
+use super::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Tally, Views};
 use crate::domain::audit::{Entry, Head};
 use crate::domain::call::{AskKey, Call, CallId};
 use async_trait::async_trait;
@@ -32,6 +32,7 @@ use disk::{Disk, Durable};
 use jiff::Timestamp;
 use open::Opened;
 use space::Meter;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -132,7 +133,6 @@ impl OnSled {
 
     /// Reads the trees, unless they hold what may not be durable.
     async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Disk) -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
-        let unsure = || Err(StoreError::Poisoned("the last change may not be durable".to_owned()));
         self.read(move |disk, durable| if durable.unsure { unsure() } else { look(disk) }).await
     }
 
@@ -206,6 +206,10 @@ impl Store for OnSled {
     }
 }
 
+fn unsure<T>() -> Result<T, StoreError> {
+    Err(StoreError::Poisoned("the last change may not be durable".to_owned()))
+}
+
 #[async_trait]
 impl Views for OnSled {
     async fn call(&self, id: &CallId) -> Result<Option<Call>, StoreError> {
@@ -220,7 +224,7 @@ impl Views for OnSled {
 
     async fn calls(&self, query: &Query) -> Result<Page, StoreError> {
         let query = query.clone();
-        self.look(move |disk| reads::calls(disk, &query)).await
+        self.read(move |disk, durable| if durable.unsure { unsure() } else { reads::calls(disk, &durable.open, &query) }).await
     }
 
     async fn due(&self, until: Timestamp, most: usize) -> Result<Due, StoreError> {
@@ -251,6 +255,15 @@ impl Views for OnSled {
 
     async fn held(&self) -> Result<usize, StoreError> {
         self.read(|_, durable| Ok(durable.held)).await
+    }
+
+    async fn tally(&self, groups: Option<&[String]>) -> Result<Tally, StoreError> {
+        let groups = groups.map(<[String]>::to_vec);
+        self.read(move |_, durable| Ok(durable.open.tally(groups.as_deref()))).await
+    }
+
+    async fn open_of_agents(&self) -> Result<HashMap<String, usize>, StoreError> {
+        self.read(|_, durable| Ok(durable.open.of_agents())).await
     }
 
     fn space(&self) -> Space {

@@ -147,7 +147,7 @@ fn attempt(path: &Path, settings: &Settings) -> Result<Opened, OpenError> {
         migrate::bring(&disk, format, &database)?;
         Ok((last_head(&disk).map_err(wrong)?, Held::count(&disk).map_err(wrong)?))
     }));
-    let (head, held) = match read {
+    let (head, (held, open)) = match read {
         Ok(read) => read?,
         Err(_) => return Err(damaged("its pages make no sense".to_owned())),
     };
@@ -156,6 +156,7 @@ fn attempt(path: &Path, settings: &Settings) -> Result<Opened, OpenError> {
         let mut durable = disk.writing();
         durable.head = head.clone();
         durable.held = held.total;
+        durable.open = open;
     }
     Ok(Opened { disk, head, held, sync: Box::new(move || database.sync_data()) })
 }

@@ -7,6 +7,7 @@ use super::layout::{self, HELD, Tree};
 use crate::domain::audit::Head;
 use crate::domain::call::{AskKey, Call, CallId};
 use crate::domain::limit::{Counter, CounterKey, group_of};
+use crate::store::open::{self, Open, Place};
 use crate::store::record::{self, Apart, CallHead, Written};
 use crate::store::rules::{self, Ledger};
 use crate::store::{Change, CommitError, Kind, Row, StoreError};
@@ -25,19 +26,30 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Counts what the store holds, at open.
-    pub(super) fn count(disk: &Disk) -> Result<Held, StoreError> {
-        let mut held = Held::default();
-        for key in disk.tree(Tree::ByTime).scan_prefix([HELD]).keys() {
-            let place = layout::read_place(&key.map_err(|cause| damaged(&cause))?)?;
-            let head = disk.call_head(&place.id)?.ok_or_else(|| StoreError::Corrupt("an index names a call that is not there".to_owned()))?;
-            held.add(&head.call.agent);
+    /// Counts what the store holds, at open, and registers what is open.
+    pub(super) fn count(disk: &Disk) -> Result<(Held, Open), StoreError> {
+        let (mut held, mut open) = (Held::default(), Open::default());
+        for tag in layout::state_tags(&open::OPEN.map(str::to_owned)) {
+            for key in disk.tree(Tree::ByTime).scan_prefix([tag]).keys() {
+                let place = layout::read_place(&key.map_err(|cause| damaged(&cause))?)?;
+                let head = disk.call_head(&place.id)?.ok_or_else(|| StoreError::Corrupt("an index names a call that is not there".to_owned()))?;
+                if tag == HELD {
+                    held.add(&head.call.agent);
+                }
+                if let Some(place) = Place::of(&head.call) {
+                    open.add(place);
+                }
+            }
+        }
+        for key in disk.tree(Tree::Rows).scan_prefix(layout::row(Kind::Letter, "")).keys() {
+            key.map_err(|cause| damaged(&cause))?;
+            open.add_letters(1);
         }
         for key in disk.tree(Tree::Rows).scan_prefix(layout::row(Kind::Counter, "")).keys() {
             let key = key.map_err(|cause| damaged(&cause))?;
             held.count_key(&String::from_utf8_lossy(&key[1..]));
         }
-        Ok(held)
+        Ok((held, open))
     }
 
     fn count_key(&mut self, key: &str) {
@@ -82,11 +94,35 @@ pub(super) struct Batch<'a> {
     pub(super) head: Head,
     /// The count after it.
     pub(super) held: Held,
+    /// What it changes in the register of what is open.
+    pub(super) moves: Vec<Move>,
+}
+
+/// What one change moves in the register of what is open: from, to, letters that come and go.
+#[derive(Debug, Default)]
+pub(super) struct Move {
+    from: Option<Place>,
+    to: Option<Place>,
+    letters: (usize, usize),
+}
+
+impl Move {
+    /// Once it is durable.
+    pub(super) fn apply(self, open: &mut Open) {
+        if let Some(from) = &self.from {
+            open.take(from);
+        }
+        if let Some(to) = self.to {
+            open.add(to);
+        }
+        open.add_letters(self.letters.0);
+        open.take_letters(self.letters.1);
+    }
 }
 
 impl<'a> Batch<'a> {
     pub(super) fn new(disk: &'a Disk, head: Head, held: Held) -> Batch<'a> {
-        Batch { disk, operations: Operations::new(), bodies: Vec::new(), dropped: Vec::new(), head, held }
+        Batch { disk, operations: Operations::new(), bodies: Vec::new(), dropped: Vec::new(), head, held, moves: Vec::new() }
     }
 
     /// What a change adds to the batch; the batch itself stays as it is.
@@ -96,6 +132,7 @@ impl<'a> Batch<'a> {
         if let Some(write) = &change.call {
             plan.call(self, &write.call)?;
         }
+        plan.moved.letters = open::letters(&change.rows, &change.removed);
         for row in &change.rows {
             let key = layout::row(row.kind(), row.key());
             plan.record(self, Tree::Rows, key, record::encode(row)?, Vec::new())?;
@@ -126,6 +163,7 @@ impl<'a> Batch<'a> {
         self.dropped.extend(plan.dropped);
         self.head = plan.head;
         self.held = plan.held;
+        self.moves.push(plan.moved);
     }
 
     /// The value after what is already in the batch.
@@ -212,6 +250,7 @@ pub(super) struct Plan {
     /// The chain behind the change: its acknowledgement.
     pub(super) head: Head,
     held: Held,
+    moved: Move,
 }
 
 impl Plan {
@@ -221,6 +260,8 @@ impl Plan {
 
     fn call(&mut self, batch: &Batch<'_>, call: &Call) -> Result<(), StoreError> {
         let old = batch.call_head(&call.id)?;
+        self.moved.from = old.as_ref().and_then(|old| Place::of(&old.call));
+        self.moved.to = Place::of(call);
         if let Some(old) = &old {
             for (tree, key) in found_by(&old.call) {
                 self.put(tree, key, None);

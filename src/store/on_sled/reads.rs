@@ -6,6 +6,7 @@ use super::disk::{Disk, damaged};
 use super::layout::{self, Tree};
 use crate::domain::audit::Entry;
 use crate::domain::call::{AskKey, Call, CallId};
+use crate::store::open::Open;
 use crate::store::record::CallHead;
 use crate::store::rules::{self, Cursor, Start};
 use crate::store::{Due, Kind, Page, Query, Row, StoreError};
@@ -27,23 +28,26 @@ pub(super) fn newest(disk: &Disk, key: &AskKey) -> Result<Option<Call>, StoreErr
     call(disk, &CallId(id))
 }
 
-pub(super) fn calls(disk: &Disk, query: &Query) -> Result<Page, StoreError> {
+pub(super) fn calls(disk: &Disk, open: &Open, query: &Query) -> Result<Page, StoreError> {
     let start = rules::start(query);
     if start == Start::Nowhere {
         return Ok(Page::default());
     }
-    let states = layout::state_tags(&query.states).into_iter().map(|tag| of_state(disk, query, tag, &start));
-    let places = Merged { heads: states.map(|mut rest| (rest.next(), rest)).collect(), newest_first: query.newest_first };
+    let sources: Vec<Places<'_>> = match open.places(query) {
+        Some(classes) => classes.into_iter().map(|places| Box::new(places.cloned().map(Ok)) as Places<'_>).collect(),
+        None => layout::state_tags(&query.states).into_iter().map(|tag| of_state(disk, query, tag, &start)).collect(),
+    };
+    let places = Merged { heads: sources.into_iter().map(|mut rest| (rest.next(), rest)).collect(), newest_first: query.newest_first };
     rules::page(query, places, |id| {
         let head = disk.call_head(id)?.ok_or_else(|| StoreError::Corrupt("an index names a call that is not there".to_owned()))?;
         if query.matches(&head.call) { whole(disk, head).map(Some) } else { Ok(None) }
     })
 }
 
-type Places = Box<dyn Iterator<Item = Result<Cursor, StoreError>>>;
+type Places<'a> = Box<dyn Iterator<Item = Result<Cursor, StoreError>> + 'a>;
 
 /// The places of one state behind the start, in the order that is asked for.
-fn of_state(disk: &Disk, query: &Query, tag: u8, start: &Start) -> Places {
+fn of_state(disk: &Disk, query: &Query, tag: u8, start: &Start) -> Places<'static> {
     let (tree, prefix) = match &query.recipient {
         Some(recipient) => (Tree::ByRecipient, layout::recipient(recipient).to_vec()),
         None => (Tree::ByTime, Vec::new()),
@@ -63,13 +67,13 @@ fn of_state(disk: &Disk, query: &Query, tag: u8, start: &Start) -> Places {
     if query.newest_first { Box::new(keys.rev().map(read)) } else { Box::new(keys.map(read)) }
 }
 
-/// The places of several states as one sequence.
-struct Merged {
-    heads: Vec<(Option<Result<Cursor, StoreError>>, Places)>,
+/// The places of several states or classes as one sequence.
+struct Merged<'a> {
+    heads: Vec<(Option<Result<Cursor, StoreError>>, Places<'a>)>,
     newest_first: bool,
 }
 
-impl Iterator for Merged {
+impl Iterator for Merged<'_> {
     type Item = Result<Cursor, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
