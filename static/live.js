@@ -118,18 +118,23 @@ async function refreshPanel(panel) {
   tick();
 }
 
+// Where the list goes on behind this page, what is new stands at its end and only the number says so.
+function newOnes() {
+  return document.querySelector(".more") ? `${fresh.size} more` : `${fresh.size} new`;
+}
+
 function announce(id) {
   if (!pill || document.querySelector("[data-list]").dataset.list !== "needs") return;
   fresh.add(id);
-  pill.textContent = `${fresh.size} new`;
+  pill.textContent = newOnes();
   pill.hidden = false;
   document.title = `(${fresh.size}) ${document.title.replace(/^\(\d+\) /, "")}`;
-  say(`${fresh.size} new`);
+  say(newOnes());
 }
 
 function gone(id) {
   if (!fresh.delete(id)) return;
-  pill.textContent = `${fresh.size} new`;
+  pill.textContent = newOnes();
   pill.hidden = fresh.size === 0;
   document.title = document.title.replace(/^\(\d+\) /, fresh.size ? `(${fresh.size}) ` : "");
 }
