@@ -2,7 +2,7 @@
 //! `on_sled` does, rule for rule, and stands in for a store that two gates share. Nothing is awaited under the
 //! mutex, so a plain one serves.
 
-use super::open::{self, Open, Place};
+use super::open::{self, Move, Open, Place};
 use super::rules::{self, Cursor, Ledger, Start};
 use super::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Tally, Views};
 use crate::domain::audit::{Entry, Head};
@@ -94,9 +94,10 @@ impl Ledger for Books {
 
 impl Books {
     fn write(&mut self, change: Change, counters: Vec<Counter>) -> Head {
-        let (new, gone) = open::letters(&change.rows, &change.removed);
-        self.open.add_letters(new);
-        self.open.take_letters(gone);
+        let old = change.call.as_ref().and_then(|write| self.calls.get(&write.call.id));
+        let to = change.call.as_ref().and_then(|write| Place::of(&write.call));
+        let moved = Move { from: old.and_then(Place::of), to, ..Move::of_rows(&change) };
+        self.open.apply(moved);
         if let Some(write) = change.call {
             self.write_call(write.call);
         }
@@ -106,7 +107,7 @@ impl Books {
         for removed in change.removed {
             self.rows.remove(&removed);
         }
-        self.entries.extend(rules::chain(&mut self.head, change.facts, change.at));
+        self.entries.extend(rules::chain(&mut self.head, &change.facts, change.at));
         self.head.clone()
     }
 
@@ -114,9 +115,6 @@ impl Books {
         match self.calls.get(&call.id) {
             Some(old) => {
                 self.by_time.remove(&Cursor::of(old));
-                if let Some(place) = Place::of(old) {
-                    self.open.take(&place);
-                }
                 if let Some(deadline) = old.deadline() {
                     self.by_deadline.remove(&(deadline, old.id.clone()));
                 }
@@ -126,9 +124,6 @@ impl Books {
             }
         }
         self.by_time.insert(Cursor::of(&call));
-        if let Some(place) = Place::of(&call) {
-            self.open.add(place);
-        }
         if let Some(deadline) = call.deadline() {
             self.by_deadline.insert((deadline, call.id.clone()));
         }

@@ -3,7 +3,7 @@
 //! number on a page, cost no reading of calls. Filled by the engines when they open and with every change that is durable.
 
 use super::rules::{Cursor, Start, start};
-use super::{Kind, Query, Row, Tally};
+use super::{Change, Kind, Query, Tally};
 use crate::domain::call::{Call, State};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -54,9 +54,39 @@ impl Place {
     }
 }
 
+/// What one change moves.
+#[derive(Debug, Clone, Default)]
+pub struct Move {
+    /// Where a call was.
+    pub from: Option<Place>,
+    /// Where it is.
+    pub to: Option<Place>,
+    /// Letters that come, and that go.
+    pub letters: (usize, usize),
+}
+
+impl Move {
+    /// Of the rows of a change.
+    pub fn of_rows(change: &Change) -> Move {
+        let new = change.rows.iter().filter(|row| row.kind() == Kind::Letter && row.revision() == 1).count();
+        Move { letters: (new, change.removed.iter().filter(|(kind, _)| *kind == Kind::Letter).count()), ..Move::default() }
+    }
+}
+
 impl Open {
+    /// The change is durable.
+    pub fn apply(&mut self, moved: Move) {
+        if let Some(from) = &moved.from {
+            self.take(from);
+        }
+        if let Some(to) = moved.to {
+            self.add(to);
+        }
+        self.letters = (self.letters + moved.letters.0).saturating_sub(moved.letters.1);
+    }
+
     /// A call is where it was not.
-    pub fn add(&mut self, place: Place) {
+    fn add(&mut self, place: Place) {
         self.places.entry(place.class).or_default().insert(place.at);
         if let Some(agent) = place.agent {
             *self.of_agent.entry(agent).or_default() += 1;
@@ -64,7 +94,7 @@ impl Open {
     }
 
     /// A call is where it was no longer.
-    pub fn take(&mut self, place: &Place) {
+    fn take(&mut self, place: &Place) {
         if let Some(places) = self.places.get_mut(&place.class) {
             places.remove(&place.at);
             if places.is_empty() {
@@ -77,16 +107,6 @@ impl Open {
                 self.of_agent.remove(agent);
             }
         }
-    }
-
-    /// So many letters more are there.
-    pub fn add_letters(&mut self, more: usize) {
-        self.letters += more;
-    }
-
-    /// So many are there no longer.
-    pub fn take_letters(&mut self, fewer: usize) {
-        self.letters = self.letters.saturating_sub(fewer);
     }
 
     /// The numbers for who may see calls of these groups; of all with `None`.
@@ -143,10 +163,4 @@ impl Class {
 pub fn serves(query: &Query) -> bool {
     let open = !query.states.is_empty() && query.states.iter().all(|word| OPEN.contains(&word.as_str()));
     open && query.recipient.is_none() && (query.groups.is_some() || query.permit.is_some())
-}
-
-/// How many letters a change brings and takes away.
-pub fn letters(rows: &[Row], removed: &[(Kind, String)]) -> (usize, usize) {
-    let new = rows.iter().filter(|row| row.kind() == Kind::Letter && row.revision() == 1).count();
-    (new, removed.iter().filter(|(kind, _)| *kind == Kind::Letter).count())
 }

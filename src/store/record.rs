@@ -8,6 +8,7 @@ use crate::domain::digest::hex;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
 
 /// Longest value, bytes. sled puts larger leaves into files that it never syncs.
 pub const CHUNK_BYTES: usize = 4096;
@@ -157,13 +158,17 @@ fn body(state: &mut State) -> Option<&mut String> {
 
 /// Writes a record.
 pub fn encode<R: Serialize>(record: &R) -> Result<Written, StoreError> {
-    let bytes = serde_json::to_vec(record).map_err(|cause| StoreError::Corrupt(format!("a record cannot be written: {cause}")))?;
+    written(&serde_json::to_vec(record).map_err(|cause| StoreError::Corrupt(format!("a record cannot be written: {cause}")))?)
+}
+
+/// Writes a record that is text already.
+pub fn written(bytes: &[u8]) -> Result<Written, StoreError> {
     if bytes.len() < CHUNK_BYTES {
-        return Ok(Written { value: tagged(WHOLE, &bytes), apart: Vec::new() });
+        return Ok(Written { value: tagged(WHOLE, bytes), apart: Vec::new() });
     }
-    let name = Apart::of(&bytes);
+    let name = Apart::of(bytes);
     let value = serde_json::to_vec(&name).map_err(|cause| StoreError::Corrupt(format!("a record cannot be written: {cause}")))?;
-    Ok(Written { value: tagged(APART, &value), apart: vec![(name, bytes)] })
+    Ok(Written { value: tagged(APART, &value), apart: vec![(name, bytes.to_vec())] })
 }
 
 fn tagged(tag: u8, bytes: &[u8]) -> Vec<u8> {
@@ -184,14 +189,19 @@ pub fn named(value: &[u8]) -> Result<Option<Apart>, StoreError> {
 
 /// Reads a record; `fetch` gives the bytes that stand apart.
 pub fn decode<R: DeserializeOwned>(value: &[u8], fetch: impl FnOnce(&Apart) -> Result<Vec<u8>, StoreError>) -> Result<R, StoreError> {
-    match named(value)? {
-        None => read(value.get(1..).unwrap_or_default()),
-        Some(apart) => read(&apart.checked(fetch(&apart)?)?),
-    }
+    read(&text(value, fetch)?)
 }
 
-/// The cause of a parse error may quote the record, so only its place is told.
-fn read<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, StoreError> {
+/// A record's text.
+pub fn text(value: &[u8], fetch: impl FnOnce(&Apart) -> Result<Vec<u8>, StoreError>) -> Result<Cow<'_, [u8]>, StoreError> {
+    Ok(match named(value)? {
+        None => Cow::Borrowed(value.get(1..).unwrap_or_default()),
+        Some(apart) => Cow::Owned(apart.checked(fetch(&apart)?)?),
+    })
+}
+
+/// Reads a record's text. The cause of a parse error may quote the record, so only its place is told.
+pub fn read<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, StoreError> {
     serde_json::from_slice(bytes).map_err(|cause| StoreError::Corrupt(format!("a record does not parse at column {}", cause.column())))
 }
 

@@ -5,7 +5,7 @@
 use super::archive::{Header, Writer};
 use super::disk::{Disk, damaged};
 use super::layout::{TREES, Tree};
-use super::{OnSled, open};
+use super::{OnSled, blocks, open};
 use crate::domain::digest::hex;
 use crate::store::StoreError;
 use crate::store::backup::{BackupError, Backups, Contents};
@@ -91,13 +91,13 @@ pub fn draft_of(file: &Path) -> PathBuf {
 fn fill(disk: &Disk, order: &Order<'_>, file: File, draft: &Path, refused: &dyn Fn() -> Option<StoreError>) -> Result<Contents, BackupError> {
     let at = |cause| BackupError::Io { path: draft.to_owned(), cause };
     let trees: Vec<_> = TREES.iter().take(order.trees).collect();
-    let (mut calls, mut entries, mut bodies) = (0, 0, BTreeSet::new());
+    let (mut calls, mut bodies) = (0, BTreeSet::new());
     let (mut writer, head) = {
-        let _still = disk.reading();
+        let _still = disk.still();
         if let Some(why) = refused() {
             return Err(why.into());
         }
-        let head = open::last_head(disk)?;
+        let head = blocks::head(disk)?;
         let names = trees.iter().map(|(_, name)| (*name).to_owned()).collect();
         let header = Header { format: order.format, made_at: order.made_at, head: head.clone(), trees: names };
         let mut writer = Writer::begin(BufWriter::with_capacity(1 << 20, file), &header).map_err(at)?;
@@ -106,7 +106,6 @@ fn fill(disk: &Disk, order: &Order<'_>, file: File, draft: &Path, refused: &dyn 
                 let (key, value) = pair.map_err(|cause| damaged(&cause))?;
                 writer.pair(number, &key, &value).map_err(at)?;
                 calls += u64::from(*tree == Tree::Calls);
-                entries += u64::from(*tree == Tree::Entries);
                 if let (Tree::Bodies, Some(sha256)) = (tree, key.first_chunk::<32>()) {
                     bodies.insert(*sha256);
                 }
@@ -129,7 +128,7 @@ fn fill(disk: &Disk, order: &Order<'_>, file: File, draft: &Path, refused: &dyn 
     }
     let (counts, bytes, mut file) = writer.end().map_err(at)?;
     file.flush().and_then(|()| file.get_ref().sync_all()).map_err(at)?;
-    Ok(Contents { made_at: order.made_at, head, entries, calls, bodies: counts.bodies, bytes })
+    Ok(Contents { made_at: order.made_at, entries: head.seq, head, calls, bodies: counts.bodies, bytes })
 }
 
 /// Gives the whole file its name, durably.

@@ -3,11 +3,13 @@
 //! Any error or panic on that way poisons the store: a sync is never tried again, because the kernel may have
 //! dropped the pages that it could not write. Started by `open`.
 
-use super::disk::Disk;
+use super::disk::{Disk, Durable};
+use super::layout::{self, Tree};
 use super::marker;
-use super::plan::{Batch, Held};
+use super::plan::{Batch, Operations};
+use super::tally::Tally;
 use crate::domain::audit::Head;
-use crate::store::{Change, CommitError, Hint, StoreError, rules};
+use crate::store::{Change, CommitError, Hint, Kind, StoreError, rules};
 use sled::Transactional as _;
 use sled::transaction::TransactionError;
 use std::collections::VecDeque;
@@ -17,8 +19,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-/// Most changes in one transaction.
-const CHANGES_MOST: usize = 64;
+/// Most changes that become durable by one sync.
+const CHANGES_MOST: usize = 256;
 
 /// Most operations in one transaction, unless a single change needs more. Large ones cost sled much memory.
 const OPERATIONS_MOST: usize = 128;
@@ -37,7 +39,7 @@ pub(super) type Sync = Box<dyn FnMut() -> io::Result<()> + Send>;
 pub(super) struct Committer {
     pub(super) disk: Arc<Disk>,
     pub(super) head: Head,
-    pub(super) held: Held,
+    pub(super) tally: Tally,
     pub(super) sync: Sync,
     /// Why the store takes nothing more.
     pub(super) poisoned: watch::Sender<Option<String>>,
@@ -94,30 +96,28 @@ impl Committer {
         }
     }
 
-    /// Commits as many of the waiting changes as fit into one transaction. A refusal is answered only after the
-    /// sync too: it may rest on a change of the same batch.
+    /// Commits the waiting changes. A refusal is answered only after the sync too: it may rest on a change of the same
+    /// batch.
     fn commit(&mut self, waiting: &mut VecDeque<Job>) -> Result<(), String> {
         let disk = Arc::clone(&self.disk);
-        let mut batch = Batch::new(&disk, self.head.clone(), self.held.clone());
+        let mut batch = Batch::new(&disk, self.head.clone(), &self.tally);
         let mut answers = Vec::with_capacity(waiting.len());
         let mut hints = Vec::with_capacity(waiting.len());
-        while let Some(job) = waiting.pop_front() {
+        for job in waiting.drain(..) {
             match batch.plan(&job.change) {
                 Err(why) => answers.push((job.answer, Err(why))),
                 Ok(plan) => {
-                    let together = batch.operations.len() + plan.operations.len();
-                    if together > OPERATIONS_MOST && !batch.operations.is_empty() {
-                        waiting.push_front(job);
-                        break;
-                    }
                     answers.push((job.answer, Ok(plan.head.clone())));
                     hints.extend(rules::hint(&job.change));
-                    batch.add(plan);
+                    batch.add(plan, OPERATIONS_MOST);
                 }
             }
         }
-        match self.write(&disk, batch) {
+        match write(&disk, &mut self.sync, &mut batch) {
             Ok(()) => {
+                let Batch { head, steps, .. } = batch;
+                self.head = head;
+                steps.iter().for_each(|step| self.tally.take(step));
                 for (to, result) in answers {
                     answer(to, result);
                 }
@@ -136,49 +136,48 @@ impl Committer {
             Err(Failed::Unknown(why)) => Err(why),
         }
     }
+}
 
-    fn write(&mut self, disk: &Disk, mut batch: Batch<'_>) -> Result<(), Failed> {
-        if batch.operations.is_empty() {
-            return Ok(());
+fn write(disk: &Disk, sync: &mut Sync, batch: &mut Batch<'_>) -> Result<(), Failed> {
+    if batch.transactions.is_empty() {
+        return Ok(());
+    }
+    if !batch.bodies.is_empty() {
+        let written = batch.bodies.iter().try_for_each(|(apart, bytes)| disk.write_body(apart, bytes));
+        written.and_then(|()| disk.sync_bodies()).map_err(|cause| Failed::Before(format!("writing a body file failed: {cause}")))?;
+    }
+    let before = batch.before().map_err(|cause| Failed::Before(cause.to_string()))?;
+    batch.keys(Tree::Newest).for_each(|key| disk.known.may_come(Tree::Newest, key));
+    let refusals = [layout::kind_tag(Kind::Refusals)];
+    batch.keys(Tree::Rows).filter(|key| key.starts_with(&refusals)).for_each(|key| disk.known.may_come(Tree::Rows, key));
+    let ahead = disk.get_ahead(before);
+    for operations in &batch.transactions {
+        transact(disk, operations).map_err(|cause| Failed::Unknown(format!("writing failed: {cause}")))?;
+    }
+    disk.db.flush().map_err(|cause| Failed::Unknown(format!("flushing failed: {cause}")))?;
+    sync().map_err(|cause| Failed::Unknown(format!("syncing failed: {cause}")))?;
+    for (kind, key, row) in &batch.rows {
+        disk.known.put(*kind, key.clone(), row.clone());
+    }
+    ahead.confirm(Durable { head: batch.head.clone(), held: batch.held(), unsure: false });
+    disk.move_open(batch.moves.drain(..));
+    for apart in &batch.dropped {
+        disk.drop_body(apart);
+    }
+    Ok(())
+}
+
+fn transact(disk: &Disk, operations: &Operations) -> Result<(), TransactionError<Infallible>> {
+    disk.trees.as_slice().transaction(|trees| {
+        for ((tree, key), value) in operations {
+            let tree = &trees[*tree as usize];
+            match value {
+                Some(value) => tree.insert(key, value)?,
+                None => tree.remove(key)?,
+            };
         }
-        if !batch.bodies.is_empty() {
-            let written = batch.bodies.iter().try_for_each(|(apart, bytes)| disk.write_body(apart, bytes));
-            written.and_then(|()| disk.sync_bodies()).map_err(|cause| Failed::Before(format!("writing a body file failed: {cause}")))?;
-        }
-        {
-            let mut durable = disk.writing();
-            // Stays when this fails or panics: readers would take what is in the trees for durable.
-            durable.unsure = true;
-            self.transact(disk, &batch).map_err(|cause| Failed::Unknown(format!("writing failed: {cause}")))?;
-            disk.db.flush().map_err(|cause| Failed::Unknown(format!("flushing failed: {cause}")))?;
-            (self.sync)().map_err(|cause| Failed::Unknown(format!("syncing failed: {cause}")))?;
-            for moved in batch.moves.drain(..) {
-                moved.apply(&mut durable.open);
-            }
-            durable.head = batch.head.clone();
-            durable.held = batch.held.total;
-            durable.unsure = false;
-        }
-        for apart in &batch.dropped {
-            disk.drop_body(apart);
-        }
-        self.head = batch.head;
-        self.held = batch.held;
         Ok(())
-    }
-
-    fn transact(&self, disk: &Disk, batch: &Batch<'_>) -> Result<(), TransactionError<Infallible>> {
-        disk.trees.as_slice().transaction(|trees| {
-            for ((tree, key), value) in &batch.operations {
-                let tree = &trees[*tree as usize];
-                match value {
-                    Some(value) => tree.insert(key.as_slice(), value.as_slice())?,
-                    None => tree.remove(key.as_slice())?,
-                };
-            }
-            Ok(())
-        })
-    }
+    })
 }
 
 fn answer(to: oneshot::Sender<Result<Head, CommitError>>, result: Result<Head, CommitError>) {

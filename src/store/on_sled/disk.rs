@@ -1,21 +1,24 @@
 //! The parts of one open store that the committer and the readers share: the trees, the folder of bodies, and
-//! what is durable so far. Readers hold `durable` while they read and the committer holds it from the first
-//! write until the sync has returned: nobody sees half a change, nor a change that a power cut could take back.
+//! what is durable so far. The trees are ahead of what is durable from the first write of a batch until its sync
+//! has returned; meanwhile `before` keeps what stood there, and readers look through it (snapshot.rs): nobody sees
+//! half a change, nor a change that a power cut could take back, and nobody waits for a sync to read.
 
-use super::layout::{self, TREES, Tree};
+use super::known::Known;
+use super::layout::{TREES, Tree};
+use super::records::Records;
+use super::snapshot::{Before, Snapshot};
 use crate::domain::audit::Head;
-use crate::domain::call::CallId;
 use crate::domain::digest::hex;
 use crate::store::StoreError;
-use crate::store::open::Open;
-use crate::store::record::{self, Apart, CallHead};
-use serde::de::DeserializeOwned;
+use crate::store::open::{Move, Open};
+use crate::store::record::Apart;
+use arc_swap::ArcSwap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The folder of long texts in the data folder.
 pub(super) const BODIES: &str = "bodies";
@@ -27,7 +30,14 @@ pub(super) struct Disk {
     pub(super) trees: Vec<sled::Tree>,
     /// The data folder.
     pub(super) folder: PathBuf,
-    durable: RwLock<Durable>,
+    /// Rows that are read all the time, and which keys are not there; durable ones only.
+    pub(super) known: Known,
+    durable: ArcSwap<Durable>,
+    open: RwLock<Open>,
+    /// Held for reading by readers, and for a moment by the committer: to put it there and to take it away.
+    before: RwLock<Before>,
+    /// Held for reading by the committer as long as the trees are ahead, and for writing by who wants them still.
+    writing: RwLock<()>,
     needless: Mutex<Needless>,
     /// Let go of after `db` and `trees`, because fields drop in order.
     _last: LastHandle,
@@ -49,11 +59,10 @@ impl Drop for LastHandle {
 }
 
 /// What the last durable change left.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Durable {
     pub(super) head: Head,
     pub(super) held: usize,
-    pub(super) open: Open,
     /// The trees hold a change whose sync has not returned, and now never will: they may not be shown any more.
     pub(super) unsure: bool,
 }
@@ -78,56 +87,72 @@ impl Disk {
     pub(super) fn new(db: sled::Db, folder: &Path, lock: File) -> sled::Result<Disk> {
         let trees = TREES.iter().map(|(_, name)| db.open_tree(name)).collect::<sled::Result<_>>()?;
         let _last = LastHandle(Some(db.clone()));
-        Ok(Disk { db, trees, needless: Mutex::default(), _last, folder: folder.to_owned(), durable: RwLock::default(), _lock: lock })
+        Ok(Disk {
+            db,
+            trees,
+            known: Known::default(),
+            durable: ArcSwap::default(),
+            open: RwLock::default(),
+            before: RwLock::default(),
+            writing: RwLock::default(),
+            needless: Mutex::default(),
+            _last,
+            folder: folder.to_owned(),
+            _lock: lock,
+        })
     }
 
     pub(super) fn tree(&self, tree: Tree) -> &sled::Tree {
         &self.trees[tree as usize]
     }
 
-    /// Keeps the committer out. A panic of the committer does not end reading.
-    pub(super) fn reading(&self) -> RwLockReadGuard<'_, Durable> {
-        self.durable.read().unwrap_or_else(PoisonError::into_inner)
+    /// What is durable, as one moment that stays as long as this lives; a batch cannot begin or end meanwhile. A
+    /// panic of the committer does not end reading.
+    pub(super) fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot::new(self, self.before.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Keeps the readers out.
-    pub(super) fn writing(&self) -> RwLockWriteGuard<'_, Durable> {
-        self.durable.write().unwrap_or_else(PoisonError::into_inner)
+    /// Waits until the trees hold nothing but what is durable, and keeps them so.
+    pub(super) fn still(&self) -> RwLockWriteGuard<'_, ()> {
+        self.writing.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last number and hash, and how many calls are held. Never waits.
+    pub(super) fn durable(&self) -> Arc<Durable> {
+        self.durable.load_full()
+    }
+
+    /// The register of what is open. A moment behind a snapshot that is taken after it, and never ahead of one: a call that it
+    /// names is there.
+    pub(super) fn open(&self) -> RwLockReadGuard<'_, Open> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// These moves are durable.
+    pub(super) fn move_open(&self, moves: impl IntoIterator<Item = Move>) {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        moves.into_iter().for_each(|moved| open.apply(moved));
+    }
+
+    /// Before the first write of a batch: what stands now at the keys that it writes.
+    pub(super) fn get_ahead(&self, before: Before) -> Ahead<'_> {
+        let writing = self.writing.read().unwrap_or_else(PoisonError::into_inner);
+        self.put_before(before);
+        Ahead { disk: self, confirmed: false, _writing: writing }
+    }
+
+    fn put_before(&self, before: Before) {
+        // Dropped outside of the lock.
+        let _old = std::mem::replace(&mut *self.before.write().unwrap_or_else(PoisonError::into_inner), before);
+    }
+
+    pub(super) fn set_durable(&self, durable: Durable) {
+        self.durable.store(Arc::new(durable));
     }
 
     /// Closes the database and keeps the folder.
     pub(super) fn close(self) -> File {
         self._lock
-    }
-
-    /// A value as it lies in a tree.
-    pub(super) fn value(&self, tree: Tree, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
-        self.tree(tree).get(key).map_err(|cause| damaged(&cause))
-    }
-
-    /// A record of a tree.
-    pub(super) fn record<R: DeserializeOwned>(&self, tree: Tree, key: &[u8], value: &[u8]) -> Result<R, StoreError> {
-        record::decode(value, |apart| self.apart(&layout::owner(tree, key), apart))
-    }
-
-    /// The head of a call.
-    pub(super) fn call_head(&self, id: &CallId) -> Result<Option<CallHead>, StoreError> {
-        let key = id.as_str().as_bytes();
-        self.value(Tree::Calls, key)?.map(|value| self.record(Tree::Calls, key, &value)).transpose()
-    }
-
-    /// Bytes that stand apart, unchecked.
-    pub(super) fn apart(&self, owner: &[u8], apart: &Apart) -> Result<Vec<u8>, StoreError> {
-        if apart.is_file() {
-            return fs::read(self.body_path(apart))
-                .map_err(|cause| StoreError::Corrupt(format!("the body file {} cannot be read: {cause}", apart.file_name())));
-        }
-        let mut bytes = Vec::with_capacity(apart.bytes);
-        for number in 0..apart.chunks() {
-            let chunk = self.value(Tree::Chunks, &layout::chunk(owner, apart, number))?;
-            bytes.extend_from_slice(&chunk.ok_or_else(|| StoreError::Corrupt("a chunk of a text is missing".to_owned()))?);
-        }
-        Ok(bytes)
     }
 
     fn body_path(&self, apart: &Apart) -> PathBuf {
@@ -201,6 +226,42 @@ impl Disk {
     /// An unreadable index keeps the file.
     fn is_orphan(&self, sha256: &[u8]) -> bool {
         self.tree(Tree::Bodies).scan_prefix(sha256).next().is_none()
+    }
+}
+
+/// The trees, as they are: the committer and the opening look this way.
+impl Records for Disk {
+    fn value(&self, tree: Tree, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
+        self.tree(tree).get(key).map_err(|cause| damaged(&cause))
+    }
+
+    fn file(&self, apart: &Apart) -> Result<Vec<u8>, StoreError> {
+        fs::read(self.body_path(apart)).map_err(|cause| StoreError::Corrupt(format!("the body file {} cannot be read: {cause}", apart.file_name())))
+    }
+}
+
+/// The trees hold what no sync has confirmed yet. When this goes without that, by an error or a panic, they may not
+/// be shown any more.
+pub(super) struct Ahead<'a> {
+    disk: &'a Disk,
+    confirmed: bool,
+    _writing: RwLockReadGuard<'a, ()>,
+}
+
+impl Ahead<'_> {
+    /// The sync has returned: what the trees hold is durable.
+    pub(super) fn confirm(mut self, durable: Durable) {
+        self.confirmed = true;
+        self.disk.put_before(Before::default());
+        self.disk.set_durable(durable);
+    }
+}
+
+impl Drop for Ahead<'_> {
+    fn drop(&mut self) {
+        if !self.confirmed {
+            self.disk.set_durable(Durable { unsure: true, ..Durable::clone(&self.disk.durable()) });
+        }
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) enum Tree {
     Newest,
     /// Kind, key → row.
     Rows,
-    /// Number → audit entry.
+    /// Number of the first → block of audit entries (blocks.rs).
     Entries,
     /// Owner, SHA-256, number of the chunk → chunk.
     Chunks,

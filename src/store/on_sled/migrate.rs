@@ -3,11 +3,12 @@
 //! An older binary refuses what it does not know. Called by `open`.
 
 use super::backup::{self, Order};
+use super::blocks;
 use super::disk::{Disk, damaged};
 use super::layout::{TREES, Tree};
 use super::open::{FORMAT, META, NUMBER, OpenError};
 use super::plan::found_by;
-use crate::domain::audit::Entry;
+use super::records::Records as _;
 use crate::store::StoreError;
 use crate::store::backup::BackupError;
 use crate::store::record::CallHead;
@@ -15,7 +16,8 @@ use jiff::Timestamp;
 use std::fs::File;
 use std::io;
 
-/// Trees of format 1; format 2 added `ByRecipient` and `ByEnd`, formats 3 and 4 new kinds of rows.
+/// Trees of format 1; format 2 added `ByRecipient` and `ByEnd`, formats 3 and 4 new kinds of rows, format 5
+/// blocks of audit entries (those that are there stay as they are).
 const TREES_OF_1: usize = 8;
 
 /// Brings an open store of the format `found` to the newest one.
@@ -46,9 +48,7 @@ pub(super) fn bring(disk: &Disk, found: u32, database: &File) -> Result<(), Open
 
 /// Nobody has told the engine what time it is; nothing in the store is younger than this.
 fn last_written(disk: &Disk) -> Result<Timestamp, StoreError> {
-    let last = disk.tree(Tree::Entries).last().map_err(|cause| damaged(&cause))?;
-    let Some((key, value)) = last else { return Ok(Timestamp::UNIX_EPOCH) };
-    disk.record::<Entry>(Tree::Entries, &key, &value).map(|entry| entry.at)
+    Ok(blocks::last(disk)?.map_or(Timestamp::UNIX_EPOCH, |entry| entry.at))
 }
 
 /// The two indexes that format 1 does not have.

@@ -5,18 +5,23 @@
 
 mod archive;
 mod backup;
+mod blocks;
 mod committer;
 mod compact;
 mod disk;
 mod fresh;
+mod known;
 mod layout;
 mod marker;
 mod migrate;
 mod open;
 mod plan;
 mod reads;
+mod records;
 mod restore;
+mod snapshot;
 mod space;
+mod tally;
 
 pub use backup::draft_of;
 pub use compact::{Compacted, NEW_DATABASE, compact};
@@ -28,9 +33,12 @@ use crate::domain::audit::{Entry, Head};
 use crate::domain::call::{AskKey, Call, CallId};
 use async_trait::async_trait;
 use committer::{Committer, Job};
-use disk::{Disk, Durable};
+use disk::Disk;
 use jiff::Timestamp;
+use layout::Tree;
 use open::Opened;
+use records::Records as _;
+use snapshot::Snapshot;
 use space::Meter;
 use std::collections::HashMap;
 use std::path::Path;
@@ -102,14 +110,14 @@ impl OnSled {
     }
 
     fn start(opened: Opened, path: &Path, settings: &Settings) -> Result<OnSled, OpenError> {
-        let Opened { disk, head, held, sync } = opened;
+        let Opened { disk, head, tally, sync } = opened;
         let disk = Arc::new(disk);
         let meter = Arc::new(Meter::new(path, settings.min_free));
         let measuring = space::watch(Arc::clone(&meter), settings.ballast).map_err(|cause| OpenError::io(path, cause))?;
         let hints = broadcast::Sender::new(settings.hints.max(1));
         let (poison, poisoned) = watch::channel(None);
         let (jobs, queue) = mpsc::channel(settings.queue.max(1));
-        let committer = Committer { disk: Arc::clone(&disk), head, held, sync, poisoned: poison, hints: hints.clone() };
+        let committer = Committer { disk: Arc::clone(&disk), head, tally, sync, poisoned: poison, hints: hints.clone() };
         let thread = std::thread::Builder::new().name("store-committer".to_owned()).spawn(move || committer.run(queue));
         let thread = thread.map_err(|cause| OpenError::io(path, cause))?;
         let reads = Arc::new(Semaphore::new(READS as usize));
@@ -131,27 +139,28 @@ impl OnSled {
         let _ = self.inner.reads.acquire_many(READS).await;
     }
 
-    /// Reads the trees, unless they hold what may not be durable.
-    async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Disk) -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
-        self.read(move |disk, durable| if durable.unsure { unsure() } else { look(disk) }).await
-    }
-
-    async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Disk, &Durable) -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
+    /// Reads what is durable, unless nobody can tell what is.
+    async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Snapshot<'_>) -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
+        self.sure()?;
         let Ok(turn) = Arc::clone(&self.inner.reads).acquire_owned().await else {
             return Err(StoreError::Busy);
         };
         let disk = Arc::clone(&self.inner.disk);
         let reading = tokio::task::spawn_blocking(move || {
-            let answer = {
-                let durable = disk.reading();
-                read(&disk, &durable)
-            };
+            let answer = look(&disk.snapshot());
             // In this order: whoever waits for the turn may open the folder again.
             drop(disk);
             drop(turn);
             answer
         });
-        reading.await.unwrap_or_else(|_| Err(StoreError::Corrupt("reading panicked".to_owned())))
+        let answer = reading.await.unwrap_or_else(|_| Err(StoreError::Corrupt("reading panicked".to_owned())));
+        self.sure()?;
+        answer
+    }
+
+    /// The trees may hold a change whose sync failed.
+    fn sure(&self) -> Result<(), StoreError> {
+        if self.inner.disk.durable().unsure { Err(StoreError::Poisoned("the last change may not be durable".to_owned())) } else { Ok(()) }
     }
 }
 
@@ -206,64 +215,71 @@ impl Store for OnSled {
     }
 }
 
-fn unsure<T>() -> Result<T, StoreError> {
-    Err(StoreError::Poisoned("the last change may not be durable".to_owned()))
-}
-
 #[async_trait]
 impl Views for OnSled {
     async fn call(&self, id: &CallId) -> Result<Option<Call>, StoreError> {
         let id = id.clone();
-        self.look(move |disk| reads::call(disk, &id)).await
+        self.look(move |seen| reads::call(seen, &id)).await
     }
 
     async fn newest(&self, key: &AskKey) -> Result<Option<Call>, StoreError> {
+        if !self.inner.disk.known.may_be(Tree::Newest, key.0.as_str().as_bytes()) {
+            return self.sure().map(|()| None);
+        }
         let key = key.clone();
-        self.look(move |disk| reads::newest(disk, &key)).await
+        self.look(move |seen| reads::newest(seen, &key)).await
     }
 
     async fn calls(&self, query: &Query) -> Result<Page, StoreError> {
         let query = query.clone();
-        self.read(move |disk, durable| if durable.unsure { unsure() } else { reads::calls(disk, &durable.open, &query) }).await
+        self.look(move |seen| reads::calls(seen, &seen.open(), &query)).await
     }
 
     async fn due(&self, until: Timestamp, most: usize) -> Result<Due, StoreError> {
-        self.look(move |disk| reads::due(disk, until, most)).await
+        self.look(move |seen| reads::due(seen, until, most)).await
     }
 
     async fn over(&self, until: Timestamp, most: usize) -> Result<Vec<CallId>, StoreError> {
-        self.read(move |disk, _| reads::over(disk, until, most)).await
+        self.look(move |seen| reads::over(seen, until, most)).await
     }
 
     async fn row(&self, kind: Kind, key: &str) -> Result<Option<Row>, StoreError> {
+        if known::keeps(kind) {
+            return self.sure().map(|()| self.inner.disk.known.row(kind, key));
+        }
+        if kind == Kind::Refusals && !self.inner.disk.known.may_be(Tree::Rows, &layout::row(kind, key)) {
+            return self.sure().map(|()| None);
+        }
         let key = key.to_owned();
-        self.look(move |disk| reads::row(disk, kind, &key)).await
+        self.look(move |seen| seen.row(kind, &key)).await
     }
 
     async fn rows(&self, kind: Kind, after: Option<&str>, most: usize) -> Result<Vec<Row>, StoreError> {
+        if known::keeps(kind) {
+            return self.sure().map(|()| self.inner.disk.known.rows(kind, after, most));
+        }
         let after = after.map(str::to_owned);
-        self.look(move |disk| reads::rows(disk, kind, after.as_deref(), most)).await
+        self.look(move |seen| reads::rows(seen, kind, after.as_deref(), most)).await
     }
 
     async fn entries(&self, from: u64, most: usize) -> Result<Vec<Entry>, StoreError> {
-        self.look(move |disk| reads::entries(disk, from, most)).await
+        self.look(move |seen| reads::entries(seen, from, most)).await
     }
 
     async fn head(&self) -> Result<Head, StoreError> {
-        self.read(|_, durable| Ok(durable.head.clone())).await
+        Ok(self.inner.disk.durable().head.clone())
     }
 
     async fn held(&self) -> Result<usize, StoreError> {
-        self.read(|_, durable| Ok(durable.held)).await
+        Ok(self.inner.disk.durable().held)
     }
 
     async fn tally(&self, groups: Option<&[String]>) -> Result<Tally, StoreError> {
-        let groups = groups.map(<[String]>::to_vec);
-        self.read(move |_, durable| Ok(durable.open.tally(groups.as_deref()))).await
+        Ok(self.inner.disk.open().tally(groups))
     }
 
     async fn open_of_agents(&self) -> Result<HashMap<String, usize>, StoreError> {
-        self.read(|_, durable| Ok(durable.open.of_agents())).await
+        Ok(self.inner.disk.open().of_agents())
     }
 
     fn space(&self) -> Space {

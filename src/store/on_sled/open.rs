@@ -4,11 +4,10 @@
 
 use super::Settings;
 use super::committer::Sync;
-use super::disk::{BODIES, Disk};
-use super::layout::Tree;
-use super::plan::Held;
-use super::{compact, marker, migrate, space};
-use crate::domain::audit::{Entry, Head};
+use super::disk::{BODIES, Disk, Durable};
+use super::tally::Tally;
+use super::{blocks, compact, marker, migrate, reads, space};
+use crate::domain::audit::Head;
 use crate::store::StoreError;
 use std::any::Any;
 use std::fs::{self, DirBuilder, File, TryLockError};
@@ -19,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The format of layout.rs and record.rs.
-pub(super) const FORMAT: u32 = 4;
+pub(super) const FORMAT: u32 = 5;
 /// The folder of the database, below the data folder.
 pub(super) const DATABASE: &str = "store";
 /// The tree of the format number, and its key there.
@@ -88,7 +87,7 @@ impl OpenError {
 pub(super) struct Opened {
     pub(super) disk: Disk,
     pub(super) head: Head,
-    pub(super) held: Held,
+    pub(super) tally: Tally,
     pub(super) sync: Sync,
 }
 
@@ -145,20 +144,16 @@ fn attempt(path: &Path, settings: &Settings) -> Result<Opened, OpenError> {
         let wrong = |cause: StoreError| damaged(cause.to_string());
         check_marker(&disk, marked).map_err(wrong)?;
         migrate::bring(&disk, format, &database)?;
-        Ok((last_head(&disk).map_err(wrong)?, Held::count(&disk).map_err(wrong)?))
+        disk.known.fill(&disk.snapshot()).map_err(wrong)?;
+        Ok((blocks::head(&disk).map_err(wrong)?, Tally::count(&disk).map_err(wrong)?))
     }));
-    let (head, (held, open)) = match read {
+    let (head, tally) = match read {
         Ok(read) => read?,
         Err(_) => return Err(damaged("its pages make no sense".to_owned())),
     };
     disk.sweep_bodies().and_then(|()| marker::write(path, &head)).and_then(|()| compact::tidy(path)).map_err(at(path))?;
-    {
-        let mut durable = disk.writing();
-        durable.head = head.clone();
-        durable.held = held.total;
-        durable.open = open;
-    }
-    Ok(Opened { disk, head, held, sync: Box::new(move || database.sync_data()) })
+    disk.set_durable(Durable { head: head.clone(), held: tally.held(), unsure: false });
+    Ok(Opened { disk, head, tally, sync: Box::new(move || database.sync_data()) })
 }
 
 /// Why the trees were not reached.
@@ -233,16 +228,9 @@ fn check_format(db: &sled::Db, path: &Path, is_new: bool) -> Result<u32, Early> 
 
 fn check_marker(disk: &Disk, marked: Option<Head>) -> Result<(), StoreError> {
     let Some(marked) = marked.filter(|head| head.seq > 0) else { return Ok(()) };
-    let key = marked.seq.to_be_bytes();
-    let entry = disk.value(Tree::Entries, &key)?.map(|value| disk.record::<Entry>(Tree::Entries, &key, &value)).transpose()?;
+    let entry = reads::entries(&disk.snapshot(), marked.seq, 1)?.pop();
     if entry.is_some_and(|entry| entry.head() == marked) {
         return Ok(());
     }
     Err(StoreError::Corrupt(format!("audit entry {} was there when it was last opened or closed, and is not now", marked.seq)))
-}
-
-pub(super) fn last_head(disk: &Disk) -> Result<Head, StoreError> {
-    let last = disk.tree(Tree::Entries).last().map_err(|cause| super::disk::damaged(&cause))?;
-    let Some((key, value)) = last else { return Ok(Head::default()) };
-    disk.record::<Entry>(Tree::Entries, &key, &value).map(|entry| entry.head())
 }

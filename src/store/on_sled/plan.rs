@@ -2,202 +2,143 @@
 //! batch, and written down as single operations. Only the committer plans, and only the committer writes, so
 //! what was read while planning is still true in the transaction.
 
-use super::disk::{Disk, damaged};
-use super::layout::{self, HELD, Tree};
+use super::disk::Disk;
+use super::layout::{self, TREES, Tree};
+use super::records::Records;
+use super::snapshot::Before;
+use super::tally::{Step, Tally};
+use super::{blocks, known};
 use crate::domain::audit::Head;
 use crate::domain::call::{AskKey, Call, CallId};
-use crate::domain::limit::{Counter, CounterKey, group_of};
-use crate::store::open::{self, Open, Place};
+use crate::domain::limit::{Counter, CounterKey};
+use crate::store::open::{Move, Place};
 use crate::store::record::{self, Apart, CallHead, Written};
 use crate::store::rules::{self, Ledger};
 use crate::store::{Change, CommitError, Kind, Row, StoreError};
-use std::collections::{BTreeMap, HashMap};
+use sled::IVec;
+use std::collections::BTreeMap;
 
 /// Operations by tree and key; `None` removes.
-pub(super) type Operations = BTreeMap<(Tree, Vec<u8>), Option<Vec<u8>>>;
+pub(super) type Operations = BTreeMap<(Tree, IVec), Option<IVec>>;
 
-/// How many calls are held and how many keys each counter has: counts that the committer keeps, because the store
-/// has none.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Held {
-    pub(super) total: usize,
-    of_agent: HashMap<String, usize>,
-    counters: HashMap<String, usize>,
-}
-
-impl Held {
-    /// Counts what the store holds, at open, and registers what is open.
-    pub(super) fn count(disk: &Disk) -> Result<(Held, Open), StoreError> {
-        let (mut held, mut open) = (Held::default(), Open::default());
-        for tag in layout::state_tags(&open::OPEN.map(str::to_owned)) {
-            for key in disk.tree(Tree::ByTime).scan_prefix([tag]).keys() {
-                let place = layout::read_place(&key.map_err(|cause| damaged(&cause))?)?;
-                let head = disk.call_head(&place.id)?.ok_or_else(|| StoreError::Corrupt("an index names a call that is not there".to_owned()))?;
-                if tag == HELD {
-                    held.add(&head.call.agent);
-                }
-                if let Some(place) = Place::of(&head.call) {
-                    open.add(place);
-                }
-            }
-        }
-        for key in disk.tree(Tree::Rows).scan_prefix(layout::row(Kind::Letter, "")).keys() {
-            key.map_err(|cause| damaged(&cause))?;
-            open.add_letters(1);
-        }
-        for key in disk.tree(Tree::Rows).scan_prefix(layout::row(Kind::Counter, "")).keys() {
-            let key = key.map_err(|cause| damaged(&cause))?;
-            held.count_key(&String::from_utf8_lossy(&key[1..]));
-        }
-        Ok((held, open))
-    }
-
-    fn count_key(&mut self, key: &str) {
-        *self.counters.entry(group_of(key).to_owned()).or_default() += 1;
-    }
-
-    fn forget_key(&mut self, key: &str) {
-        if let Some(count) = self.counters.get_mut(group_of(key)) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.counters.remove(group_of(key));
-            }
-        }
-    }
-
-    fn add(&mut self, agent: &str) {
-        self.total += 1;
-        *self.of_agent.entry(agent.to_owned()).or_default() += 1;
-    }
-
-    fn take(&mut self, agent: &str) {
-        self.total = self.total.saturating_sub(1);
-        if let Some(count) = self.of_agent.get_mut(agent) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.of_agent.remove(agent);
-            }
-        }
-    }
-}
-
-/// Changes that will become durable together.
+/// Changes that will become durable together, by one sync. They are written in several transactions, each of whole
+/// changes: a crash in between leaves the first ones, and nobody was told of any.
 pub(super) struct Batch<'a> {
     disk: &'a Disk,
-    /// What the transaction does.
-    pub(super) operations: Operations,
+    tally: &'a Tally,
+    /// What the transactions do, in this order.
+    pub(super) transactions: Vec<Operations>,
+    /// The same as one, to look things up.
+    planned: [BTreeMap<IVec, Option<IVec>>; TREES.len()],
     /// Files to be there before it.
     pub(super) bodies: Vec<(Apart, Vec<u8>)>,
     /// Files that may be needless after it.
     pub(super) dropped: Vec<Apart>,
+    /// Rows of the kinds that are kept at hand.
+    pub(super) rows: Vec<(Kind, String, Option<Row>)>,
     /// The chain after it.
     pub(super) head: Head,
-    /// The count after it.
-    pub(super) held: Held,
-    /// What it changes in the register of what is open.
+    /// What it counts.
+    pub(super) steps: Vec<Step>,
+    /// What it moves in the register of what is open.
     pub(super) moves: Vec<Move>,
 }
 
-/// What one change moves in the register of what is open: from, to, letters that come and go.
-#[derive(Debug, Default)]
-pub(super) struct Move {
-    from: Option<Place>,
-    to: Option<Place>,
-    letters: (usize, usize),
-}
-
-impl Move {
-    /// Once it is durable.
-    pub(super) fn apply(self, open: &mut Open) {
-        if let Some(from) = &self.from {
-            open.take(from);
-        }
-        if let Some(to) = self.to {
-            open.add(to);
-        }
-        open.add_letters(self.letters.0);
-        open.take_letters(self.letters.1);
-    }
-}
-
 impl<'a> Batch<'a> {
-    pub(super) fn new(disk: &'a Disk, head: Head, held: Held) -> Batch<'a> {
-        Batch { disk, operations: Operations::new(), bodies: Vec::new(), dropped: Vec::new(), head, held, moves: Vec::new() }
+    pub(super) fn new(disk: &'a Disk, head: Head, tally: &'a Tally) -> Batch<'a> {
+        let (transactions, bodies, dropped, rows, steps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Batch { disk, tally, transactions, planned: Default::default(), bodies, dropped, rows, head, steps, moves: Vec::new() }
     }
 
     /// What a change adds to the batch; the batch itself stays as it is.
     pub(super) fn plan(&self, change: &Change) -> Result<Plan, CommitError> {
         let counters = rules::check(change, self)?;
-        let mut plan = Plan { head: self.head.clone(), held: self.held.clone(), ..Plan::default() };
+        let mut plan = Plan { head: self.head.clone(), moved: Move::of_rows(change), ..Plan::default() };
         if let Some(write) = &change.call {
             plan.call(self, &write.call)?;
         }
-        plan.moved.letters = open::letters(&change.rows, &change.removed);
         for row in &change.rows {
-            let key = layout::row(row.kind(), row.key());
-            plan.record(self, Tree::Rows, key, record::encode(row)?, Vec::new())?;
+            plan.row(self, row)?;
         }
         for counter in counters {
             if counter.revision == 1 {
-                plan.held.count_key(counter.key.as_str());
+                plan.steps.push(Step::key(counter.key.as_str(), 1));
             }
-            let key = layout::row(Kind::Counter, counter.key.as_str());
-            plan.record(self, Tree::Rows, key, record::encode(&Row::Counter(counter))?, Vec::new())?;
+            plan.row(self, &Row::Counter(counter))?;
         }
         for (kind, key) in &change.removed {
             if *kind == Kind::Counter {
-                plan.held.forget_key(key);
+                plan.steps.push(Step::key(key, -1));
             }
-            plan.remove(self, Tree::Rows, layout::row(*kind, key))?;
+            if known::keeps(*kind) {
+                plan.rows.push((*kind, key.clone(), None));
+            }
+            plan.remove(self, Tree::Rows, &layout::row(*kind, key))?;
         }
-        for entry in rules::chain(&mut plan.head, change.facts.clone(), change.at) {
-            plan.record(self, Tree::Entries, entry.seq.to_be_bytes().to_vec(), record::encode(&entry)?, Vec::new())?;
+        for (key, written) in blocks::write(&rules::chain(&mut plan.head, &change.facts, change.at))? {
+            // Nothing stands there: the number is new.
+            plan.write(Tree::Entries, &key, written, &[]);
         }
         Ok(plan)
     }
 
-    /// Takes a plan that was made for this batch as it is.
-    pub(super) fn add(&mut self, plan: Plan) {
-        self.operations.extend(plan.operations);
+    /// Takes a plan that was made for this batch as it is. A transaction gets no more than so many operations, unless
+    /// a single change has more.
+    pub(super) fn add(&mut self, plan: Plan, together: usize) {
+        for ((tree, key), value) in &plan.operations {
+            self.planned[*tree as usize].insert(key.clone(), value.clone());
+        }
+        match self.transactions.last_mut() {
+            Some(last) if last.len() + plan.operations.len() <= together => last.extend(plan.operations),
+            _ if plan.operations.is_empty() => {}
+            _ => self.transactions.push(plan.operations),
+        }
         self.bodies.extend(plan.bodies);
         self.dropped.extend(plan.dropped);
+        self.rows.extend(plan.rows);
         self.head = plan.head;
-        self.held = plan.held;
+        self.steps.extend(plan.steps);
         self.moves.push(plan.moved);
     }
 
-    /// The value after what is already in the batch.
-    fn value(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.operations.get(&(tree, key.to_vec())) {
+    /// What stands now where the batch writes.
+    pub(super) fn before(&self) -> Result<Before, StoreError> {
+        let mut before = Before::default();
+        for (tree, _) in TREES {
+            for key in self.planned[tree as usize].keys() {
+                // Entries are only added.
+                let stands = if tree == Tree::Entries { None } else { self.disk.value(tree, key)? };
+                before.put(tree, key.clone(), stands);
+            }
+        }
+        Ok(before)
+    }
+
+    /// How many calls are held after it.
+    pub(super) fn held(&self) -> usize {
+        self.tally.held_of(&self.steps, "").0
+    }
+
+    /// The keys of a tree that the batch writes.
+    pub(super) fn keys(&self, tree: Tree) -> impl Iterator<Item = &IVec> {
+        self.planned[tree as usize].keys()
+    }
+}
+
+/// The trees behind what is already in the batch.
+impl Records for Batch<'_> {
+    fn value(&self, tree: Tree, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        match self.planned[tree as usize].get(key) {
             Some(planned) => Ok(planned.clone()),
-            None => Ok(self.disk.value(tree, key)?.map(|value| value.to_vec())),
+            None => self.disk.value(tree, key),
         }
     }
 
-    fn apart(&self, owner: &[u8], apart: &Apart) -> Result<Vec<u8>, StoreError> {
-        if apart.is_file() {
-            return match self.bodies.iter().find(|(name, _)| name == apart) {
-                Some((_, bytes)) => Ok(bytes.clone()),
-                None => self.disk.apart(owner, apart),
-            };
+    fn file(&self, apart: &Apart) -> Result<Vec<u8>, StoreError> {
+        match self.bodies.iter().find(|(name, _)| name == apart) {
+            Some((_, bytes)) => Ok(bytes.clone()),
+            None => self.disk.file(apart),
         }
-        let mut bytes = Vec::with_capacity(apart.bytes);
-        for number in 0..apart.chunks() {
-            bytes.extend(self.value(Tree::Chunks, &layout::chunk(owner, apart, number))?.unwrap_or_default());
-        }
-        Ok(bytes)
-    }
-
-    fn row(&self, kind: Kind, key: &str) -> Result<Option<Row>, StoreError> {
-        let key = layout::row(kind, key);
-        let Some(value) = self.value(Tree::Rows, &key)? else { return Ok(None) };
-        record::decode(&value, |apart| self.apart(&layout::owner(Tree::Rows, &key), apart)).map(Some)
-    }
-
-    fn call_head(&self, id: &CallId) -> Result<Option<CallHead>, StoreError> {
-        let key = id.as_str().as_bytes();
-        let Some(value) = self.value(Tree::Calls, key)? else { return Ok(None) };
-        record::decode(&value, |apart| self.apart(&layout::owner(Tree::Calls, key), apart)).map(Some)
     }
 }
 
@@ -208,15 +149,20 @@ impl Ledger for Batch<'_> {
 
     fn newest_id(&self, key: &AskKey) -> Result<Option<CallId>, StoreError> {
         let value = self.value(Tree::Newest, key.0.as_str().as_bytes())?;
-        value.map(|id| String::from_utf8(id).map(CallId).map_err(|_| StoreError::Corrupt("an id is not UTF-8".to_owned()))).transpose()
+        value.map(|id| String::from_utf8(id.to_vec()).map(CallId).map_err(|_| StoreError::Corrupt("an id is not UTF-8".to_owned()))).transpose()
     }
 
     fn row_revision(&self, kind: Kind, key: &str) -> Result<Option<u64>, StoreError> {
-        Ok(self.row(kind, key)?.map(|row| row.revision()))
+        let here = self.rows.iter().rev().find(|(of, name, _)| *of == kind && name == key);
+        match here {
+            Some((_, _, row)) => Ok(row.as_ref().map(Row::revision)),
+            None if known::keeps(kind) => Ok(self.disk.known.row(kind, key).map(|row| row.revision())),
+            None => Ok(self.row(kind, key)?.map(|row| row.revision())),
+        }
     }
 
     fn held_of(&self, agent: &str) -> (usize, usize) {
-        (self.held.total, self.held.of_agent.get(agent).copied().unwrap_or(0))
+        self.tally.held_of(&self.steps, agent)
     }
 
     fn counter(&self, key: &CounterKey) -> Result<Option<Counter>, StoreError> {
@@ -227,7 +173,7 @@ impl Ledger for Batch<'_> {
     }
 
     fn counters_of(&self, group: &str) -> usize {
-        self.held.counters.get(group).copied().unwrap_or(0)
+        self.tally.counters_of(&self.steps, group)
     }
 }
 
@@ -247,15 +193,16 @@ pub(super) struct Plan {
     pub(super) operations: Operations,
     bodies: Vec<(Apart, Vec<u8>)>,
     dropped: Vec<Apart>,
+    rows: Vec<(Kind, String, Option<Row>)>,
     /// The chain behind the change: its acknowledgement.
     pub(super) head: Head,
-    held: Held,
+    steps: Vec<Step>,
     moved: Move,
 }
 
 impl Plan {
-    fn put(&mut self, tree: Tree, key: Vec<u8>, value: Option<Vec<u8>>) {
-        self.operations.insert((tree, key), value);
+    fn put(&mut self, tree: Tree, key: &[u8], value: Option<Vec<u8>>) {
+        self.operations.insert((tree, key.into()), value.map(IVec::from));
     }
 
     fn call(&mut self, batch: &Batch<'_>, call: &Call) -> Result<(), StoreError> {
@@ -264,51 +211,64 @@ impl Plan {
         self.moved.to = Place::of(call);
         if let Some(old) = &old {
             for (tree, key) in found_by(&old.call) {
-                self.put(tree, key, None);
+                self.put(tree, &key, None);
             }
             if rules::is_held(&old.call) {
-                self.held.take(&old.call.agent);
+                self.steps.push(Step::held(&old.call.agent, -1));
             }
         } else {
-            self.put(Tree::Newest, call.ask_key().0.as_str().as_bytes().to_vec(), Some(call.id.as_str().as_bytes().to_vec()));
+            self.put(Tree::Newest, call.ask_key().0.as_str().as_bytes(), Some(call.id.as_str().as_bytes().to_vec()));
         }
         for (tree, key) in found_by(call) {
-            self.put(tree, key, Some(Vec::new()));
+            self.put(tree, &key, Some(Vec::new()));
         }
         if rules::is_held(call) {
-            self.held.add(&call.agent);
+            self.steps.push(Step::held(&call.agent, 1));
         }
         let (head, apart) = CallHead::split(call);
         let mut written = record::encode(&head)?;
         written.apart.extend(apart);
-        let named = old.iter().flat_map(CallHead::names).cloned().collect();
-        self.record(batch, Tree::Calls, call.id.as_str().as_bytes().to_vec(), written, named)
+        let named: Vec<_> = old.iter().flat_map(CallHead::names).cloned().collect();
+        self.record(batch, Tree::Calls, call.id.as_str().as_bytes(), written, named)
+    }
+
+    fn row(&mut self, batch: &Batch<'_>, row: &Row) -> Result<(), StoreError> {
+        if known::keeps(row.kind()) {
+            self.rows.push((row.kind(), row.key().to_owned(), Some(row.clone())));
+        }
+        self.record(batch, Tree::Rows, &layout::row(row.kind(), row.key()), record::encode(row)?, Vec::new())
     }
 
     /// Writes a record and what it names, and removes what its last revision named and this one does not.
     /// `named` is what the last revision named inside the record.
-    fn record(&mut self, batch: &Batch<'_>, tree: Tree, key: Vec<u8>, written: Written, mut named: Vec<Apart>) -> Result<(), StoreError> {
-        let owner = layout::owner(tree, &key);
-        if let Some(old) = batch.value(tree, &key)? {
+    fn record(&mut self, batch: &Batch<'_>, tree: Tree, key: &[u8], written: Written, mut named: Vec<Apart>) -> Result<(), StoreError> {
+        if let Some(old) = batch.value(tree, key)? {
             named.extend(record::named(&old)?);
         }
-        for apart in named.iter().filter(|old| written.apart.iter().all(|(new, _)| new != *old)) {
-            self.forget(&owner, apart);
-        }
-        for (apart, bytes) in written.apart {
-            if !named.contains(&apart) {
-                self.keep(&owner, apart, bytes);
-            }
-        }
-        self.put(tree, key, Some(written.value));
+        self.write(tree, key, written, &named);
         Ok(())
     }
 
-    fn remove(&mut self, batch: &Batch<'_>, tree: Tree, key: Vec<u8>) -> Result<(), StoreError> {
-        if let Some(old) = batch.value(tree, &key)?
+    fn write(&mut self, tree: Tree, key: &[u8], written: Written, named: &[Apart]) {
+        if !(named.is_empty() && written.apart.is_empty()) {
+            let owner = layout::owner(tree, key);
+            for apart in named.iter().filter(|old| written.apart.iter().all(|(new, _)| new != *old)) {
+                self.forget(&owner, apart);
+            }
+            for (apart, bytes) in written.apart {
+                if !named.contains(&apart) {
+                    self.keep(&owner, apart, bytes);
+                }
+            }
+        }
+        self.put(tree, key, Some(written.value));
+    }
+
+    fn remove(&mut self, batch: &Batch<'_>, tree: Tree, key: &[u8]) -> Result<(), StoreError> {
+        if let Some(old) = batch.value(tree, key)?
             && let Some(apart) = record::named(&old)?
         {
-            self.forget(&layout::owner(tree, &key), &apart);
+            self.forget(&layout::owner(tree, key), &apart);
         }
         self.put(tree, key, None);
         Ok(())
@@ -316,23 +276,23 @@ impl Plan {
 
     fn keep(&mut self, owner: &[u8], apart: Apart, bytes: Vec<u8>) {
         if apart.is_file() {
-            self.put(Tree::Bodies, layout::body(&apart, owner), Some(Vec::new()));
+            self.put(Tree::Bodies, &layout::body(&apart, owner), Some(Vec::new()));
             self.bodies.push((apart, bytes));
             return;
         }
         for (number, chunk) in (0..).zip(bytes.chunks(record::CHUNK_BYTES)) {
-            self.put(Tree::Chunks, layout::chunk(owner, &apart, number), Some(chunk.to_vec()));
+            self.put(Tree::Chunks, &layout::chunk(owner, &apart, number), Some(chunk.to_vec()));
         }
     }
 
     fn forget(&mut self, owner: &[u8], apart: &Apart) {
         if apart.is_file() {
-            self.put(Tree::Bodies, layout::body(apart, owner), None);
+            self.put(Tree::Bodies, &layout::body(apart, owner), None);
             self.dropped.push(apart.clone());
             return;
         }
         for number in 0..apart.chunks() {
-            self.put(Tree::Chunks, layout::chunk(owner, apart, number), None);
+            self.put(Tree::Chunks, &layout::chunk(owner, apart, number), None);
         }
     }
 }

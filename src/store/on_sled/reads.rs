@@ -1,9 +1,11 @@
-//! Every read of the sled engine, as plain blocking functions over one open store. They run on blocking threads
-//! while the committer is kept out, so each answer is a snapshot of what is durable. A record that cannot be
-//! read is an error that says so, never a missing one. Called by `Views` in `mod.rs`.
+//! Every read of the sled engine, as plain blocking functions over one moment of it. They run on blocking threads,
+//! because a page of the database that is not in its cache comes from the disk. A record that cannot be read is an
+//! error that says so, never a missing one. Called by `Views` in `mod.rs`.
 
-use super::disk::{Disk, damaged};
 use super::layout::{self, Tree};
+use super::records::Records as _;
+use super::snapshot::{Range, Snapshot};
+use super::{blocks, known};
 use crate::domain::audit::Entry;
 use crate::domain::call::{AskKey, Call, CallId};
 use crate::store::open::Open;
@@ -13,58 +15,74 @@ use crate::store::{Due, Kind, Page, Query, Row, StoreError};
 use jiff::Timestamp;
 use std::ops::Bound;
 
-pub(super) fn call(disk: &Disk, id: &CallId) -> Result<Option<Call>, StoreError> {
-    disk.call_head(id)?.map(|head| whole(disk, head)).transpose()
+pub(super) fn call(seen: &Snapshot<'_>, id: &CallId) -> Result<Option<Call>, StoreError> {
+    seen.call_head(id)?.map(|head| whole(seen, head)).transpose()
 }
 
-fn whole(disk: &Disk, head: CallHead) -> Result<Call, StoreError> {
+fn whole(seen: &Snapshot<'_>, head: CallHead) -> Result<Call, StoreError> {
     let owner = layout::owner(Tree::Calls, head.call.id.as_str().as_bytes());
-    head.join(|apart| disk.apart(&owner, apart))
+    head.join(|apart| seen.apart(&owner, apart))
 }
 
-pub(super) fn newest(disk: &Disk, key: &AskKey) -> Result<Option<Call>, StoreError> {
-    let Some(id) = disk.value(Tree::Newest, key.0.as_str().as_bytes())? else { return Ok(None) };
+pub(super) fn newest(seen: &Snapshot<'_>, key: &AskKey) -> Result<Option<Call>, StoreError> {
+    let Some(id) = seen.value(Tree::Newest, key.0.as_str().as_bytes())? else { return Ok(None) };
     let id = String::from_utf8(id.to_vec()).map_err(|_| StoreError::Corrupt("an id is not UTF-8".to_owned()))?;
-    call(disk, &CallId(id))
+    call(seen, &CallId(id))
 }
 
-pub(super) fn calls(disk: &Disk, open: &Open, query: &Query) -> Result<Page, StoreError> {
+pub(super) fn calls(seen: &Snapshot<'_>, open: &Open, query: &Query) -> Result<Page, StoreError> {
     let start = rules::start(query);
     if start == Start::Nowhere {
         return Ok(Page::default());
     }
     let sources: Vec<Places<'_>> = match open.places(query) {
-        Some(classes) => classes.into_iter().map(|places| Box::new(places.cloned().map(Ok)) as Places<'_>).collect(),
-        None => layout::state_tags(&query.states).into_iter().map(|tag| of_state(disk, query, tag, &start)).collect(),
+        Some(classes) => classes.into_iter().map(Places::Of).collect(),
+        None => layout::state_tags(&query.states).into_iter().map(|tag| of_state(seen, query, tag, &start)).collect(),
     };
     let places = Merged { heads: sources.into_iter().map(|mut rest| (rest.next(), rest)).collect(), newest_first: query.newest_first };
     rules::page(query, places, |id| {
-        let head = disk.call_head(id)?.ok_or_else(|| StoreError::Corrupt("an index names a call that is not there".to_owned()))?;
-        if query.matches(&head.call) { whole(disk, head).map(Some) } else { Ok(None) }
+        let head = seen.call_head(id)?.ok_or_else(|| StoreError::Corrupt("an index names a call that is not there".to_owned()))?;
+        if query.matches(&head.call) { whole(seen, head).map(Some) } else { Ok(None) }
     })
 }
 
-type Places<'a> = Box<dyn Iterator<Item = Result<Cursor, StoreError>> + 'a>;
+/// The places of one state or class behind the start, in the order that is asked for.
+enum Places<'a> {
+    /// From a tree.
+    In {
+        pairs: Range<'a>,
+        /// Bytes of each key before the place.
+        skipped: usize,
+    },
+    /// From the register of what is open.
+    Of(Box<dyn Iterator<Item = &'a Cursor> + 'a>),
+}
 
-/// The places of one state behind the start, in the order that is asked for.
-fn of_state(disk: &Disk, query: &Query, tag: u8, start: &Start) -> Places<'static> {
+impl Iterator for Places<'_> {
+    type Item = Result<Cursor, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Places::In { pairs, skipped } => Some(pairs.next()?.and_then(|(key, _)| layout::read_place(key.get(*skipped..).unwrap_or_default()))),
+            Places::Of(places) => places.next().cloned().map(Ok),
+        }
+    }
+}
+
+fn of_state<'a>(seen: &'a Snapshot<'_>, query: &Query, tag: u8, start: &Start) -> Places<'a> {
     let (tree, prefix) = match &query.recipient {
         Some(recipient) => (Tree::ByRecipient, layout::recipient(recipient).to_vec()),
         None => (Tree::ByTime, Vec::new()),
     };
     let key = |rest: &[u8]| [&prefix[..], rest].concat();
-    let all = (Bound::Included(key(&[tag])), Bound::Excluded(key(&[tag + 1])));
-    let range = match start {
-        Start::Behind(place) if query.newest_first => (all.0, Bound::Excluded(key(&layout::place_in(tag, place)))),
-        Start::Behind(place) => (Bound::Excluded(key(&layout::place_in(tag, place))), all.1),
-        Start::First | Start::Nowhere => all,
+    let (first, end) = (key(&[tag]), key(&[tag + 1]));
+    let place = if let Start::Behind(place) = start { Some(key(&layout::place_in(tag, place))) } else { None };
+    let (from, until) = match &place {
+        Some(place) if query.newest_first => (Bound::Included(&first[..]), Bound::Excluded(&place[..])),
+        Some(place) => (Bound::Excluded(&place[..]), Bound::Excluded(&end[..])),
+        None => (Bound::Included(&first[..]), Bound::Excluded(&end[..])),
     };
-    let (keys, skipped) = (disk.tree(tree).range::<Vec<u8>, _>(range), prefix.len());
-    let read = move |found: sled::Result<(sled::IVec, sled::IVec)>| {
-        let (key, _) = found.map_err(|cause| damaged(&cause))?;
-        layout::read_place(key.get(skipped..).unwrap_or_default())
-    };
-    if query.newest_first { Box::new(keys.rev().map(read)) } else { Box::new(keys.map(read)) }
+    Places::In { pairs: seen.range(tree, from, until, query.newest_first), skipped: prefix.len() }
 }
 
 /// The places of several states or classes as one sequence.
@@ -93,10 +111,10 @@ impl Iterator for Merged<'_> {
     }
 }
 
-pub(super) fn due(disk: &Disk, until: Timestamp, most: usize) -> Result<Due, StoreError> {
+pub(super) fn due(seen: &Snapshot<'_>, until: Timestamp, most: usize) -> Result<Due, StoreError> {
     let mut due = Due::default();
-    for key in disk.tree(Tree::ByDeadline).iter().keys() {
-        let (deadline, id) = layout::read_deadline(&key.map_err(|cause| damaged(&cause))?)?;
+    for pair in seen.all(Tree::ByDeadline) {
+        let (deadline, id) = layout::read_deadline(&pair?.0)?;
         if deadline > until || due.calls.len() >= most {
             due.next = Some(deadline);
             break;
@@ -106,10 +124,10 @@ pub(super) fn due(disk: &Disk, until: Timestamp, most: usize) -> Result<Due, Sto
     Ok(due)
 }
 
-pub(super) fn over(disk: &Disk, until: Timestamp, most: usize) -> Result<Vec<CallId>, StoreError> {
+pub(super) fn over(seen: &Snapshot<'_>, until: Timestamp, most: usize) -> Result<Vec<CallId>, StoreError> {
     let mut over = Vec::new();
-    for key in disk.tree(Tree::ByEnd).iter().keys().take(most) {
-        let (at, id) = layout::read_deadline(&key.map_err(|cause| damaged(&cause))?)?;
+    for pair in seen.all(Tree::ByEnd).take(most) {
+        let (at, id) = layout::read_deadline(&pair?.0)?;
         if at >= until {
             break;
         }
@@ -118,22 +136,23 @@ pub(super) fn over(disk: &Disk, until: Timestamp, most: usize) -> Result<Vec<Cal
     Ok(over)
 }
 
-pub(super) fn row(disk: &Disk, kind: Kind, key: &str) -> Result<Option<Row>, StoreError> {
-    let key = layout::row(kind, key);
-    disk.value(Tree::Rows, &key)?.map(|value| disk.record(Tree::Rows, &key, &value)).transpose()
+pub(super) fn rows(seen: &Snapshot<'_>, kind: Kind, after: Option<&str>, most: usize) -> Result<Vec<Row>, StoreError> {
+    known::of_kind(seen, kind, after).take(most).map(|pair| pair.and_then(|(key, value)| seen.record(Tree::Rows, &key, &value))).collect()
 }
 
-pub(super) fn rows(disk: &Disk, kind: Kind, after: Option<&str>, most: usize) -> Result<Vec<Row>, StoreError> {
-    let from = match after {
-        None => Bound::Included(layout::row(kind, "")),
-        Some(after) => Bound::Excluded(layout::row(kind, after)),
-    };
-    let until = Bound::Excluded(vec![layout::kind_tag(kind) + 1]);
-    let found = disk.tree(Tree::Rows).range::<Vec<u8>, _>((from, until)).take(most);
-    found.map(|pair| pair.map_err(|cause| damaged(&cause)).and_then(|(key, value)| disk.record(Tree::Rows, &key, &value))).collect()
-}
-
-pub(super) fn entries(disk: &Disk, from: u64, most: usize) -> Result<Vec<Entry>, StoreError> {
-    let found = disk.tree(Tree::Entries).range(from.to_be_bytes()..).take(most);
-    found.map(|pair| pair.map_err(|cause| damaged(&cause)).and_then(|(key, value)| disk.record(Tree::Entries, &key, &value))).collect()
+pub(super) fn entries(seen: &Snapshot<'_>, from: u64, most: usize) -> Result<Vec<Entry>, StoreError> {
+    // The block that holds the first one may begin before it.
+    let key = from.to_be_bytes();
+    let begin = seen.range(Tree::Entries, Bound::Unbounded, Bound::Included(&key), true).next().transpose()?;
+    let begin = begin.map_or_else(|| key.to_vec(), |(key, _)| key.to_vec());
+    let mut entries = Vec::new();
+    for pair in seen.range(Tree::Entries, Bound::Included(&begin), Bound::Unbounded, false) {
+        let (key, value) = pair?;
+        entries.extend(blocks::read(seen, &key, &value)?.into_iter().filter(|entry| entry.seq >= from));
+        if entries.len() >= most {
+            break;
+        }
+    }
+    entries.truncate(most);
+    Ok(entries)
 }

@@ -118,7 +118,7 @@ impl BackupFile {
         // Tells another restore into the same folder that this one still runs.
         let _lock = open::lock(folder).map_err(|cause| of_folder(io::Error::other(cause)))?;
         let fresh = Fresh::create(&folder.join(open::DATABASE), settings).map_err(of_folder)?;
-        let (mut found, mut calls, mut entries) = (Counts::default(), 0, 0);
+        let (mut found, mut calls) = (Counts::default(), 0);
         loop {
             match archive::piece(&mut from).map_err(of_file)? {
                 Piece::Pair(tree, key, value) => {
@@ -126,7 +126,6 @@ impl BackupFile {
                     fresh.put(tree, &key, &value).map_err(of_folder)?;
                     found.pairs += 1;
                     calls += u64::from(tree == Tree::Calls as usize);
-                    entries += u64::from(tree == Tree::Entries as usize);
                 }
                 Piece::Body(sha256, length) => {
                     let mut file = create(&folder.join(BODIES).join(hex(&sha256))).map_err(of_folder)?;
@@ -141,7 +140,7 @@ impl BackupFile {
             }
         }
         fresh.finish(header.format).and_then(|()| sync_all(folder)).map_err(of_folder)?;
-        Ok(Contents { made_at: header.made_at, head: self.header.head.clone(), entries, calls, bodies: found.bodies, bytes: self.bytes })
+        Ok(Contents { made_at: header.made_at, head: self.header.head.clone(), entries: self.header.head.seq, calls, bodies: found.bodies, bytes: self.bytes })
     }
 }
 

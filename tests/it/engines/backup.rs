@@ -304,7 +304,7 @@ async fn a_store_of_format_1_gets_its_indexes_after_a_backup() {
     as_format_1(&path);
     drop(open(&path).unwrap());
     assert_eq!(raw(&path), now);
-    let kept = path.join("before-format-4.backup");
+    let kept = path.join("before-format-5.backup");
     assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
 
     // The backup is of the old format; brought back it is migrated again.
@@ -329,12 +329,12 @@ async fn a_migration_that_was_cut_is_done_again() {
         db.open_tree("calls_by_recipient").unwrap().insert(key, b"").unwrap();
         db.open_tree("calls_by_end").unwrap().insert([b'x'; 20], b"").unwrap();
     }
-    std::fs::write(path.join("before-format-4.backup.tmp"), "half").unwrap();
-    std::fs::write(path.join("before-format-4.backup"), "of an earlier attempt").unwrap();
+    std::fs::write(path.join("before-format-5.backup.tmp"), "half").unwrap();
+    std::fs::write(path.join("before-format-5.backup"), "of an earlier attempt").unwrap();
     drop(open(&path).unwrap());
     assert_eq!(raw(&path), now);
-    assert!(BackupFile::open(&path.join("before-format-4.backup")).is_ok());
-    assert!(!path.join("before-format-4.backup.tmp").exists());
+    assert!(BackupFile::open(&path.join("before-format-5.backup")).is_ok());
+    assert!(!path.join("before-format-5.backup.tmp").exists());
 }
 
 #[tokio::test]
@@ -344,7 +344,7 @@ async fn a_migration_without_its_backup_does_not_happen() {
     some_store(&path).await.close().await;
     as_format_1(&path);
     let before = raw(&path);
-    std::fs::create_dir(path.join("before-format-4.backup")).unwrap();
+    std::fs::create_dir(path.join("before-format-5.backup")).unwrap();
     assert!(matches!(open(&path), Err(OpenError::Io { .. })));
     let after = raw(&path);
     assert_eq!((&after["meta"], &after["calls"]), (&before["meta"], &before["calls"]));
