@@ -120,7 +120,7 @@ async function refreshPanel(panel) {
 
 // Where the list goes on behind this page, what is new stands at its end and only the number says so.
 function newOnes() {
-  return document.querySelector(".more") ? `${fresh.size} more` : `${fresh.size} new`;
+  return document.querySelector(".more .button") ? `${fresh.size} more` : `${fresh.size} new`;
 }
 
 function announce(id) {
