@@ -4,7 +4,7 @@
 use super::live::until;
 use super::*;
 use paraph::domain::audit::Fact;
-use paraph::domain::call::{Call, CallId, State};
+use paraph::domain::call::{Call, CallId, State, Verdict};
 use paraph::domain::digest::Digest;
 use paraph::store::{Change, Store as _};
 use std::sync::atomic::Ordering;
@@ -126,8 +126,8 @@ async fn a_thousand_calls_at_once_are_a_few_events_on_an_open_page() {
         let bytes = tokio::time::timeout(Duration::from_secs(20), live.chunk()).await.unwrap().unwrap().unwrap();
         seen.push_str(&String::from_utf8_lossy(&bytes));
     }
-    let last = desk.hold("the last").await;
-    assert!(until(&mut live, &mut seen, last.as_str()).await);
+    desk.decide(&id, Verdict::Reject, Some("no")).await;
+    assert!(until(&mut live, &mut seen, "\"state\":\"rejected\"").await);
     assert!(seen.matches("event: ").count() < 200, "{} events", seen.matches("event: ").count());
     assert!(desk.read.load(Ordering::Relaxed) - before < 2_000, "{} reads", desk.read.load(Ordering::Relaxed) - before);
 }
