@@ -188,7 +188,7 @@ async function lookAtList() {
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const tabs = document.querySelector(".tabs");
   const counted = page.querySelector(".tabs");
-  if (tabs && counted && !tabs.contains(document.activeElement) && tabs.innerHTML !== counted.innerHTML) tabs.replaceWith(counted);
+  if (tabs && counted && !tabs.contains(document.activeElement) && tabs.textContent !== counted.textContent) tabs.replaceWith(counted);
   const rows = new Map([...page.querySelectorAll(".row")].map((row) => [row.dataset.call, row]));
   const shown = [...document.querySelectorAll(".row")];
   for (const row of shown) {
