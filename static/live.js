@@ -70,7 +70,11 @@ async function part(path) {
 
 async function refreshRow(row) {
   const next = await part(`/calls/${row.dataset.call}/row`);
-  if (!next || !row.isConnected || next.dataset.revision === row.dataset.revision) return;
+  if (next) replaceRow(row, next);
+}
+
+function replaceRow(row, next) {
+  if (!row.isConnected || next.dataset.revision === row.dataset.revision) return;
   const focused = row.contains(document.activeElement);
   next.classList.add("changed");
   row.replaceWith(next);
@@ -114,18 +118,23 @@ async function refreshPanel(panel) {
   tick();
 }
 
+// Where the list goes on behind this page, what is new stands at its end and only the number says so.
+function newOnes() {
+  return document.querySelector(".more .button") ? `${fresh.size} more` : `${fresh.size} new`;
+}
+
 function announce(id) {
   if (!pill || document.querySelector("[data-list]").dataset.list !== "needs") return;
   fresh.add(id);
-  pill.textContent = `${fresh.size} new`;
+  pill.textContent = newOnes();
   pill.hidden = false;
   document.title = `(${fresh.size}) ${document.title.replace(/^\(\d+\) /, "")}`;
-  say(`${fresh.size} new`);
+  say(newOnes());
 }
 
 function gone(id) {
   if (!fresh.delete(id)) return;
-  pill.textContent = `${fresh.size} new`;
+  pill.textContent = newOnes();
   pill.hidden = fresh.size === 0;
   document.title = document.title.replace(/^\(\d+\) /, fresh.size ? `(${fresh.size}) ` : "");
 }
@@ -170,16 +179,46 @@ function look(id, held, state) {
   if (panel) refreshPanel(panel).catch(() => {});
 }
 
+// One page of the list is fetched, and only rows that are no longer on it one by one.
+async function lookAtList() {
+  const list = document.querySelector("[data-list]");
+  if (!list) return;
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (!answer.ok) return;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const tabs = document.querySelector(".tabs");
+  const counted = page.querySelector(".tabs");
+  if (tabs && counted && !tabs.contains(document.activeElement) && tabs.textContent !== counted.textContent) tabs.replaceWith(counted);
+  const rows = new Map([...page.querySelectorAll(".row")].map((row) => [row.dataset.call, row]));
+  const shown = [...document.querySelectorAll(".row")];
+  for (const row of shown) {
+    const next = rows.get(row.dataset.call);
+    rows.delete(row.dataset.call);
+    if (next) replaceRow(row, next);
+    else await refreshRow(row);
+  }
+  if (pill && list.dataset.list === "needs") for (const id of rows.keys()) announce(id);
+}
+
+let looking = false;
+let lookAgain = false;
+
+// Never twice at once: what happens meanwhile is seen by one more look.
 async function lookAtEverything() {
-  await refreshNotices();
-  const panel = document.getElementById("panel");
-  if (panel) await refreshPanel(panel);
-  for (const row of document.querySelectorAll(".row")) await refreshRow(row);
-  if (pill && document.querySelector("[data-list]").dataset.list === "needs") {
-    const page = new DOMParser().parseFromString(await (await fetch(location.href)).text(), "text/html");
-    for (const row of page.querySelectorAll(".row")) {
-      if (!document.querySelector(`.row[data-call="${row.dataset.call}"]`)) announce(row.dataset.call);
+  lookAgain = true;
+  if (looking) return;
+  looking = true;
+  try {
+    while (lookAgain) {
+      lookAgain = false;
+      await refreshNotices();
+      const panel = document.getElementById("panel");
+      if (panel) await refreshPanel(panel);
+      await lookAtList();
+      await new Promise((resolve) => setTimeout(resolve, 1000));
     }
+  } finally {
+    looking = false;
   }
 }
 

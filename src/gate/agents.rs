@@ -17,8 +17,6 @@ use std::time::Duration;
 
 /// How long the old token counts after a rotation (semantics.md 36).
 pub const OLD_TOKEN_FOR: Duration = Duration::from_secs(3600);
-/// Open calls that are counted for the list; there may be more.
-const COUNTED: usize = 1000;
 /// Calls looked at in one read.
 const TOGETHER: usize = 100;
 /// The longest time of its own that one request of an agent stays open.
@@ -61,8 +59,6 @@ pub struct ListedAgent {
     pub used_at: Option<Timestamp>,
     /// Its calls that wait for a person or to leave: what a revocation withdraws.
     pub open: usize,
-    /// There may be more of them.
-    pub more: bool,
 }
 
 impl Gate {
@@ -98,35 +94,21 @@ impl Gate {
     /// The same with when each was last used and what waits of it.
     pub async fn listed_agents(&self) -> Result<Vec<ListedAgent>, Failure> {
         let agents = self.agents().await?;
-        let (open, more) = self.open_calls().await?;
-        let mut listed = Vec::with_capacity(agents.len());
-        for agent in agents {
-            let mut used_at = None;
-            for token in std::iter::once(&agent.token).chain(agent.old_token.as_ref().map(|old| &old.token)) {
-                let row = self.inner.store.row(Kind::Credential, token.as_str()).await.map_err(|e| self.failed(&e))?;
-                if let Some(Row::Credential(credential)) = row {
-                    used_at = used_at.max(self.last_use(&credential));
-                }
-            }
-            let open = open.get(&agent.name).copied().unwrap_or(0);
-            listed.push(ListedAgent { agent, used_at, open, more });
-        }
-        Ok(listed)
-    }
-
-    /// How many calls of each agent wait, and whether there are more than were counted.
-    async fn open_calls(&self) -> Result<(HashMap<String, usize>, bool), Failure> {
-        let mut open: HashMap<String, usize> = HashMap::new();
-        let mut all = OpenCalls::of(None);
-        while let Some(calls) = all.next(self).await? {
-            if open.values().sum::<usize>() >= COUNTED {
-                return Ok((open, true));
-            }
-            for call in calls {
-                *open.entry(call.agent).or_default() += 1;
+        let open = self.inner.store.open_of_agents().await.map_err(|e| self.failed(&e))?;
+        let mut used = HashMap::new();
+        for row in self.all_rows(Kind::Credential).await? {
+            let Row::Credential(token) = row else { continue };
+            if token.kind == CredentialKind::AgentToken {
+                used.insert(token.secret.clone(), self.last_use(&token));
             }
         }
-        Ok((open, false))
+        let last_use = |token: &Digest| used.get(token).copied().flatten();
+        let listed = |agent: Agent| ListedAgent {
+            used_at: last_use(&agent.token).max(agent.old_token.as_ref().and_then(|old| last_use(&old.token))),
+            open: open.get(&agent.name).copied().unwrap_or(0),
+            agent,
+        };
+        Ok(agents.into_iter().map(listed).collect())
     }
 
     /// Who owns the agent, as far as there is such an agent.

@@ -1,22 +1,18 @@
 //! How the gateway is, in one reading: what operators are told by banner, mail and `/metrics` (semantics.md 37) comes
-//! from here, so that the three never disagree. Reads a few indexes; called every half minute and at every scrape.
+//! from here, so that the three never disagree. Reads a few counts; called every half minute and at every scrape.
 //! Called by `observe` and by `troubles`.
 
 use super::upstream::ServerStatus;
-use super::{Failure, Gate, Query, Space};
-use crate::store::Kind;
+use super::{Failure, Gate, Space};
 use jiff::Timestamp;
 use std::time::Duration;
-
-/// Calls counted at most; beyond it more is not worse.
-const MOST: usize = 100;
 
 /// One reading.
 #[derive(Debug, Clone)]
 pub struct Health {
     /// Calls that wait for a person.
     pub held: usize,
-    /// Calls of which nobody knows whether they were sent, counted up to 100.
+    /// Calls of which nobody knows whether they were sent.
     pub unconfirmed: usize,
     /// The outbox.
     pub letters: Letters,
@@ -44,12 +40,11 @@ pub struct Letters {
 impl Gate {
     /// Reads it now.
     pub async fn health(&self) -> Result<Health, Failure> {
-        let unconfirmed = Query { states: vec!["unconfirmed".to_owned()], limit: MOST, ..Query::default() };
-        let store = &self.inner.store;
+        let tally = self.inner.store.tally(None).await.map_err(|e| self.failed(&e))?;
         Ok(Health {
-            held: store.held().await.map_err(|e| self.failed(&e))?,
-            unconfirmed: store.calls(&unconfirmed).await.map_err(|e| self.failed(&e))?.calls.len(),
-            letters: self.letters_waiting().await?,
+            held: tally.held,
+            unconfirmed: tally.unconfirmed,
+            letters: Letters { waiting: tally.letters, failing_for: self.letters_failing_for() },
             space: self.space(),
             paused: self.pause_record().await?.stopped.is_some(),
             unclean_start: self.unclean_start(),
@@ -58,15 +53,8 @@ impl Gate {
         })
     }
 
-    async fn letters_waiting(&self) -> Result<Letters, Failure> {
-        let failing = self.mailing().now().failing;
-        let failing_for = failing.map(|failing| Duration::try_from(self.inner.clock.now().duration_since(failing.since)).unwrap_or_default());
-        let (mut letters, mut after) = (Letters { waiting: 0, failing_for }, None::<String>);
-        loop {
-            let rows = self.inner.store.rows(Kind::Letter, after.as_deref(), 500).await.map_err(|e| self.failed(&e))?;
-            let Some(last) = rows.last() else { return Ok(letters) };
-            after = Some(last.key().to_owned());
-            letters.waiting += rows.len();
-        }
+    fn letters_failing_for(&self) -> Option<Duration> {
+        let failing = self.mailing().now().failing?;
+        Some(Duration::try_from(self.inner.clock.now().duration_since(failing.since)).unwrap_or_default())
     }
 }

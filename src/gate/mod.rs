@@ -54,7 +54,7 @@ mod uses;
 mod waiters;
 
 pub use crate::domain::hold::HoldSettings;
-pub use crate::store::{Hint, Page, Query, Space};
+pub use crate::store::{Hint, Page, Query, Space, Tally};
 pub use admit::{Admission, Ask};
 pub use clock::{Clock, SystemClock};
 pub use deliver::Grace;

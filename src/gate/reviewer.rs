@@ -3,7 +3,7 @@
 
 use super::review::ReviewError;
 use super::upstream::{ServerState, ServerStatus, ToolInfo};
-use super::{Failure, Gate, Page, Query};
+use super::{Failure, Gate, Page, Query, Tally};
 use crate::domain::audit::Entry;
 use crate::domain::call::{Call, CallId, Presence, State, Via};
 use crate::domain::mask::{Mask, blot};
@@ -75,12 +75,22 @@ impl Reviewer {
         format!("person:{}", self.person.email)
     }
 
+    /// The groups whose calls this person may see, beside calls for everybody; `None`: they see every call.
+    fn sees_groups(&self) -> Option<&[String]> {
+        match self.person.role {
+            Role::Operator | Role::Auditor => None,
+            Role::Reviewer => Some(&self.person.groups),
+        }
+    }
+
+    /// How many open calls this person may see.
+    pub async fn tally(&self) -> Result<Tally, Failure> {
+        self.gate.inner.store.tally(self.sees_groups()).await.map_err(|e| self.gate.failed(&e))
+    }
+
     /// The calls this person may see, without marking anything as read.
     pub async fn calls(&self, query: Query) -> Result<Page, Failure> {
-        let groups = match self.person.role {
-            Role::Operator | Role::Auditor => None,
-            Role::Reviewer => Some(self.person.groups.clone()),
-        };
+        let groups = self.sees_groups().map(<[String]>::to_vec);
         let page = self.gate.inner.store.calls(&Query { groups, ..query }).await.map_err(|e| self.gate.failed(&e))?;
         self.gate.page_for_people(page).await
     }

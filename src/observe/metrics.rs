@@ -69,7 +69,7 @@ impl Metrics {
         registry.register("http_requests", "Answered HTTP requests, by part and class of status", metrics.requests.clone());
         registry.register("ready", "1 when the gateway takes work", metrics.ready.clone());
         registry.register("held_calls", "Calls that wait for a person", metrics.held.clone());
-        registry.register("unconfirmed_calls", "Calls of which nobody knows whether they were sent, counted up to 100", metrics.unconfirmed.clone());
+        registry.register("unconfirmed_calls", "Calls of which nobody knows whether they were sent", metrics.unconfirmed.clone());
         registry.register("letters_waiting", "Letters that have not left yet", metrics.letters.clone());
         registry.register_with_unit("letters_failing", "How long the oldest letter has failed to leave", Unit::Seconds, metrics.letters_failing.clone());
         registry.register_with_unit("disk_free", "Room on the disk of the store", Unit::Bytes, metrics.free.clone());

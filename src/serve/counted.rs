@@ -5,9 +5,10 @@
 use crate::domain::audit::{Entry, Head};
 use crate::domain::call::{AskKey, Call, CallId};
 use crate::observe::metrics::Metrics;
-use crate::store::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Views};
+use crate::store::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Tally, Views};
 use async_trait::async_trait;
 use jiff::Timestamp;
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -83,6 +84,14 @@ impl Views for Counted {
 
     async fn held(&self) -> Result<usize, StoreError> {
         self.store.held().await
+    }
+
+    async fn tally(&self, groups: Option<&[String]>) -> Result<Tally, StoreError> {
+        self.store.tally(groups).await
+    }
+
+    async fn open_of_agents(&self) -> Result<HashMap<String, usize>, StoreError> {
+        self.store.open_of_agents().await
     }
 
     fn space(&self) -> Space {

@@ -2,8 +2,9 @@
 //! `on_sled` does, rule for rule, and stands in for a store that two gates share. Nothing is awaited under the
 //! mutex, so a plain one serves.
 
+use super::open::{self, Move, Open, Place};
 use super::rules::{self, Cursor, Ledger, Start};
-use super::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Views};
+use super::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Tally, Views};
 use crate::domain::audit::{Entry, Head};
 use crate::domain::call::{AskKey, Call, CallId};
 use crate::domain::limit::{Counter, CounterKey, group_of};
@@ -33,6 +34,7 @@ struct Books {
     newest: HashMap<AskKey, CallId>,
     rows: BTreeMap<(Kind, String), Row>,
     entries: Vec<Entry>,
+    open: Open,
     head: Head,
 }
 
@@ -92,6 +94,10 @@ impl Ledger for Books {
 
 impl Books {
     fn write(&mut self, change: Change, counters: Vec<Counter>) -> Head {
+        let old = change.call.as_ref().and_then(|write| self.calls.get(&write.call.id));
+        let to = change.call.as_ref().and_then(|write| Place::of(&write.call));
+        let moved = Move { from: old.and_then(Place::of), to, ..Move::of_rows(&change) };
+        self.open.apply(moved);
         if let Some(write) = change.call {
             self.write_call(write.call);
         }
@@ -138,6 +144,7 @@ impl Books {
         let asked = |call: &Call| {
             (query.states.is_empty() || query.states.iter().any(|word| word == call.state.word()))
                 && query.recipient.as_ref().is_none_or(|recipient| call.recipient.as_ref() == Some(recipient))
+                && (!open::serves(query) || Query { server: None, agent: None, ..query.clone() }.matches(call))
         };
         let places = places.filter(|place| self.calls.get(&place.id).is_some_and(asked));
         rules::page(query, places.cloned().map(Ok), |id| Ok(self.calls.get(id).filter(|call| query.matches(call)).cloned()))
@@ -224,6 +231,14 @@ impl Views for InMemory {
 
     async fn held(&self) -> Result<usize, StoreError> {
         Ok(self.books().held_of("").0)
+    }
+
+    async fn tally(&self, groups: Option<&[String]>) -> Result<Tally, StoreError> {
+        Ok(self.books().open.tally(groups))
+    }
+
+    async fn open_of_agents(&self) -> Result<HashMap<String, usize>, StoreError> {
+        Ok(self.books().open.of_agents())
     }
 
     fn space(&self) -> Space {

@@ -5,6 +5,7 @@
 pub mod backup;
 pub mod in_memory;
 pub mod on_sled;
+pub mod open;
 pub mod record;
 pub mod rules;
 
@@ -18,6 +19,7 @@ use crate::domain::recipient::{RecipientKey, Refusals};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use tokio::sync::broadcast;
 
 /// Writes. Reads are in [`Views`].
@@ -64,8 +66,30 @@ pub trait Views: Send + Sync + 'static {
     /// How many calls are `Held`.
     async fn held(&self) -> Result<usize, StoreError>;
 
+    /// How many calls are open, counted for who may see calls of these groups (`None`: all of them), and how many letters wait.
+    /// No call is read for it.
+    async fn tally(&self, groups: Option<&[String]>) -> Result<Tally, StoreError>;
+
+    /// How many calls of each agent are `Held` or `Approved`; agents without any are left out.
+    async fn open_of_agents(&self) -> Result<HashMap<String, usize>, StoreError>;
+
     /// Room on the disk as it was measured last; at most a second old, and never waits.
     fn space(&self) -> Space;
+}
+
+/// Numbers that an engine keeps as it writes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Calls that are `Held`.
+    pub held: usize,
+    /// Calls that are `Approved` and no permits, or `Sending`.
+    pub leaving: usize,
+    /// Permits: calls that are `Approved` and wait for their agents.
+    pub permits: usize,
+    /// Calls that are `Unconfirmed`.
+    pub unconfirmed: usize,
+    /// Letters that are there, of everybody.
+    pub letters: usize,
 }
 
 /// Room on the disk below the store.
@@ -303,6 +327,8 @@ pub struct Query {
     pub recipient: Option<RecipientKey>,
     /// Only calls that name no group or one of these; `None` means every call.
     pub groups: Option<Vec<String>>,
+    /// Only permits, or only calls that are none.
+    pub permit: Option<bool>,
     /// Newest first instead of oldest first.
     pub newest_first: bool,
     /// At most.
@@ -361,5 +387,6 @@ impl Query {
             && self.agent.as_ref().is_none_or(|agent| *agent == call.agent)
             && self.recipient.as_ref().is_none_or(|recipient| call.recipient.as_ref() == Some(recipient))
             && self.groups.as_ref().is_none_or(|groups| call.reviewers.is_empty() || call.reviewers.iter().any(|group| groups.contains(group)))
+            && self.permit.is_none_or(|permit| permit == call.is_permit())
     }
 }

@@ -34,7 +34,6 @@ struct AgentPage {
     used: Option<Moment>,
     old_until: Option<Moment>,
     open: usize,
-    more: bool,
     choices: Vec<Choice>,
     typed: Typed,
     owners: Vec<String>,
@@ -113,7 +112,7 @@ async fn one(by: &SignedIn, name: &str) -> Result<ListedAgent, Refused> {
 }
 
 async fn filled(state: &WebState, by: &SignedIn, name: &str, banner: Option<Banner>, written: Written) -> Result<AgentPage, Refused> {
-    let ListedAgent { agent, used_at, open, more } = one(by, name).await?;
+    let ListedAgent { agent, used_at, open } = one(by, name).await?;
     let now = state.gate.clock().now();
     let at = |at| Moment::new(at, now);
     let (typed, chosen) = written.unwrap_or_else(|| {
@@ -134,7 +133,6 @@ async fn filled(state: &WebState, by: &SignedIn, name: &str, banner: Option<Bann
         used: used_at.map(at),
         old_until: agent.old_token.filter(|old| now < old.until).map(|old| at(old.until)),
         open,
-        more,
         choices: agents::choices(state, &chosen),
         typed,
         owners: agents::owners(by).await?,

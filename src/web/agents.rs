@@ -26,7 +26,6 @@ struct Line {
     expires: Option<Moment>,
     used: Option<Moment>,
     open: usize,
-    more: bool,
     state: &'static str,
 }
 
@@ -181,7 +180,7 @@ async fn list(state: &WebState, by: &SignedIn, banner: Option<Banner>, typed: Ty
 }
 
 fn line(listed: ListedAgent, now: Timestamp) -> Line {
-    let ListedAgent { agent, used_at, open, more } = listed;
+    let ListedAgent { agent, used_at, open } = listed;
     Line {
         state: agent.state(now),
         servers: office::shown(&agent.servers),
@@ -191,7 +190,6 @@ fn line(listed: ListedAgent, now: Timestamp) -> Line {
         used: used_at.map(|at| Moment::new(at, now)),
         name: agent.name,
         open,
-        more,
     }
 }
 

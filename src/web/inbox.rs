@@ -3,14 +3,14 @@
 //! works without a script.
 
 use super::WebState;
-use super::lists::{Counts, DONE, List};
+use super::lists::{DONE, List};
 use super::moment::Moment;
 use super::page::{self, Frame};
 use super::row::Row;
 use super::session::SignedIn;
 use super::shown::Shown;
 use crate::domain::people::Role;
-use crate::gate::{Failure, Listed};
+use crate::gate::{Failure, Listed, Tally};
 use askama::Template;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query as Parameters, State};
@@ -73,13 +73,13 @@ async fn inbox(by: &SignedIn, state: &WebState, wanted: Wanted) -> Result<Inbox,
     let list = List::named(&wanted.show);
     let later_page = wanted.cursor.is_some();
     let page = list.page(&by.reviewer, wanted.cursor).await?;
-    let counts = Counts::of(&by.reviewer).await?;
+    let tally = by.reviewer.tally().await?;
     let now = state.gate.clock().now();
     let rows = page.calls.into_iter().map(|call| Row::new(by, &Listed { presence: state.gate.presence(&call), call, masks: Vec::new() }, now)).collect();
     let closed = if list == List::Needs { by.reviewer.closed_ways().await? } else { Vec::new() };
     Ok(Inbox {
         frame: Frame::new(state, Some(by), if list == List::Unknown { "unknown" } else { "inbox" }).await,
-        tabs: tabs(list, &counts),
+        tabs: tabs(list, &tally),
         filters: filters(list),
         closed: closed
             .into_iter()
@@ -100,23 +100,30 @@ async fn inbox(by: &SignedIn, state: &WebState, wanted: Wanted) -> Result<Inbox,
 }
 
 /// "Unknown" is a tab only while there is something behind it: it is what must not happen.
-fn tabs(current: List, counts: &Counts) -> Vec<Tab> {
-    let tab = |list: List, count: Option<String>, warns| Tab {
+fn tabs(current: List, tally: &Tally) -> Vec<Tab> {
+    let tab = |list: List| Tab {
         label: list.heading(),
         show: list.word(),
         current: list == current || matches!((list, current), (List::Done(None), List::Done(_))),
-        count,
-        warns,
+        // "0" is worth knowing only of what needs the reader.
+        count: list.count(tally).filter(|count| *count > 0 || list == List::Needs).map(in_groups),
+        warns: list == List::Unknown,
     };
-    let some = |count: &super::lists::Count| (!count.none).then(|| count.shown.clone());
-    let mut tabs = vec![tab(List::Needs, Some(counts.needs.shown.clone()), false)];
-    if !counts.unknown.none || current == List::Unknown {
-        tabs.push(tab(List::Unknown, some(&counts.unknown), true));
+    let all = [List::Needs, List::Unknown, List::Soon, List::Agent, List::Done(None)];
+    all.into_iter().filter(|list| *list != List::Unknown || tally.unconfirmed > 0 || current == List::Unknown).map(tab).collect()
+}
+
+/// A number as it is read: `10,000`.
+fn in_groups(number: usize) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
     }
-    tabs.push(tab(List::Soon, some(&counts.soon), false));
-    tabs.push(tab(List::Agent, some(&counts.agent), false));
-    tabs.push(tab(List::Done(None), None, false));
-    tabs
+    grouped
 }
 
 fn filters(current: List) -> Vec<Tab> {
@@ -125,4 +132,14 @@ fn filters(current: List) -> Vec<Tab> {
     let all = tab(List::Done(None), "All", one.is_none());
     let each = DONE.iter().enumerate().map(|(at, (_, label))| tab(List::Done(Some(at)), label, one == Some(at)));
     std::iter::once(all).chain(each).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_groups;
+
+    #[test]
+    fn a_number_has_a_comma_before_every_third_digit_from_the_end() {
+        assert_eq!([0, 999, 1_000, 10_000, 1_234_567].map(in_groups), ["0", "999", "1,000", "10,000", "1,234,567"]);
+    }
 }

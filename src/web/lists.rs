@@ -1,16 +1,13 @@
 //! The lists of the inbox and their tabs: what needs a person, what leaves soon, what waits for its agent, what
-//! nobody knows, what is done. A permit is an approved call like any other to the store, so two of the lists are
-//! told apart here, over a bounded stretch. Used by `inbox`.
+//! nobody knows, what is done. The tabs' numbers are the store's own counts: ten thousand held calls are not read to be
+//! counted. Used by `inbox`.
 
-use crate::domain::call::Call;
-use crate::gate::{Failure, Page, Query, Reviewer};
+use crate::gate::{Failure, Page, Query, Reviewer, Tally};
 
 /// Rows on one page.
 const ROWS: usize = 50;
-/// Reads for one page of a list that shows only a part of what is read.
+/// Reads for one page of what is over: it has no index by groups, so a reviewer's page may lie behind many calls of others.
 const READS: usize = 4;
-/// More calls than this are shown as "99+".
-const COUNTED: usize = 100;
 
 /// The states of "Done" with their filter's label.
 pub const DONE: [(&str, &str); 6] = [
@@ -35,34 +32,6 @@ pub enum List {
     Unknown,
     /// Settled, in one state or in all.
     Done(Option<usize>),
-}
-
-/// A tab's number.
-#[derive(Debug, Clone)]
-pub struct Count {
-    /// None are there.
-    pub none: bool,
-    /// As it is shown.
-    pub shown: String,
-}
-
-/// The numbers of the tabs.
-pub struct Counts {
-    /// Held.
-    pub needs: Count,
-    /// Leaving soon.
-    pub soon: Count,
-    /// Permits.
-    pub agent: Count,
-    /// Unconfirmed.
-    pub unknown: Count,
-}
-
-impl Count {
-    fn of(count: usize, more: bool) -> Count {
-        let shown = if more || count >= COUNTED { format!("{}+", count.min(COUNTED - 1)) } else { count.to_string() };
-        Count { none: count == 0 && !more, shown }
-    }
 }
 
 impl List {
@@ -113,11 +82,22 @@ impl List {
         words.into_iter().map(str::to_owned).collect()
     }
 
-    fn shows(self, call: &Call) -> bool {
+    fn permit(self) -> Option<bool> {
         match self {
-            List::Needs | List::Unknown | List::Done(_) => true,
-            List::Soon => !call.is_permit(),
-            List::Agent => call.is_permit(),
+            List::Soon => Some(false),
+            List::Agent => Some(true),
+            List::Needs | List::Unknown | List::Done(_) => None,
+        }
+    }
+
+    /// How many are on it; `None` where nobody counts.
+    pub fn count(self, tally: &Tally) -> Option<usize> {
+        match self {
+            List::Needs => Some(tally.held),
+            List::Soon => Some(tally.leaving),
+            List::Agent => Some(tally.permits),
+            List::Unknown => Some(tally.unconfirmed),
+            List::Done(_) => None,
         }
     }
 
@@ -126,35 +106,15 @@ impl List {
         let newest_first = matches!(self, List::Done(_));
         let mut found = Page { calls: Vec::new(), next: cursor };
         for _ in 0..READS {
-            let query = Query { states: self.states(), newest_first, limit: ROWS, cursor: found.next.take(), ..Query::default() };
+            let limit = ROWS - found.calls.len();
+            let query = Query { states: self.states(), permit: self.permit(), newest_first, limit, cursor: found.next.take(), ..Query::default() };
             let page = reviewer.calls(query).await?;
-            found.calls.extend(page.calls.into_iter().filter(|call| self.shows(call)));
+            found.calls.extend(page.calls);
             found.next = page.next;
-            if found.next.is_none() || found.calls.len() >= ROWS / 2 {
+            if found.next.is_none() || found.calls.len() >= ROWS {
                 break;
             }
         }
         Ok(found)
-    }
-}
-
-impl Counts {
-    /// What this person may see of each.
-    pub async fn of(reviewer: &Reviewer) -> Result<Counts, Failure> {
-        let read = async |list: List| {
-            let query = Query { states: list.states(), limit: COUNTED, ..Query::default() };
-            reviewer.calls(query).await
-        };
-        let held = read(List::Needs).await?;
-        let moving = read(List::Soon).await?;
-        let unknown = read(List::Unknown).await?;
-        let permits = moving.calls.iter().filter(|call| call.is_permit()).count();
-        let more = moving.next.is_some();
-        Ok(Counts {
-            needs: Count::of(held.calls.len(), held.next.is_some()),
-            soon: Count::of(moving.calls.len() - permits, more),
-            agent: Count::of(permits, more && permits > 0),
-            unknown: Count::of(unknown.calls.len(), unknown.next.is_some()),
-        })
     }
 }

@@ -1,6 +1,8 @@
 //! "Look again", pushed to open pages and to the API as server-sent events. An event names a call and its state
 //! and nothing else; the receiver reads the rest with its own rights. A stream asks at every event, and once a
-//! minute, whether its person may still be there; it ends when they may not and when the process goes down.
+//! minute, whether its person may still be there; it ends when they may not and when the process goes down. What happens at
+//! once is told of together, and of many calls at once only that there is much to look at: ten thousand decisions are a
+//! few events, not ten thousand for every open page.
 
 use super::WebState;
 use super::notices;
@@ -12,13 +14,14 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream, SelectAll};
+use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::json;
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
+use tokio::time::Instant;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use tokio_stream::wrappers::{BroadcastStream, WatchStream};
 
@@ -26,6 +29,13 @@ use tokio_stream::wrappers::{BroadcastStream, WatchStream};
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// How often a comment keeps proxies from closing a silent stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Between two looks at what was heard; the first is at once.
+const PACE: Duration = Duration::from_millis(250);
+/// The same after an event that says to look at everything, which costs the receiver more.
+const AFTER_EVERYTHING: Duration = Duration::from_secs(1);
+/// Calls that are told of one by one; of more at once it is told that anything may have changed.
+const ONE_BY_ONE: usize = 20;
 
 /// Calls of which a stream knows what it told last; about a tenth of a kilobyte each.
 const REMEMBERED: usize = 500;
@@ -62,7 +72,16 @@ pub fn open(state: &WebState, credential: Credential) -> Option<Response> {
         WatchStream::from_changes(state.gate.troubles()).map(|_| News::Missed).boxed(),
         WatchStream::from_changes(state.gate.mailing().subscribe()).map(|_| News::Missed).boxed(),
     ]);
-    let feed = Feed { state: state.clone(), credential, sources, switch: None, told: Told::default(), _permit: permit };
+    let feed = Feed {
+        state: state.clone(),
+        credential,
+        sources,
+        switch: None,
+        told: Told::default(),
+        ready: VecDeque::new(),
+        not_before: Instant::now(),
+        _permit: permit,
+    };
     let events = stream::unfold(feed, |mut feed| async move {
         let event = feed.next().await?;
         Some((Ok::<Event, Infallible>(event), feed))
@@ -96,6 +115,41 @@ fn source<T: Clone + Send + 'static>(receiver: broadcast::Receiver<T>, said: fn(
     heard.chain(stream::once(async { News::Over })).boxed()
 }
 
+/// What was said between two looks.
+#[derive(Default)]
+struct Heard {
+    /// These calls, and whether each may be new.
+    calls: Vec<(CallId, bool)>,
+    /// Something that is no call.
+    rows: bool,
+    /// Anything may have changed.
+    everything: bool,
+}
+
+impl Heard {
+    /// `None` when the source has ended.
+    fn hear(&mut self, news: News) -> Option<()> {
+        match news {
+            News::Changed(id) => self.call(id, true),
+            News::Presence(id) => self.call(id, false),
+            News::Rows => self.rows = true,
+            News::Missed => self.everything = true,
+            News::Over => return None,
+        }
+        Some(())
+    }
+
+    fn call(&mut self, id: CallId, may_be_new: bool) {
+        if let Some((_, new)) = self.calls.iter_mut().find(|(known, _)| *known == id) {
+            *new |= may_be_new;
+        } else if self.calls.len() < ONE_BY_ONE {
+            self.calls.push((id, may_be_new));
+        } else {
+            self.everything = true;
+        }
+    }
+}
+
 struct Feed {
     state: WebState,
     credential: Credential,
@@ -103,6 +157,10 @@ struct Feed {
     /// The kill switch's revision as it was last told of; `None` before the first event.
     switch: Option<u64>,
     told: Told,
+    /// Events that are to be given.
+    ready: VecDeque<Event>,
+    /// When what was heard is looked at again.
+    not_before: Instant,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -113,26 +171,49 @@ impl Feed {
             self.switch = Some(notices::switch(&self.state).await.revision);
             return Some(look_at_everything());
         }
-        let draining = self.state.gate.draining();
         loop {
-            let news = tokio::select! {
-                () = draining.cancelled() => return None,
-                news = self.sources.next() => Some(news?),
-                () = tokio::time::sleep(ASK_AGAIN) => None,
-            };
-            let reviewer = self.reviewer().await?;
-            let event = match news {
-                None => None,
-                Some(News::Changed(id)) => self.about(&reviewer, &id, true).await,
-                Some(News::Presence(id)) => self.about(&reviewer, &id, false).await,
-                Some(News::Rows) => self.switch_was_turned().await.then(look_at_everything),
-                Some(News::Missed) => Some(look_at_everything()),
-                Some(News::Over) => return None,
-            };
-            if event.is_some() {
-                return event;
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
             }
+            let heard = self.listen().await?;
+            let reviewer = self.reviewer().await?;
+            self.look(&reviewer, heard).await;
         }
+    }
+
+    /// What was said since the last look; nothing after a silent minute. `None` when the sources or the process end.
+    async fn listen(&mut self) -> Option<Heard> {
+        let draining = self.state.gate.draining();
+        let mut heard = Heard::default();
+        let first = tokio::select! {
+            () = draining.cancelled() => return None,
+            news = self.sources.next() => news?,
+            () = tokio::time::sleep(ASK_AGAIN) => return Some(heard),
+        };
+        heard.hear(first)?;
+        tokio::select! {
+            () = draining.cancelled() => return None,
+            () = tokio::time::sleep_until(self.not_before) => {}
+        }
+        while let Some(news) = self.sources.next().now_or_never() {
+            heard.hear(news?)?;
+        }
+        Some(heard)
+    }
+
+    /// Makes events of what was heard.
+    async fn look(&mut self, reviewer: &Reviewer, heard: Heard) {
+        let turned = heard.rows && self.switch_was_turned().await;
+        if turned || heard.everything {
+            self.ready.push_back(look_at_everything());
+            self.not_before = Instant::now() + AFTER_EVERYTHING;
+            return;
+        }
+        for (id, may_be_new) in heard.calls {
+            let event = self.about(reviewer, &id, may_be_new).await;
+            self.ready.extend(event);
+        }
+        self.not_before = Instant::now() + PACE;
     }
 
     /// The event about one call, if this person may see it and sees something else than the receiver was told of last.
@@ -226,6 +307,19 @@ mod tests {
         assert_eq!(told.event(&id("a"), "1".to_owned(), false), Some("call.changed"));
         assert_eq!(told.event(&id("a"), "1".to_owned(), true), Some("call.held"));
         assert_eq!(told.event(&id("a"), "1".to_owned(), true), None);
+    }
+
+    #[test]
+    fn many_calls_at_once_are_heard_as_everything_and_a_few_one_by_one() {
+        let mut heard = Heard::default();
+        for number in 0..ONE_BY_ONE {
+            heard.hear(News::Presence(id(&number.to_string()))).unwrap();
+            heard.hear(News::Changed(id(&number.to_string()))).unwrap();
+        }
+        assert!(!heard.everything && heard.calls.len() == ONE_BY_ONE && heard.calls.iter().all(|(_, new)| *new));
+        (0..10_000).for_each(|number| heard.hear(News::Changed(id(&number.to_string()))).unwrap());
+        assert!(heard.everything && heard.calls.len() == ONE_BY_ONE);
+        assert!(heard.hear(News::Over).is_none());
     }
 
     #[test]

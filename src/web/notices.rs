@@ -12,7 +12,7 @@ use crate::config::Reading;
 use crate::domain::letter::Trouble;
 use crate::domain::pause::{Pause, Stopped};
 use crate::domain::people::Role;
-use crate::gate::{self, Lasting, MailStanding, Unreached};
+use crate::gate::{Lasting, MailStanding, Unreached};
 use askama::Template;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -132,11 +132,10 @@ impl Notices {
         let troubles = if operator { state.gate.troubles().borrow().clone() } else { Vec::new() };
         let no_room = operator && state.gate.space().is_low();
         let mailing = if operator { state.gate.mailing().now() } else { MailStanding::default() };
-        let unknown = gate::Query { states: vec!["unconfirmed".to_owned()], limit: 1, ..gate::Query::default() };
         Notices {
             paused: switch(state).await.stopped.map(|stopped| Paused::new(&stopped, now)),
             // An auditor cannot say what happened; the tab shows them that there is something.
-            unknown: role != Role::Auditor && by.reviewer.calls(unknown).await.is_ok_and(|page| !page.calls.is_empty()),
+            unknown: role != Role::Auditor && by.reviewer.tally().await.is_ok_and(|tally| tally.unconfirmed > 0),
             unclean: state.gate.unclean_start().filter(|_| operator).map(|at| Moment::new(at, now)),
             no_room,
             little_room: !no_room && troubles.iter().any(|lasting| lasting.trouble == Trouble::DiskLow),

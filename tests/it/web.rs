@@ -1,5 +1,6 @@
 //! The reviewers' edge over HTTP: who gets in, what a page shows, what a decision answers, what the API says.
 
+mod counting;
 mod desk;
 mod edits;
 
@@ -252,6 +253,7 @@ async fn a_call_that_needs_two_people_waits_for_the_second() {
 mod agents;
 mod api;
 mod config;
+mod crowd;
 mod limits;
 mod live;
 mod mailing;

@@ -113,7 +113,7 @@ impl Committer {
                 }
             }
         }
-        match write(&disk, &mut self.sync, &batch) {
+        match write(&disk, &mut self.sync, &mut batch) {
             Ok(()) => {
                 let Batch { head, steps, .. } = batch;
                 self.head = head;
@@ -138,7 +138,7 @@ impl Committer {
     }
 }
 
-fn write(disk: &Disk, sync: &mut Sync, batch: &Batch<'_>) -> Result<(), Failed> {
+fn write(disk: &Disk, sync: &mut Sync, batch: &mut Batch<'_>) -> Result<(), Failed> {
     if batch.transactions.is_empty() {
         return Ok(());
     }
@@ -160,6 +160,7 @@ fn write(disk: &Disk, sync: &mut Sync, batch: &Batch<'_>) -> Result<(), Failed> 
         disk.known.put(*kind, key.clone(), row.clone());
     }
     ahead.confirm(Durable { head: batch.head.clone(), held: batch.held(), unsure: false });
+    disk.move_open(batch.moves.drain(..));
     for apart in &batch.dropped {
         disk.drop_body(apart);
     }

@@ -10,6 +10,7 @@ use super::snapshot::{Before, Snapshot};
 use crate::domain::audit::Head;
 use crate::domain::digest::hex;
 use crate::store::StoreError;
+use crate::store::open::{Move, Open};
 use crate::store::record::Apart;
 use arc_swap::ArcSwap;
 use std::fs::{self, File};
@@ -32,6 +33,7 @@ pub(super) struct Disk {
     /// Rows that are read all the time, and which keys are not there; durable ones only.
     pub(super) known: Known,
     durable: ArcSwap<Durable>,
+    open: RwLock<Open>,
     /// Held for reading by readers, and for a moment by the committer: to put it there and to take it away.
     before: RwLock<Before>,
     /// Held for reading by the committer as long as the trees are ahead, and for writing by who wants them still.
@@ -90,6 +92,7 @@ impl Disk {
             trees,
             known: Known::default(),
             durable: ArcSwap::default(),
+            open: RwLock::default(),
             before: RwLock::default(),
             writing: RwLock::default(),
             needless: Mutex::default(),
@@ -117,6 +120,18 @@ impl Disk {
     /// The last number and hash, and how many calls are held. Never waits.
     pub(super) fn durable(&self) -> Arc<Durable> {
         self.durable.load_full()
+    }
+
+    /// The register of what is open. A moment behind a snapshot that is taken after it, and never ahead of one: a call that it
+    /// names is there.
+    pub(super) fn open(&self) -> RwLockReadGuard<'_, Open> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// These moves are durable.
+    pub(super) fn move_open(&self, moves: impl IntoIterator<Item = Move>) {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        moves.into_iter().for_each(|moved| open.apply(moved));
     }
 
     /// Before the first write of a batch: what stands now at the keys that it writes.

@@ -28,7 +28,7 @@ pub use compact::{Compacted, NEW_DATABASE, compact};
 pub use open::{OpenError, lock as lock_folder};
 pub use restore::{BackupFile, RestoreError};
 
-use super::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Views};
+use super::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Tally, Views};
 use crate::domain::audit::{Entry, Head};
 use crate::domain::call::{AskKey, Call, CallId};
 use async_trait::async_trait;
@@ -40,6 +40,7 @@ use open::Opened;
 use records::Records as _;
 use snapshot::Snapshot;
 use space::Meter;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -231,7 +232,7 @@ impl Views for OnSled {
 
     async fn calls(&self, query: &Query) -> Result<Page, StoreError> {
         let query = query.clone();
-        self.look(move |seen| reads::calls(seen, &query)).await
+        self.look(move |seen| reads::calls(seen, &seen.open(), &query)).await
     }
 
     async fn due(&self, until: Timestamp, most: usize) -> Result<Due, StoreError> {
@@ -271,6 +272,14 @@ impl Views for OnSled {
 
     async fn held(&self) -> Result<usize, StoreError> {
         Ok(self.inner.disk.durable().held)
+    }
+
+    async fn tally(&self, groups: Option<&[String]>) -> Result<Tally, StoreError> {
+        Ok(self.inner.disk.open().tally(groups))
+    }
+
+    async fn open_of_agents(&self) -> Result<HashMap<String, usize>, StoreError> {
+        Ok(self.inner.disk.open().of_agents())
     }
 
     fn space(&self) -> Space {

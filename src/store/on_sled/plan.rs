@@ -11,6 +11,7 @@ use super::{blocks, known};
 use crate::domain::audit::Head;
 use crate::domain::call::{AskKey, Call, CallId};
 use crate::domain::limit::{Counter, CounterKey};
+use crate::store::open::{Move, Place};
 use crate::store::record::{self, Apart, CallHead, Written};
 use crate::store::rules::{self, Ledger};
 use crate::store::{Change, CommitError, Kind, Row, StoreError};
@@ -39,18 +40,20 @@ pub(super) struct Batch<'a> {
     pub(super) head: Head,
     /// What it counts.
     pub(super) steps: Vec<Step>,
+    /// What it moves in the register of what is open.
+    pub(super) moves: Vec<Move>,
 }
 
 impl<'a> Batch<'a> {
     pub(super) fn new(disk: &'a Disk, head: Head, tally: &'a Tally) -> Batch<'a> {
         let (transactions, bodies, dropped, rows, steps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Batch { disk, tally, transactions, planned: Default::default(), bodies, dropped, rows, head, steps }
+        Batch { disk, tally, transactions, planned: Default::default(), bodies, dropped, rows, head, steps, moves: Vec::new() }
     }
 
     /// What a change adds to the batch; the batch itself stays as it is.
     pub(super) fn plan(&self, change: &Change) -> Result<Plan, CommitError> {
         let counters = rules::check(change, self)?;
-        let mut plan = Plan { head: self.head.clone(), ..Plan::default() };
+        let mut plan = Plan { head: self.head.clone(), moved: Move::of_rows(change), ..Plan::default() };
         if let Some(write) = &change.call {
             plan.call(self, &write.call)?;
         }
@@ -95,6 +98,7 @@ impl<'a> Batch<'a> {
         self.rows.extend(plan.rows);
         self.head = plan.head;
         self.steps.extend(plan.steps);
+        self.moves.push(plan.moved);
     }
 
     /// What stands now where the batch writes.
@@ -193,6 +197,7 @@ pub(super) struct Plan {
     /// The chain behind the change: its acknowledgement.
     pub(super) head: Head,
     steps: Vec<Step>,
+    moved: Move,
 }
 
 impl Plan {
@@ -202,6 +207,8 @@ impl Plan {
 
     fn call(&mut self, batch: &Batch<'_>, call: &Call) -> Result<(), StoreError> {
         let old = batch.call_head(&call.id)?;
+        self.moved.from = old.as_ref().and_then(|old| Place::of(&old.call));
+        self.moved.to = Place::of(call);
         if let Some(old) = &old {
             for (tree, key) in found_by(&old.call) {
                 self.put(tree, &key, None);

@@ -8,6 +8,7 @@ use super::snapshot::{Range, Snapshot};
 use super::{blocks, known};
 use crate::domain::audit::Entry;
 use crate::domain::call::{AskKey, Call, CallId};
+use crate::store::open::Open;
 use crate::store::record::CallHead;
 use crate::store::rules::{self, Cursor, Start};
 use crate::store::{Due, Kind, Page, Query, Row, StoreError};
@@ -29,32 +30,42 @@ pub(super) fn newest(seen: &Snapshot<'_>, key: &AskKey) -> Result<Option<Call>, 
     call(seen, &CallId(id))
 }
 
-pub(super) fn calls(seen: &Snapshot<'_>, query: &Query) -> Result<Page, StoreError> {
+pub(super) fn calls(seen: &Snapshot<'_>, open: &Open, query: &Query) -> Result<Page, StoreError> {
     let start = rules::start(query);
     if start == Start::Nowhere {
         return Ok(Page::default());
     }
-    let states = layout::state_tags(&query.states).into_iter().map(|tag| of_state(seen, query, tag, &start));
-    let places = Merged { heads: states.map(|mut rest| (rest.next(), rest)).collect(), newest_first: query.newest_first };
+    let sources: Vec<Places<'_>> = match open.places(query) {
+        Some(classes) => classes.into_iter().map(Places::Of).collect(),
+        None => layout::state_tags(&query.states).into_iter().map(|tag| of_state(seen, query, tag, &start)).collect(),
+    };
+    let places = Merged { heads: sources.into_iter().map(|mut rest| (rest.next(), rest)).collect(), newest_first: query.newest_first };
     rules::page(query, places, |id| {
         let head = seen.call_head(id)?.ok_or_else(|| StoreError::Corrupt("an index names a call that is not there".to_owned()))?;
         if query.matches(&head.call) { whole(seen, head).map(Some) } else { Ok(None) }
     })
 }
 
-/// The places of one state behind the start, in the order that is asked for.
-struct Places<'a> {
-    pairs: Range<'a>,
-    /// Bytes of each key before the place.
-    skipped: usize,
+/// The places of one state or class behind the start, in the order that is asked for.
+enum Places<'a> {
+    /// From a tree.
+    In {
+        pairs: Range<'a>,
+        /// Bytes of each key before the place.
+        skipped: usize,
+    },
+    /// From the register of what is open.
+    Of(Box<dyn Iterator<Item = &'a Cursor> + 'a>),
 }
 
 impl Iterator for Places<'_> {
     type Item = Result<Cursor, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let pair = self.pairs.next()?;
-        Some(pair.and_then(|(key, _)| layout::read_place(key.get(self.skipped..).unwrap_or_default())))
+        match self {
+            Places::In { pairs, skipped } => Some(pairs.next()?.and_then(|(key, _)| layout::read_place(key.get(*skipped..).unwrap_or_default()))),
+            Places::Of(places) => places.next().cloned().map(Ok),
+        }
     }
 }
 
@@ -71,10 +82,10 @@ fn of_state<'a>(seen: &'a Snapshot<'_>, query: &Query, tag: u8, start: &Start) -
         Some(place) => (Bound::Excluded(&place[..]), Bound::Excluded(&end[..])),
         None => (Bound::Included(&first[..]), Bound::Excluded(&end[..])),
     };
-    Places { pairs: seen.range(tree, from, until, query.newest_first), skipped: prefix.len() }
+    Places::In { pairs: seen.range(tree, from, until, query.newest_first), skipped: prefix.len() }
 }
 
-/// The places of several states as one sequence.
+/// The places of several states or classes as one sequence.
 struct Merged<'a> {
     heads: Vec<(Option<Result<Cursor, StoreError>>, Places<'a>)>,
     newest_first: bool,

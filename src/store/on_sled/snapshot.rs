@@ -6,6 +6,7 @@ use super::disk::{Disk, damaged};
 use super::layout::{TREES, Tree};
 use super::records::Records;
 use crate::store::StoreError;
+use crate::store::open::Open;
 use crate::store::record::Apart;
 use sled::IVec;
 use std::cmp::Ordering;
@@ -32,6 +33,11 @@ pub(super) struct Snapshot<'a> {
 impl<'a> Snapshot<'a> {
     pub(super) fn new(disk: &'a Disk, before: RwLockReadGuard<'a, Before>) -> Snapshot<'a> {
         Snapshot { disk, before }
+    }
+
+    /// The register of what is open, which is no newer than this.
+    pub(super) fn open(&self) -> RwLockReadGuard<'_, Open> {
+        self.disk.open()
     }
 
     /// The pairs of a stretch of keys, in their order or from its end.

@@ -7,6 +7,7 @@ use super::known;
 use super::layout::{self, HELD, Tree};
 use super::records::Records as _;
 use crate::domain::limit::group_of;
+use crate::store::open::{Move, OPEN, Place};
 use crate::store::{Kind, StoreError};
 use std::collections::HashMap;
 use std::ops::Bound;
@@ -37,13 +38,22 @@ impl Step {
 }
 
 impl Tally {
-    /// Counts what the store holds, at open.
+    /// Counts what the store holds, at open, and registers what is open.
     pub(super) fn count(disk: &Disk) -> Result<Tally, StoreError> {
         let (mut tally, seen) = (Tally::default(), disk.snapshot());
-        for pair in seen.range(Tree::ByTime, Bound::Included(&[HELD]), Bound::Excluded(&[HELD + 1]), false) {
-            let place = layout::read_place(&pair?.0)?;
-            let head = seen.call_head(&place.id)?.ok_or_else(|| StoreError::Corrupt("an index names a call that is not there".to_owned()))?;
-            tally.take(&Step::held(&head.call.agent, 1));
+        for tag in layout::state_tags(&OPEN.map(str::to_owned)) {
+            for pair in seen.range(Tree::ByTime, Bound::Included(&[tag]), Bound::Excluded(&[tag + 1]), false) {
+                let place = layout::read_place(&pair?.0)?;
+                let head = seen.call_head(&place.id)?.ok_or_else(|| StoreError::Corrupt("an index names a call that is not there".to_owned()))?;
+                if tag == HELD {
+                    tally.take(&Step::held(&head.call.agent, 1));
+                }
+                disk.move_open([Move { to: Place::of(&head.call), ..Move::default() }]);
+            }
+        }
+        for pair in known::of_kind(&seen, Kind::Letter, None) {
+            pair?;
+            disk.move_open([Move { letters: (1, 0), ..Move::default() }]);
         }
         for pair in known::of_kind(&seen, Kind::Counter, None) {
             tally.take(&Step::key(&String::from_utf8_lossy(&pair?.0[1..]), 1));

@@ -80,7 +80,9 @@ pub(super) async fn change_of(step: &Step, number: u32, model: &Arc<dyn Store>) 
         Step::Facts { count } => Some(Change::of_facts(at, vec![fact("test.fact"); usize::from(*count)])),
         Step::Ask { agent, ask, held_at, length, seen, room } => {
             let asked = call(u32::from(*ask), if *agent == 0 { "a" } else { "b" });
-            let new = Call { arguments: long(*length as usize, "args"), held_at: ms(i64::from(*held_at)), ..asked }.renamed(number);
+            let reviewers =
+                [vec![], vec!["sales".to_owned()], vec!["legal".to_owned(), "sales".to_owned()], vec!["legal".to_owned()]][usize::from(*ask)].clone();
+            let new = Call { arguments: long(*length as usize, "args"), held_at: ms(i64::from(*held_at)), reviewers, ..asked }.renamed(number);
             let newest = model.newest(&new.ask_key()).await.unwrap().map(|call| call.id);
             let room = room.map(|(total, of_agent)| Room { total: total.into(), of_agent: of_agent.into() });
             let write = CallWrite { call: new, after: newest.filter(|_| *seen), room };
@@ -102,7 +104,8 @@ pub(super) async fn change_of(step: &Step, number: u32, model: &Arc<dyn Store>) 
                 _ => Event::Restore { why: "from a backup".into() },
             };
             let erased = if event_number == 10 { old.erased(at) } else { None };
-            let mut next = erased.unwrap_or_else(|| old.after(&event, at).unwrap_or_else(|_| Call { delivered: true, ..old.touched() }));
+            let mut next =
+                erased.unwrap_or_else(|| old.after(&event, at).unwrap_or_else(|_| Call { delivered: true, cancelled: !old.cancelled, ..old.touched() }));
             next.revision += u64::from(*stale);
             Some(Change::of_call(at, next, fact("call.moved")))
         }
@@ -166,6 +169,37 @@ pub(super) async fn compare(one: &Arc<dyn Store>, two: &Arc<dyn Store>) {
             }
         }
     }
+    for groups in [None, Some(vec![]), Some(vec!["sales".to_owned()]), Some(vec!["legal".to_owned(), "other".to_owned()])] {
+        let tally = one.tally(groups.as_deref()).await.unwrap();
+        assert_eq!(Ok(tally), two.tally(groups.as_deref()).await);
+        let visible = Query { groups: groups.clone(), ..Query::default() };
+        let count =
+            |word: &str, permit: bool| all.iter().filter(|call| visible.matches(call) && call.state.word() == word && call.is_permit() == permit).count();
+        assert_eq!((tally.held, tally.permits, tally.unconfirmed), (count("held", false), count("approved", true), count("unconfirmed", false)));
+        assert_eq!(tally.leaving, count("approved", false) + count("sending", false));
+        for (newest_first, permit) in [(true, None), (false, None), (true, Some(true)), (false, Some(false))] {
+            let states = ["held", "approved", "unconfirmed"].map(str::to_owned).to_vec();
+            let mut query = Query { limit: 2, newest_first, states, permit, ..visible.clone() };
+            let mut walked = Vec::new();
+            loop {
+                let (left, right) = (one.calls(&query).await.unwrap(), two.calls(&query).await.unwrap());
+                assert_eq!((&left.calls, &left.next), (&right.calls, &right.next));
+                walked.extend(left.calls);
+                let Some(next) = left.next else { break };
+                query.cursor = Some(next);
+            }
+            let mut asked: Vec<Call> = all.iter().filter(|call| query.matches(call)).cloned().collect();
+            asked.sort_by_key(|call| (call.held_at, call.id.clone()));
+            if newest_first {
+                asked.reverse();
+            }
+            assert_eq!(walked, asked);
+        }
+    }
+    let of_agents = one.open_of_agents().await.unwrap();
+    assert_eq!(of_agents.values().sum::<usize>(), all.iter().filter(|call| ["held", "approved"].contains(&call.state.word())).count());
+    assert_eq!(Ok(of_agents), two.open_of_agents().await);
+    assert_eq!(one.tally(None).await.unwrap().letters, one.rows(Kind::Letter, None, 100).await.unwrap().len());
     for recipient in all.iter().filter_map(|call| call.recipient.clone()).chain([RecipientKey::of("a", "mail", "nobody")]) {
         for (newest_first, states) in [(true, vec![]), (false, vec!["held".to_owned(), "unconfirmed".to_owned()])] {
             let query = Query { limit: 3, newest_first, states, recipient: Some(recipient.clone()), ..Query::default() };

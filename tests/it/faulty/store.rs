@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use paraph::domain::audit::{Entry, Head};
 use paraph::domain::call::{AskKey, Call, CallId};
 use paraph::store::rules;
-use paraph::store::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Views};
+use paraph::store::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Tally, Views};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -309,5 +310,15 @@ impl Views for FaultyStore {
     async fn held(&self) -> Result<usize, StoreError> {
         let _under_way = self.read("held").await?;
         self.inner.held().await
+    }
+
+    async fn tally(&self, groups: Option<&[String]>) -> Result<Tally, StoreError> {
+        let _under_way = self.read("tally").await?;
+        self.inner.tally(groups).await
+    }
+
+    async fn open_of_agents(&self) -> Result<HashMap<String, usize>, StoreError> {
+        let _under_way = self.read("open_of_agents").await?;
+        self.inner.open_of_agents().await
     }
 }

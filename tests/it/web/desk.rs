@@ -1,6 +1,7 @@
 //! A desk to test at: a real gate over the in-memory engine, a real listener on a free port, people with
 //! sessions and tokens, and an upstream that answers everything with "sent".
 
+use super::counting::Counting;
 use crate::fakes::ManualClock;
 use async_trait::async_trait;
 use axum::extract::Request;
@@ -22,7 +23,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -86,6 +87,8 @@ pub struct Desk {
     pub url: String,
     pub http: reqwest::Client,
     pub store: Arc<InMemory>,
+    /// Records that were read for the gate.
+    pub read: Arc<AtomicUsize>,
     pub upstream: Arc<Obliging>,
     /// How the configuration stands.
     pub standing: Standing,
@@ -153,8 +156,8 @@ impl Desk {
         let policy = Policy::build(PolicySpec { server: "demo".into(), rules, limits, ..PolicySpec::default() }).unwrap();
         let servers = BTreeMap::from([("demo".to_owned(), ServerSettings { policy, messages: BTreeMap::new() })]);
         let settings = Settings { servers, audit_queue: 100, in_flight_per_server: 8, ..settings };
-        let (store, upstream) = (Arc::new(InMemory::new()), Arc::new(Obliging::default()));
-        let gate = Gate::open(store.clone(), upstream.clone(), clock, settings);
+        let (store, upstream, read) = (Arc::new(InMemory::new()), Arc::new(Obliging::default()), Arc::new(AtomicUsize::new(0)));
+        let gate = Gate::open(Arc::new(Counting { inner: store.clone(), read: read.clone() }), upstream.clone(), clock, settings);
         gate.resume_work().await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -173,7 +176,7 @@ impl Desk {
         let token = gate.add_agent(new).await.unwrap();
         let agent = gate.agent_by_token(&token).await.unwrap().unwrap();
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
-        Desk { gate, url, http, store, upstream, standing, agent }
+        Desk { gate, url, http, store, read, upstream, standing, agent }
     }
 
     /// The agent asks; it waits as long as the seat is kept.

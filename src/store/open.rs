@@ -1,0 +1,166 @@
+//! What is open, kept in memory by an engine beside its records: where every open call stands in time, by state and groups,
+//! how many each agent has, how many letters wait. So the list of somebody who may see a few of ten thousand calls, and every
+//! number on a page, cost no reading of calls. Filled by the engines when they open and with every change that is durable.
+
+use super::rules::{Cursor, Start, start};
+use super::{Change, Kind, Query, Tally};
+use crate::domain::call::{Call, State};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+
+/// The words of the states in which a call is open.
+pub const OPEN: [&str; 4] = ["held", "approved", "sending", "unconfirmed"];
+
+/// The register.
+#[derive(Debug, Default)]
+pub struct Open {
+    places: BTreeMap<Class, BTreeSet<Cursor>>,
+    of_agent: HashMap<String, usize>,
+    letters: usize,
+}
+
+/// Calls that the same people may see in the same lists.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Class {
+    word: &'static str,
+    permit: bool,
+    groups: Vec<String>,
+}
+
+/// An open call as far as the register knows it.
+#[derive(Debug, Clone)]
+pub struct Place {
+    class: Class,
+    at: Cursor,
+    /// Named while it has not begun to leave.
+    agent: Option<String>,
+}
+
+impl Place {
+    /// `None` for a call that is over.
+    pub fn of(call: &Call) -> Option<Place> {
+        let unsent = match &call.state {
+            State::Held { .. } | State::Approved { .. } => true,
+            State::Sending { .. } | State::Unconfirmed { .. } => false,
+            State::Answered { .. }
+            | State::Rejected { .. }
+            | State::ChangesRequested { .. }
+            | State::Expired { .. }
+            | State::Withdrawn { .. }
+            | State::Lapsed { .. } => return None,
+        };
+        let class = Class { word: call.state.word(), permit: call.is_permit(), groups: call.reviewers.clone() };
+        Some(Place { class, at: Cursor::of(call), agent: unsent.then(|| call.agent.clone()) })
+    }
+}
+
+/// What one change moves.
+#[derive(Debug, Clone, Default)]
+pub struct Move {
+    /// Where a call was.
+    pub from: Option<Place>,
+    /// Where it is.
+    pub to: Option<Place>,
+    /// Letters that come, and that go.
+    pub letters: (usize, usize),
+}
+
+impl Move {
+    /// Of the rows of a change.
+    pub fn of_rows(change: &Change) -> Move {
+        let new = change.rows.iter().filter(|row| row.kind() == Kind::Letter && row.revision() == 1).count();
+        Move { letters: (new, change.removed.iter().filter(|(kind, _)| *kind == Kind::Letter).count()), ..Move::default() }
+    }
+}
+
+impl Open {
+    /// The change is durable.
+    pub fn apply(&mut self, moved: Move) {
+        if let Some(from) = &moved.from {
+            self.take(from);
+        }
+        if let Some(to) = moved.to {
+            self.add(to);
+        }
+        self.letters = (self.letters + moved.letters.0).saturating_sub(moved.letters.1);
+    }
+
+    /// A call is where it was not.
+    fn add(&mut self, place: Place) {
+        self.places.entry(place.class).or_default().insert(place.at);
+        if let Some(agent) = place.agent {
+            *self.of_agent.entry(agent).or_default() += 1;
+        }
+    }
+
+    /// A call is where it was no longer.
+    fn take(&mut self, place: &Place) {
+        if let Some(places) = self.places.get_mut(&place.class) {
+            places.remove(&place.at);
+            if places.is_empty() {
+                self.places.remove(&place.class);
+            }
+        }
+        if let Some((agent, count)) = place.agent.as_ref().and_then(|agent| Some((agent, self.of_agent.get_mut(agent)?))) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.of_agent.remove(agent);
+            }
+        }
+    }
+
+    /// The numbers for who may see calls of these groups; of all with `None`.
+    pub fn tally(&self, groups: Option<&[String]>) -> Tally {
+        let mut tally = Tally { letters: self.letters, ..Tally::default() };
+        for (class, places) in self.places.iter().filter(|(class, _)| class.is_for(groups)) {
+            match (class.word, class.permit) {
+                ("held", _) => tally.held += places.len(),
+                ("unconfirmed", _) => tally.unconfirmed += places.len(),
+                (_, true) => tally.permits += places.len(),
+                (_, false) => tally.leaving += places.len(),
+            }
+        }
+        tally
+    }
+
+    /// How many calls of each agent have not begun to leave.
+    pub fn of_agents(&self) -> HashMap<String, usize> {
+        self.of_agent.clone()
+    }
+
+    /// The places that a query asks for, class by class, each in its order and behind the cursor; `None` when another index
+    /// has to answer.
+    pub fn places<'o>(&'o self, query: &'o Query) -> Option<Vec<Box<dyn Iterator<Item = &'o Cursor> + 'o>>> {
+        if !serves(query) {
+            return None;
+        }
+        let range = match start(query) {
+            Start::Nowhere => return Some(Vec::new()),
+            Start::First => (Bound::Unbounded, Bound::Unbounded),
+            Start::Behind(place) if query.newest_first => (Bound::Unbounded, Bound::Excluded(place)),
+            Start::Behind(place) => (Bound::Excluded(place), Bound::Unbounded),
+        };
+        let asked = |class: &Class| {
+            query.states.iter().any(|word| word == class.word)
+                && class.is_for(query.groups.as_deref())
+                && query.permit.is_none_or(|permit| permit == class.permit)
+        };
+        let found = self.places.iter().filter(|(class, _)| asked(class)).map(|(_, places)| {
+            let places = places.range(range.clone());
+            if query.newest_first { Box::new(places.rev()) as Box<dyn Iterator<Item = &Cursor>> } else { Box::new(places) }
+        });
+        Some(found.collect())
+    }
+}
+
+impl Class {
+    fn is_for(&self, groups: Option<&[String]>) -> bool {
+        groups.is_none_or(|groups| self.groups.is_empty() || self.groups.iter().any(|group| groups.contains(group)))
+    }
+}
+
+/// Whether the register answers the query: what it leaves out is then not looked at.
+pub fn serves(query: &Query) -> bool {
+    let open = !query.states.is_empty() && query.states.iter().all(|word| OPEN.contains(&word.as_str()));
+    open && query.recipient.is_none() && (query.groups.is_some() || query.permit.is_some())
+}
