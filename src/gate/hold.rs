@@ -203,8 +203,8 @@ impl Seat {
     pub async fn settled(&mut self) -> Result<Delivery, Failure> {
         loop {
             self.place.listen();
-            let call = self.read().await?;
-            if let Some(delivery) = delivery(&call, self.late) {
+            // The call goes at once: with its texts it is by far the largest thing here, and nobody needs it while we wait.
+            if let Some(delivery) = delivery(&self.read().await?, self.late) {
                 return Ok(delivery);
             }
             tokio::select! {

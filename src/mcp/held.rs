@@ -69,6 +69,11 @@ pub(super) fn answer(caller: &Caller, waiting: Waiting) -> Answer {
 
 async fn drive(mut waiting: Waiting, terms: Terms, writer: Writer) {
     let end = wait(&mut waiting, &terms, &writer).await;
+    // Apart, so that its room is taken when it ends and not by everybody who waits.
+    Box::pin(finish(end, waiting, terms, writer)).await;
+}
+
+async fn finish(end: End, waiting: Waiting, terms: Terms, writer: Writer) {
     let Waiting { mut seat, entry, id, .. } = waiting;
     let last_id = terms.last_id.as_deref();
     // A fault has its line in the log already; the agent's next identical call finds the call as it is.
