@@ -19,8 +19,9 @@ use crate::store::{CallWrite, Change, CommitError, Room, Row, Seen};
 use serde_json::json;
 use std::time::Duration;
 
-/// A lost hint costs at most this.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// A lost hint costs at most this, or what is left of the time that the request may wait. Ten thousand who wait would
+/// otherwise keep the store busy with nothing.
+const LOOK_AGAIN: Duration = Duration::from_secs(120);
 
 /// What became of the attempt to hold.
 pub(super) enum Held {

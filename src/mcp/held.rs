@@ -158,3 +158,18 @@ async fn wait(waiting: &mut Waiting, terms: &Terms, writer: &Writer) -> End {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future;
+
+    fn room<A, B, C, F: Future>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_request_that_waits_has_no_room_for_what_comes_when_it_ends() {
+        assert!(room(drive) <= 1_536, "{} bytes for each of ten thousand", room(drive));
+    }
+}

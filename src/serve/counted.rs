@@ -8,6 +8,7 @@ use crate::observe::metrics::Metrics;
 use crate::store::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Views};
 use async_trait::async_trait;
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -83,6 +84,10 @@ impl Views for Counted {
 
     async fn held(&self) -> Result<usize, StoreError> {
         self.store.held().await
+    }
+
+    async fn servers_of_held(&self) -> Result<BTreeSet<String>, StoreError> {
+        self.store.servers_of_held().await
     }
 
     fn space(&self) -> Space {

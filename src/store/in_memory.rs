@@ -226,6 +226,10 @@ impl Views for InMemory {
         Ok(self.books().held_of("").0)
     }
 
+    async fn servers_of_held(&self) -> Result<BTreeSet<String>, StoreError> {
+        Ok(self.books().calls.values().filter(|call| rules::is_held(call)).map(|call| call.server.clone()).collect())
+    }
+
     fn space(&self) -> Space {
         *self.space.lock().unwrap_or_else(PoisonError::into_inner)
     }

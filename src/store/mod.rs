@@ -18,6 +18,7 @@ use crate::domain::recipient::{RecipientKey, Refusals};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use tokio::sync::broadcast;
 
 /// Writes. Reads are in [`Views`].
@@ -63,6 +64,9 @@ pub trait Views: Send + Sync + 'static {
 
     /// How many calls are `Held`.
     async fn held(&self) -> Result<usize, StoreError>;
+
+    /// The servers that calls are `Held` for.
+    async fn servers_of_held(&self) -> Result<BTreeSet<String>, StoreError>;
 
     /// Room on the disk as it was measured last; at most a second old, and never waits.
     fn space(&self) -> Space;

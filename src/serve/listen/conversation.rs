@@ -141,3 +141,17 @@ async fn say_https(mut stream: TcpStream) {
     let _gone = stream.write_all(format!("{head}{NOT_HTTPS}").as_bytes()).await;
     let _closed = stream.shutdown().await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room<A, B, C, D, E, F: Future>(_: impl Fn(A, B, C, D, E) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_has_no_room_for_a_handshake_that_it_does_not_need() {
+        assert!(room(Host::converse) <= 3_072, "{} bytes for each of ten thousand", room(Host::converse));
+    }
+}

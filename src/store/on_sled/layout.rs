@@ -5,7 +5,7 @@
 use crate::domain::call::{Call, CallId};
 use crate::domain::recipient::RecipientKey;
 use crate::store::record::Apart;
-use crate::store::rules::Cursor;
+use crate::store::rules::{self, Cursor};
 use crate::store::{Kind, StoreError};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 pub(super) enum Tree {
     /// Id → head of the call.
     Calls,
-    /// State, time of the hold, id → nothing.
+    /// State, time of the hold, id → agent and server of a held call, else nothing.
     ByTime,
     /// Deadline, id → nothing.
     ByDeadline,
@@ -91,6 +91,17 @@ fn read_timed(key: &[u8]) -> Result<(Timestamp, CallId), StoreError> {
 pub(super) fn by_time(call: &Call) -> Vec<u8> {
     let tag = (0_u8..).zip(STATES).find(|(_, word)| *word == call.state.word()).map_or(u8::MAX, |(tag, _)| tag);
     place_in(tag, &Cursor::of(call))
+}
+
+/// Value in `ByTime`: agent and server of a held call, so that held calls can be counted without reading each. Nothing
+/// for other calls, nor from a binary that did not write it yet.
+pub(super) fn whose(call: &Call) -> Vec<u8> {
+    if rules::is_held(call) { [call.agent.as_bytes(), &[0], call.server.as_bytes()].concat() } else { Vec::new() }
+}
+
+/// The agent and the server in a value of `ByTime`; `None` when they are not there.
+pub(super) fn read_whose(value: &[u8]) -> Option<(&str, &str)> {
+    std::str::from_utf8(value).ok()?.split_once('\0')
 }
 
 /// Key of a place among the calls of one state.

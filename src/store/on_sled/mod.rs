@@ -32,6 +32,7 @@ use disk::{Disk, Durable};
 use jiff::Timestamp;
 use open::Opened;
 use space::Meter;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -251,6 +252,10 @@ impl Views for OnSled {
 
     async fn held(&self) -> Result<usize, StoreError> {
         self.read(|_, durable| Ok(durable.held)).await
+    }
+
+    async fn servers_of_held(&self) -> Result<BTreeSet<String>, StoreError> {
+        self.look(reads::servers_of_held).await
     }
 
     fn space(&self) -> Space {

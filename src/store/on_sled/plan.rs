@@ -3,7 +3,8 @@
 //! what was read while planning is still true in the transaction.
 
 use super::disk::{Disk, damaged};
-use super::layout::{self, HELD, Tree};
+use super::layout::{self, Tree};
+use super::reads;
 use crate::domain::audit::Head;
 use crate::domain::call::{AskKey, Call, CallId};
 use crate::domain::limit::{Counter, CounterKey, group_of};
@@ -28,11 +29,7 @@ impl Held {
     /// Counts what the store holds, at open.
     pub(super) fn count(disk: &Disk) -> Result<Held, StoreError> {
         let mut held = Held::default();
-        for key in disk.tree(Tree::ByTime).scan_prefix([HELD]).keys() {
-            let place = layout::read_place(&key.map_err(|cause| damaged(&cause))?)?;
-            let head = disk.call_head(&place.id)?.ok_or_else(|| StoreError::Corrupt("an index names a call that is not there".to_owned()))?;
-            held.add(&head.call.agent);
-        }
+        reads::held(disk, |agent, _| held.add(agent))?;
         for key in disk.tree(Tree::Rows).scan_prefix(layout::row(Kind::Counter, "")).keys() {
             let key = key.map_err(|cause| damaged(&cause))?;
             held.count_key(&String::from_utf8_lossy(&key[1..]));
@@ -55,7 +52,10 @@ impl Held {
 
     fn add(&mut self, agent: &str) {
         self.total += 1;
-        *self.of_agent.entry(agent.to_owned()).or_default() += 1;
+        match self.of_agent.get_mut(agent) {
+            Some(count) => *count += 1,
+            None => drop(self.of_agent.insert(agent.to_owned(), 1)),
+        }
     }
 
     fn take(&mut self, agent: &str) {
@@ -232,7 +232,8 @@ impl Plan {
             self.put(Tree::Newest, call.ask_key().0.as_str().as_bytes().to_vec(), Some(call.id.as_str().as_bytes().to_vec()));
         }
         for (tree, key) in found_by(call) {
-            self.put(tree, key, Some(Vec::new()));
+            let value = if tree == Tree::ByTime { layout::whose(call) } else { Vec::new() };
+            self.put(tree, key, Some(value));
         }
         if rules::is_held(call) {
             self.held.add(&call.agent);

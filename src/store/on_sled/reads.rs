@@ -3,13 +3,14 @@
 //! read is an error that says so, never a missing one. Called by `Views` in `mod.rs`.
 
 use super::disk::{Disk, damaged};
-use super::layout::{self, Tree};
+use super::layout::{self, HELD, Tree};
 use crate::domain::audit::Entry;
 use crate::domain::call::{AskKey, Call, CallId};
 use crate::store::record::CallHead;
 use crate::store::rules::{self, Cursor, Start};
 use crate::store::{Due, Kind, Page, Query, Row, StoreError};
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
 pub(super) fn call(disk: &Disk, id: &CallId) -> Result<Option<Call>, StoreError> {
@@ -87,6 +88,32 @@ impl Iterator for Merged {
         let (head, rest) = self.heads.get_mut(number)?;
         std::mem::replace(head, rest.next())
     }
+}
+
+/// Gives agent and server of every held call. The index tells them, so that a start with many is short; only a call that
+/// an older binary held has to be read.
+pub(super) fn held(disk: &Disk, mut each: impl FnMut(&str, &str)) -> Result<(), StoreError> {
+    for pair in disk.tree(Tree::ByTime).scan_prefix([HELD]) {
+        let (key, value) = pair.map_err(|cause| damaged(&cause))?;
+        if let Some((agent, server)) = layout::read_whose(&value) {
+            each(agent, server);
+            continue;
+        }
+        let place = layout::read_place(&key)?;
+        let head = disk.call_head(&place.id)?.ok_or_else(|| StoreError::Corrupt("an index names a call that is not there".to_owned()))?;
+        each(&head.call.agent, &head.call.server);
+    }
+    Ok(())
+}
+
+pub(super) fn servers_of_held(disk: &Disk) -> Result<BTreeSet<String>, StoreError> {
+    let mut servers = BTreeSet::new();
+    held(disk, |_, server| {
+        if !servers.contains(server) {
+            servers.insert(server.to_owned());
+        }
+    })?;
+    Ok(servers)
 }
 
 pub(super) fn due(disk: &Disk, until: Timestamp, most: usize) -> Result<Due, StoreError> {
