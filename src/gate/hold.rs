@@ -19,8 +19,9 @@ use crate::store::{CallWrite, Change, CommitError, Room, Row, Seen};
 use serde_json::json;
 use std::time::Duration;
 
-/// A lost hint costs at most this.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// A lost hint costs at most this, or what is left of the time that the request may wait. Ten thousand who wait would
+/// otherwise keep the store busy with nothing.
+const LOOK_AGAIN: Duration = Duration::from_secs(120);
 
 /// What became of the attempt to hold.
 pub(super) enum Held {
@@ -203,8 +204,8 @@ impl Seat {
     pub async fn settled(&mut self) -> Result<Delivery, Failure> {
         loop {
             self.place.listen();
-            let call = self.read().await?;
-            if let Some(delivery) = delivery(&call, self.late) {
+            // The call goes at once: with its texts it is by far the largest thing here, and nobody needs it while we wait.
+            if let Some(delivery) = delivery(&self.read().await?, self.late) {
                 return Ok(delivery);
             }
             tokio::select! {

@@ -29,13 +29,14 @@ enum Event {
 
 /// Our side. Dropping it ends the stream, or its part of one.
 pub(super) struct Writer {
-    events: mpsc::Sender<Event>,
+    /// Boxed, because a channel makes room for 32 at once, and ten thousand streams wait with none in it.
+    events: mpsc::Sender<Box<Event>>,
     /// The stream is shared, and keeps itself alive.
     shared: bool,
 }
 
 /// The answers to several requests, before it is known whether they need a stream.
-pub(super) struct Joint(mpsc::Receiver<Event>);
+pub(super) struct Joint(mpsc::Receiver<Box<Event>>);
 
 /// Opens a stream.
 pub(super) fn open() -> (Writer, Response) {
@@ -58,7 +59,7 @@ impl Joint {
         let streamed = loop {
             tokio::select! {
                 biased;
-                event = events.recv() => match event {
+                event = events.recv() => match event.map(|event| *event) {
                     Some(Event::Plain(text)) => texts.push(text),
                     None if texts.is_empty() => return StatusCode::ACCEPTED.into_response(),
                     None => return json(StatusCode::OK, format!("[{}]", texts.join(","))),
@@ -72,17 +73,17 @@ impl Joint {
 }
 
 /// What is there already, then what comes. `quiet` is how long nothing may come before the stream says that it lives.
-fn stream(ahead: VecDeque<Event>, coming: mpsc::Receiver<Event>, quiet: Option<Duration>) -> Response {
+fn stream(ahead: VecDeque<Event>, coming: mpsc::Receiver<Box<Event>>, quiet: Option<Duration>) -> Response {
     let body = futures_util::stream::unfold((ahead, coming, None::<oneshot::Sender<()>>), move |(mut ahead, mut coming, taken)| async move {
         if let Some(taken) = taken {
             let _ = taken.send(());
         }
         let next = match (ahead.pop_front(), quiet) {
             (Some(event), _) => Some(event),
-            (None, None) => coming.recv().await,
+            (None, None) => coming.recv().await.map(|event| *event),
             (None, Some(quiet)) => {
                 let next = tokio::time::timeout(quiet, coming.recv()).await;
-                next.unwrap_or(Some(Event::More(Bytes::from_static(ALIVE))))
+                next.map_or(Some(Event::More(Bytes::from_static(ALIVE))), |event| event.map(|event| *event))
             }
         };
         let (bytes, taken) = match next? {
@@ -107,23 +108,23 @@ fn response(body: Body) -> Response {
 impl Writer {
     /// The stream's first event: from here it can be resumed. It goes into an empty queue.
     pub(super) fn begin(&self, id: &str) {
-        let _ = self.events.try_send(Event::More(Bytes::from(format!("id: {id}\nretry: {RETRY_MS}\ndata:\n\n"))));
+        let _ = self.events.try_send(Box::new(Event::More(Bytes::from(format!("id: {id}\nretry: {RETRY_MS}\ndata:\n\n")))));
     }
 
     /// Waits while the connection is slow; false when it is gone.
     pub(super) async fn message(&self, json: &str) -> bool {
-        self.events.send(Event::More(event(None, json))).await.is_ok()
+        self.events.send(Box::new(Event::More(event(None, json)))).await.is_ok()
     }
 
     /// Left out when the connection is slow: a later one tells the same.
     pub(super) fn maybe(&self, json: &str) {
-        let _ = self.events.try_send(Event::More(event(None, json)));
+        let _ = self.events.try_send(Box::new(Event::More(event(None, json))));
     }
 
     /// A comment, so that nobody takes the silence for death.
     pub(super) fn keep_alive(&self) {
         if !self.shared {
-            let _ = self.events.try_send(Event::More(Bytes::from_static(ALIVE)));
+            let _ = self.events.try_send(Box::new(Event::More(Bytes::from_static(ALIVE))));
         }
     }
 
@@ -134,18 +135,18 @@ impl Writer {
 
     /// The answers need a stream from now on.
     pub(super) async fn streams(&self) {
-        let _ = self.events.send(Event::More(Bytes::from_static(ALIVE))).await;
+        let _ = self.events.send(Box::new(Event::More(Bytes::from_static(ALIVE)))).await;
     }
 
     /// An answer that needs no stream.
     pub(super) async fn plain(&self, json: String) {
-        let _ = self.events.send(Event::Plain(json)).await;
+        let _ = self.events.send(Box::new(Event::Plain(json))).await;
     }
 
     /// The answer; true when the connection took it and came back.
     pub(super) async fn last(&self, id: Option<&str>, json: &str) -> bool {
         let (sender, taken) = oneshot::channel();
-        self.events.send(Event::Last(event(id, json), sender)).await.is_ok() && taken.await.is_ok()
+        self.events.send(Box::new(Event::Last(event(id, json), sender))).await.is_ok() && taken.await.is_ok()
     }
 
     /// Until the connection is gone.

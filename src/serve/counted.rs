@@ -8,7 +8,7 @@ use crate::observe::metrics::Metrics;
 use crate::store::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Tally, Views};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -92,6 +92,10 @@ impl Views for Counted {
 
     async fn open_of_agents(&self) -> Result<HashMap<String, usize>, StoreError> {
         self.store.open_of_agents().await
+    }
+
+    async fn servers_of_held(&self) -> Result<BTreeSet<String>, StoreError> {
+        self.store.servers_of_held().await
     }
 
     fn space(&self) -> Space {

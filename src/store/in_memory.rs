@@ -241,6 +241,10 @@ impl Views for InMemory {
         Ok(self.books().open.of_agents())
     }
 
+    async fn servers_of_held(&self) -> Result<BTreeSet<String>, StoreError> {
+        Ok(self.books().open.servers_of_held())
+    }
+
     fn space(&self) -> Space {
         *self.space.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -19,7 +19,7 @@ use crate::domain::recipient::{RecipientKey, Refusals};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use tokio::sync::broadcast;
 
 /// Writes. Reads are in [`Views`].
@@ -72,6 +72,9 @@ pub trait Views: Send + Sync + 'static {
 
     /// How many calls of each agent are `Held` or `Approved`; agents without any are left out.
     async fn open_of_agents(&self) -> Result<HashMap<String, usize>, StoreError>;
+
+    /// The servers that calls are `Held` for.
+    async fn servers_of_held(&self) -> Result<BTreeSet<String>, StoreError>;
 
     /// Room on the disk as it was measured last; at most a second old, and never waits.
     fn space(&self) -> Space;

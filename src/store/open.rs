@@ -4,7 +4,7 @@
 
 use super::rules::{Cursor, Start, start};
 use super::{Change, Kind, Query, Tally};
-use crate::domain::call::{Call, State};
+use crate::domain::call::Call;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
@@ -16,6 +16,8 @@ pub const OPEN: [&str; 4] = ["held", "approved", "sending", "unconfirmed"];
 pub struct Open {
     places: BTreeMap<Class, BTreeSet<Cursor>>,
     of_agent: HashMap<String, usize>,
+    /// Held calls.
+    of_server: HashMap<String, usize>,
     letters: usize,
 }
 
@@ -32,25 +34,44 @@ struct Class {
 pub struct Place {
     class: Class,
     at: Cursor,
-    /// Named while it has not begun to leave.
-    agent: Option<String>,
+    agent: String,
+    server: String,
 }
+
+/// What a place is besides its state, its time and its id; engines may keep it with an index. Agent, server, groups,
+/// and whether it is a permit.
+pub type About = (String, String, Vec<String>, bool);
 
 impl Place {
     /// `None` for a call that is over.
     pub fn of(call: &Call) -> Option<Place> {
-        let unsent = match &call.state {
-            State::Held { .. } | State::Approved { .. } => true,
-            State::Sending { .. } | State::Unconfirmed { .. } => false,
-            State::Answered { .. }
-            | State::Rejected { .. }
-            | State::ChangesRequested { .. }
-            | State::Expired { .. }
-            | State::Withdrawn { .. }
-            | State::Lapsed { .. } => return None,
-        };
-        let class = Class { word: call.state.word(), permit: call.is_permit(), groups: call.reviewers.clone() };
-        Some(Place { class, at: Cursor::of(call), agent: unsent.then(|| call.agent.clone()) })
+        let about = (call.agent.clone(), call.server.clone(), call.reviewers.clone(), call.is_permit());
+        Place::at(call.state.word(), Cursor::of(call), about)
+    }
+
+    /// The place of a call in this state; `None` when that is no open one.
+    pub fn at(word: &str, at: Cursor, (agent, server, groups, permit): About) -> Option<Place> {
+        let word = OPEN.into_iter().find(|open| *open == word)?;
+        Some(Place { class: Class { word, permit, groups }, at, agent, server })
+    }
+
+    /// What [`Place::at`] needs.
+    pub fn about(&self) -> (&str, &str, &[String], bool) {
+        (&self.agent, &self.server, &self.class.groups, self.class.permit)
+    }
+
+    /// Whose call it is.
+    pub fn agent(&self) -> &str {
+        &self.agent
+    }
+
+    fn is_held(&self) -> bool {
+        self.class.word == "held"
+    }
+
+    /// Whether it has not begun to leave.
+    fn is_unsent(&self) -> bool {
+        self.is_held() || self.class.word == "approved"
     }
 }
 
@@ -87,24 +108,27 @@ impl Open {
 
     /// A call is where it was not.
     fn add(&mut self, place: Place) {
-        self.places.entry(place.class).or_default().insert(place.at);
-        if let Some(agent) = place.agent {
-            *self.of_agent.entry(agent).or_default() += 1;
+        if place.is_unsent() {
+            one_more(&mut self.of_agent, &place.agent);
         }
+        if place.is_held() {
+            one_more(&mut self.of_server, &place.server);
+        }
+        self.places.entry(place.class).or_default().insert(place.at);
     }
 
     /// A call is where it was no longer.
     fn take(&mut self, place: &Place) {
+        if place.is_unsent() {
+            one_less(&mut self.of_agent, &place.agent);
+        }
+        if place.is_held() {
+            one_less(&mut self.of_server, &place.server);
+        }
         if let Some(places) = self.places.get_mut(&place.class) {
             places.remove(&place.at);
             if places.is_empty() {
                 self.places.remove(&place.class);
-            }
-        }
-        if let Some((agent, count)) = place.agent.as_ref().and_then(|agent| Some((agent, self.of_agent.get_mut(agent)?))) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.of_agent.remove(agent);
             }
         }
     }
@@ -126,6 +150,11 @@ impl Open {
     /// How many calls of each agent have not begun to leave.
     pub fn of_agents(&self) -> HashMap<String, usize> {
         self.of_agent.clone()
+    }
+
+    /// The servers that calls are held for.
+    pub fn servers_of_held(&self) -> BTreeSet<String> {
+        self.of_server.keys().cloned().collect()
     }
 
     /// The places that a query asks for, class by class, each in its order and behind the cursor; `None` when another index
@@ -150,6 +179,22 @@ impl Open {
             if query.newest_first { Box::new(places.rev()) as Box<dyn Iterator<Item = &Cursor>> } else { Box::new(places) }
         });
         Some(found.collect())
+    }
+}
+
+fn one_more(counts: &mut HashMap<String, usize>, of: &str) {
+    match counts.get_mut(of) {
+        Some(count) => *count += 1,
+        None => drop(counts.insert(of.to_owned(), 1)),
+    }
+}
+
+fn one_less(counts: &mut HashMap<String, usize>, of: &str) {
+    if let Some(count) = counts.get_mut(of) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(of);
+        }
     }
 }
 

@@ -46,11 +46,19 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Until the connection is over; `_place` is given back then.
-    pub(super) async fn converse(self, stream: TcpStream, peer: IpAddr, tls: Option<Tls>, _place: Place) {
+    /// Until the connection is over; `place` is given back then. What a connection needs only once, or only with TLS,
+    /// stands apart: the room of this future is taken by everybody who waits for a person.
+    pub(super) async fn converse(self, stream: TcpStream, peer: IpAddr, tls: Option<Tls>, place: Place) {
         // Small answers and events are not kept back for more to come; a stream that refuses is over anyway.
         let _over = stream.set_nodelay(true);
-        let Some(tls) = tls else { return self.serve(Watched::new(stream), peer).await };
+        match tls {
+            None => self.serve(Watched::new(stream), peer).await,
+            Some(tls) => Box::pin(self.serve_secured(stream, peer, tls)).await,
+        }
+        drop(place);
+    }
+
+    async fn serve_secured(self, stream: TcpStream, peer: IpAddr, tls: Tls) {
         let leaving = self.leaving.clone();
         let handshake = async {
             let mut first = [0];
@@ -64,8 +72,9 @@ impl Host {
                 Ok(_) | Err(_) => None,
             }
         };
+        let handshake = Box::pin(timeout(self.patience.handshake, handshake));
         let secured = tokio::select! {
-            secured = timeout(self.patience.handshake, handshake) => secured.ok().flatten(),
+            secured = handshake => secured.ok().flatten(),
             () = leaving.cancelled() => None,
         };
         if let Some(stream) = secured {
@@ -73,7 +82,8 @@ impl Host {
         }
     }
 
-    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: Watched<S>, peer: IpAddr) {
+    /// Not `async` itself: such a function has room for its arguments beside what it makes of them.
+    fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: Watched<S>, peer: IpAddr) -> impl Future<Output = ()> + Send {
         let Host { app, proxies, patience, leaving } = self;
         let (connection, unread) = (Connection::new(stream.closed()), Arc::new(AtomicBool::new(false)));
         let (app, left) = (TowerToHyperService::new(app), unread.clone());
@@ -88,19 +98,21 @@ impl Host {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(patience.head).max_headers(HEADERS).max_header_size(HEAD);
         let mut conversation = http.serve_connection(TokioIo::new(stream), service);
-        let mut told = false;
-        loop {
-            tokio::select! {
-                // How a connection ended is nobody's fault worth a line: clients go as they like.
-                _ = &mut conversation => break,
-                () = leaving.cancelled(), if !told => {
-                    told = true;
-                    std::pin::Pin::new(&mut conversation).graceful_shutdown();
+        async move {
+            let mut told = false;
+            loop {
+                tokio::select! {
+                    // How a connection ended is nobody's fault worth a line: clients go as they like.
+                    _ = &mut conversation => break,
+                    () = leaving.cancelled(), if !told => {
+                        told = true;
+                        std::pin::Pin::new(&mut conversation).graceful_shutdown();
+                    }
                 }
             }
-        }
-        if unread.load(Ordering::Relaxed) && !told {
-            linger(conversation.into_parts().io.into_inner(), patience).await;
+            if unread.load(Ordering::Relaxed) && !told {
+                Box::pin(linger(conversation.into_parts().io.into_inner(), patience)).await;
+            }
         }
     }
 }
@@ -128,4 +140,18 @@ async fn say_https(mut stream: TcpStream) {
     let _read = stream.read(&mut [0; 4096]).await;
     let _gone = stream.write_all(format!("{head}{NOT_HTTPS}").as_bytes()).await;
     let _closed = stream.shutdown().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room<A, B, C, D, E, F: Future>(_: impl Fn(A, B, C, D, E) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_has_no_room_for_a_handshake_that_it_does_not_need() {
+        assert!(room(Host::converse) <= 3_072, "{} bytes for each of ten thousand", room(Host::converse));
+    }
 }

@@ -4,6 +4,7 @@
 
 use crate::domain::call::{Call, CallId};
 use crate::domain::recipient::RecipientKey;
+use crate::store::open::{About, Place};
 use crate::store::record::Apart;
 use crate::store::rules::Cursor;
 use crate::store::{Kind, StoreError};
@@ -15,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 pub(super) enum Tree {
     /// Id → head of the call.
     Calls,
-    /// State, time of the hold, id → nothing.
+    /// State, time of the hold, id → what the register keeps of an open call, else nothing.
     ByTime,
     /// Deadline, id → nothing.
     ByDeadline,
@@ -91,6 +92,20 @@ fn read_timed(key: &[u8]) -> Result<(Timestamp, CallId), StoreError> {
 pub(super) fn by_time(call: &Call) -> Vec<u8> {
     let tag = (0_u8..).zip(STATES).find(|(_, word)| *word == call.state.word()).map_or(u8::MAX, |(tag, _)| tag);
     place_in(tag, &Cursor::of(call))
+}
+
+/// Value in `ByTime`: what the register of open calls needs of one, so that a start need not read each of many. Nothing
+/// for calls that are over, nor from a binary before format 5.
+pub(super) fn about(call: &Call) -> Vec<u8> {
+    Place::of(call).and_then(|place| serde_json::to_vec(&place.about()).ok()).unwrap_or_default()
+}
+
+/// The register's place of a pair in `ByTime`; `None` when the value does not tell it.
+pub(super) fn read_about(key: &[u8], value: &[u8]) -> Result<Option<Place>, StoreError> {
+    let at = read_place(key)?;
+    let word = key.first().and_then(|tag| STATES.get(usize::from(*tag)));
+    let Ok(about) = serde_json::from_slice::<About>(value) else { return Ok(None) };
+    Ok(word.and_then(|word| Place::at(word, at, about)))
 }
 
 /// Key of a place among the calls of one state.

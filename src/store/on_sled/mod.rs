@@ -40,7 +40,7 @@ use open::Opened;
 use records::Records as _;
 use snapshot::Snapshot;
 use space::Meter;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -280,6 +280,10 @@ impl Views for OnSled {
 
     async fn open_of_agents(&self) -> Result<HashMap<String, usize>, StoreError> {
         Ok(self.inner.disk.open().of_agents())
+    }
+
+    async fn servers_of_held(&self) -> Result<BTreeSet<String>, StoreError> {
+        Ok(self.inner.disk.open().servers_of_held())
     }
 
     fn space(&self) -> Space {

@@ -220,7 +220,8 @@ impl Plan {
             self.put(Tree::Newest, call.ask_key().0.as_str().as_bytes(), Some(call.id.as_str().as_bytes().to_vec()));
         }
         for (tree, key) in found_by(call) {
-            self.put(tree, &key, Some(Vec::new()));
+            let value = if tree == Tree::ByTime { layout::about(call) } else { Vec::new() };
+            self.put(tree, &key, Some(value));
         }
         if rules::is_held(call) {
             self.steps.push(Step::held(&call.agent, 1));

@@ -6,6 +6,7 @@ use super::disk::Disk;
 use super::known;
 use super::layout::{self, HELD, Tree};
 use super::records::Records as _;
+use super::snapshot::Snapshot;
 use crate::domain::limit::group_of;
 use crate::store::open::{Move, OPEN, Place};
 use crate::store::{Kind, StoreError};
@@ -43,12 +44,13 @@ impl Tally {
         let (mut tally, seen) = (Tally::default(), disk.snapshot());
         for tag in layout::state_tags(&OPEN.map(str::to_owned)) {
             for pair in seen.range(Tree::ByTime, Bound::Included(&[tag]), Bound::Excluded(&[tag + 1]), false) {
-                let place = layout::read_place(&pair?.0)?;
-                let head = seen.call_head(&place.id)?.ok_or_else(|| StoreError::Corrupt("an index names a call that is not there".to_owned()))?;
+                let (key, value) = pair?;
+                let told = layout::read_about(&key, &value)?;
+                let Some(place) = (if told.is_some() { told } else { read(&seen, &key)? }) else { continue };
                 if tag == HELD {
-                    tally.take(&Step::held(&head.call.agent, 1));
+                    tally.take(&Step::held(place.agent(), 1));
                 }
-                disk.move_open([Move { to: Place::of(&head.call), ..Move::default() }]);
+                disk.move_open([Move { to: Some(place), ..Move::default() }]);
             }
         }
         for pair in known::of_kind(&seen, Kind::Letter, None) {
@@ -103,4 +105,11 @@ impl Tally {
             counts.insert(of.clone(), count);
         }
     }
+}
+
+/// The place of a call whose index does not tell it, because an older binary wrote it.
+fn read(seen: &Snapshot<'_>, key: &[u8]) -> Result<Option<Place>, StoreError> {
+    let head = seen.call_head(&layout::read_place(key)?.id)?;
+    let head = head.ok_or_else(|| StoreError::Corrupt("an index names a call that is not there".to_owned()))?;
+    Ok(Place::of(&head.call))
 }

@@ -9,7 +9,7 @@ use paraph::domain::audit::{Entry, Head};
 use paraph::domain::call::{AskKey, Call, CallId};
 use paraph::store::rules;
 use paraph::store::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Tally, Views};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -258,6 +258,11 @@ impl Store for FaultyStore {
 
 #[async_trait]
 impl Views for FaultyStore {
+    async fn servers_of_held(&self) -> Result<BTreeSet<String>, StoreError> {
+        let _under_way = self.read("servers_of_held").await?;
+        self.inner.servers_of_held().await
+    }
+
     fn space(&self) -> Space {
         self.inner.space()
     }
