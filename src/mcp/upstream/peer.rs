@@ -150,10 +150,7 @@ impl Peer {
 
     fn slot(&self) -> Result<SemaphorePermit<'_>, RequestFailure> {
         self.slots.try_acquire().map_err(|_| {
-            RequestFailure::NeverLeft(format!(
-                "Server {} has as many requests under way as bounds.in_flight_per_server allows; try again later.",
-                self.server
-            ))
+            RequestFailure::NeverLeft(format!("Server {} has as many requests under way as bounds.in_flight_per_server allows; try again later.", self.server))
         })
     }
 
