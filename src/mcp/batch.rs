@@ -76,11 +76,11 @@ pub(super) async fn answer(caller: Caller, session: Arc<Session>, elements: Vec<
 /// Takes up one of them. `ids` are those of the requests before it: one that was refused still had its id.
 fn take_up(caller: &Caller, session: &Arc<Session>, ids: &mut HashSet<String>, (text, value): (&RawValue, Value)) -> Result<Work, Refusal> {
     let read = message::one(text.get(), value)?;
-    if let Message::Request { id, method, params } = &read.message {
+    if let Message::Request { id, method, .. } = &read.message {
         if !ids.insert(id.key.clone()) {
             return Err(Refusal::call(-32600, "An earlier request of this batch has the same id; this one was not judged.").of(Some(id)));
         }
-        caller.speaks(id, method, *params)?;
+        caller.speaks(id, method, &read.value)?;
         if method == "initialize" {
             let why = "initialize must not be part of a batch (MCP 2025-03-26, lifecycle); send it by itself, without a session.";
             return Err(Refusal::call(-32600, why).of(Some(id)));

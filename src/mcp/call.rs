@@ -6,16 +6,16 @@ use super::answer::Answer;
 use super::error::Refusal;
 use super::held::{self, Progress, Waiting};
 use super::http::Caller;
+use super::lasting::Lasting;
 use super::message::{Id, look_alike, string};
 use super::session::Entry;
 use super::upstream::wire::Members;
 use super::{relay, result};
 use crate::domain::digest::Digest;
 use crate::domain::people::Agent;
-use crate::gate::{Admission, Ask};
+use crate::gate::{Admission, Ask, Failure};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tokio::sync::oneshot;
 
 /// The members of its params, of all revisions.
 const KNOWN: [&str; 6] = ["name", "arguments", "_meta", "task", "requestState", "inputResponses"];
@@ -83,16 +83,15 @@ pub(super) async fn answer(caller: &Caller, id: Id, entry: Entry, asked: Asked) 
     ask.session = Some(Digest::of_bytes(entry.session().id.as_bytes()).short());
     let gate = &caller.state.gate;
     let tool = ask.tool.clone();
-    // A task of its own: a client that leaves meanwhile may still cancel what is being held for it.
-    let (tell, told) = oneshot::channel();
     let judging = gate.clone();
-    caller.state.tasks.spawn(async move {
-        let admission = judging.admit(ask).await;
-        if let Err((Ok(Admission::Waiting(seat)), entry)) = tell.send((admission, entry)) {
+    let judged = async move { (judging.admit(ask).await, entry) };
+    // A client that leaves meanwhile may still cancel what is being held for it.
+    let left = |(admission, entry): (Result<Admission, Failure>, Entry)| {
+        if let Ok(Admission::Waiting(seat)) = admission {
             entry.leave(seat.call());
         }
-    });
-    let Ok((admission, entry)) = told.await else {
+    };
+    let Some((admission, entry)) = Lasting::new(&caller.state.tasks, judged, left).await else {
         return Err(Refusal::call(-32603, "Paraph could not judge the call; nothing was sent.").of(Some(&id)));
     };
     match admission {

@@ -8,7 +8,6 @@ use super::revisions::Revision;
 use super::session::{Session, Sessions};
 use super::session_id::SessionKey;
 use super::upstream::Upstreams;
-use super::upstream::wire::Members;
 use super::{batch, connection, door, hello, listen, result};
 use crate::config::Bounds;
 use crate::domain::door::Door;
@@ -24,6 +23,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use futures_util::StreamExt as _;
 use globset::{Glob, GlobSet, GlobSetBuilder};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,6 +42,8 @@ const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// Of a body that is too large, this many times the bound is read and thrown away: a client that still writes
 /// when the connection closes sees a broken pipe instead of the answer.
 const READ_PAST: usize = 8;
+/// Bytes set aside for a body because it says that it has them; more when they have come.
+const AT_FIRST: usize = 32 << 10;
 /// How long requests to a server that was taken out of the configuration may take to be answered, and how often it
 /// is asked whether they were.
 const LAST_ANSWERS: Duration = Duration::from_secs(25);
@@ -224,7 +226,7 @@ impl Caller {
 
     async fn one(self, read: message::Read<'_>) -> Result<Response, Refusal> {
         if let Message::Request { id, method, params } = &read.message {
-            self.speaks(id, method, *params)?;
+            self.speaks(id, method, &read.value)?;
             if method == "initialize" {
                 return self.initialize(id, *params).await;
             }
@@ -245,7 +247,7 @@ impl Caller {
         }
         let mut chunks = body.into_data_stream();
         let reading = async {
-            let (mut whole, mut seen) = (Vec::new(), 0usize);
+            let (mut whole, mut seen) = (Vec::with_capacity(told.unwrap_or_default().min(bound).min(AT_FIRST)), 0usize);
             while let Some(chunk) = chunks.next().await {
                 let chunk = chunk.map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, -32700, "The body broke off."))?;
                 seen = seen.saturating_add(chunk.len());
@@ -266,11 +268,8 @@ impl Caller {
 
     /// Refuses what only the revision without sessions knows, with no code of that revision: such a client then begins
     /// with `initialize`.
-    pub(super) fn speaks(&self, id: &Id, method: &str, params: Option<&RawValue>) -> Result<(), Refusal> {
-        let meta = || {
-            let params = Members::read(params?.get())?;
-            Members::read(params.get("_meta")?.get())?.get(MODERN_META)
-        };
+    pub(super) fn speaks(&self, id: &Id, method: &str, message: &Value) -> Result<(), Refusal> {
+        let meta = || message.get("params")?.get("_meta")?.get(MODERN_META);
         if self.headers.get(VERSION).is_some_and(|version| version == MODERN) || method == "server/discover" || meta().is_some() {
             let why = "This server speaks revisions 2025-03-26, 2025-06-18 and 2025-11-25; begin with initialize.";
             return Err(Refusal::new(StatusCode::BAD_REQUEST, -32600, why).of(Some(id)));
@@ -349,7 +348,8 @@ fn accepts(headers: &HeaderMap, kind: &str, sub: &str) -> bool {
     let mut ranges = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).peekable();
     ranges.peek().is_none()
         || ranges.any(|range| {
-            let range = range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-            range == "*/*" || range == format!("{kind}/*") || range == format!("{kind}/{sub}")
+            let range = range.split(';').next().unwrap_or_default().trim();
+            let Some((its_kind, its_sub)) = range.split_once('/') else { return false };
+            (its_kind, its_sub) == ("*", "*") || (its_kind.eq_ignore_ascii_case(kind) && (its_sub == "*" || its_sub.eq_ignore_ascii_case(sub)))
         })
 }

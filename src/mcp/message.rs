@@ -119,7 +119,14 @@ fn message<'a>(members: &Members<'a>, id: Option<Option<Id>>) -> Result<Message<
 
 /// The known name that a member of the object differs from only in case.
 pub(super) fn look_alike<'k>(members: &Members<'_>, known: &[&'k str]) -> Option<&'k str> {
-    members.0.iter().find_map(|(key, _)| known.iter().copied().find(|name| key != name && folded(key) == folded(name)))
+    // No two of the known names are alike, so a member that is one of them cannot look like another.
+    let mut unknown = members.0.iter().filter(|(key, _)| !known.iter().any(|name| key == name));
+    unknown.find_map(|(key, _)| known.iter().copied().find(|name| looks_like(key, name)))
+}
+
+/// Whether two names are the same but for case, or the same.
+pub(super) fn looks_like(one: &str, other: &str) -> bool {
+    if one.is_ascii() && other.is_ascii() { one.eq_ignore_ascii_case(other) } else { folded(one) == folded(other) }
 }
 
 /// Simple case folding: over the capital letter, so that U+017F and U+212A meet their ASCII twins.

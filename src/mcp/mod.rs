@@ -14,6 +14,7 @@ pub mod guard;
 mod held;
 mod hello;
 pub mod http;
+mod lasting;
 mod list;
 mod listen;
 mod message;

@@ -1,10 +1,11 @@
 //! A request on its way to the server: answered as plain JSON, or as a stream from the moment the server sends
-//! a message of its own. Big plain results stay out of SSE, because clients bound one event. The work is a
-//! task: a client that leaves does not take the audit of what the server did along.
+//! a message of its own. Big plain results stay out of SSE, because clients bound one event. The work outlasts
+//! its client: who leaves does not take the audit of what the server did along.
 //! Called by `call` and `work`.
 
 use super::answer::Answer;
 use super::events::{KEEP_ALIVE, Writer};
+use super::lasting::Lasting;
 use super::session::Entry;
 use crate::gate::upstream::Relay;
 use serde_json::value::RawValue;
@@ -22,28 +23,35 @@ where
     F: Future<Output = String> + Send + 'static,
 {
     let (messages, mut heard) = mpsc::channel(LAG);
-    let (done, mut end) = oneshot::channel();
     let (cancel, session) = (entry.cancel.clone(), entry.session().clone());
     let work = work(Relay { progress_token, messages }, cancel.clone());
-    tasks.spawn(async move {
+    let work = async move {
         let text = work.await;
         // The id is free again before the client can see the answer.
         drop(entry);
-        let _ = done.send(text);
-    });
-    tokio::select! {
+        text
+    };
+    let mut work = Lasting::new(tasks, work, drop);
+    let (first, end) = tokio::select! {
         biased;
-        () = cancel.cancelled() => Answer::Nothing,
-        Some(first) = heard.recv() => {
-            session.passes(&first);
-            Answer::stream(async move |writer: Writer| {
-                if writer.message(first.get()).await {
-                    stream(&writer, heard, end, &cancel, &session).await;
-                }
-            })
+        () = cancel.cancelled() => return Answer::Nothing,
+        // From here on a slow client is waited for, and the work must not be.
+        Some(first) = heard.recv() => (first, work.apart()),
+        text = &mut work => {
+            let Some(text) = text else { return Answer::Nothing };
+            // Both may have come in one breath.
+            let Ok(first) = heard.try_recv() else { return Answer::Text(text) };
+            let (done, end) = oneshot::channel();
+            let _ = done.send(text);
+            (first, end)
         }
-        text = &mut end => text.map_or(Answer::Nothing, Answer::Text),
-    }
+    };
+    session.passes(&first);
+    Answer::stream(async move |writer: Writer| {
+        if writer.message(first.get()).await {
+            stream(&writer, heard, end, &cancel, &session).await;
+        }
+    })
 }
 
 async fn stream(

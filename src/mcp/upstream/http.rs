@@ -122,8 +122,8 @@ impl HttpLink {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn session(&self) -> Option<String> {
-        self.lock().session.as_ref().map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned())
+    pub(super) fn session(&self) -> Option<HeaderValue> {
+        self.lock().session.clone()
     }
 
     /// Whether the server has forgotten the session without saying so by 404: many answer 400 then, to

@@ -18,6 +18,12 @@ impl Leave {
         self.0.compare_exchange(HERE, LEFT, Ordering::AcqRel, Ordering::Acquire).is_ok() || self.0.load(Ordering::Acquire) == LEFT
     }
 
+    /// Takes back a [`Leave::go`] after which provably no byte was written. Whoever asked in between was told that it may
+    /// have left, which is never wrong to assume.
+    pub(in crate::mcp) fn is_still_here(&self) {
+        let _ = self.0.compare_exchange(LEFT, HERE, Ordering::AcqRel, Ordering::Acquire);
+    }
+
     /// Keeps the request back. False when it may have left.
     pub(in crate::mcp) fn stay(&self) -> bool {
         self.0.compare_exchange(HERE, KEPT, Ordering::AcqRel, Ordering::Acquire).is_ok() || self.0.load(Ordering::Acquire) == KEPT
@@ -33,5 +39,9 @@ mod tests {
         let (left, kept) = (Leave::default(), Leave::default());
         assert!(left.go() && !left.stay() && left.go());
         assert!(kept.stay() && !kept.go() && kept.stay());
+        kept.is_still_here();
+        assert!(!kept.go(), "what was kept back stays");
+        left.is_still_here();
+        assert!(left.stay() && !left.go(), "no byte of it had left");
     }
 }

@@ -14,6 +14,7 @@ mod revisit;
 mod schemas;
 mod send;
 pub(in crate::mcp) mod sse;
+mod stdin;
 mod times;
 mod tools;
 pub(in crate::mcp) mod wire;

@@ -14,10 +14,11 @@ use super::times::Times;
 use super::tools::Seen;
 use super::{ClientHello, UpstreamError, wire};
 use crate::gate::upstream::Relay;
+use ::http::HeaderValue;
 use serde_json::value::RawValue;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Semaphore, SemaphorePermit, broadcast};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +45,15 @@ pub enum RequestFailure {
 pub(super) enum Link {
     Process(ProcessLink),
     Http(Arc<HttpLink>),
+}
+
+/// What a request is about.
+#[derive(Clone, Copy)]
+enum Params<'a> {
+    /// Whoever asks wrote them.
+    Given(Option<&'a RawValue>),
+    /// We do.
+    Written(&'a wire::Call<'a>),
 }
 
 /// One running instance: a child process or an HTTP session, started for one agent.
@@ -118,27 +128,39 @@ impl Peer {
     /// # Errors
     /// [`RequestFailure`]: whether it may have been executed.
     pub async fn request(&self, method: &str, params: Option<&RawValue>, relay: Option<Relay>, cancel: CancellationToken) -> Answer {
-        let Ok(_slot) = self.slots.try_acquire() else {
-            return Err(RequestFailure::NeverLeft(format!(
-                "Server {} has as many requests under way as bounds.in_flight_per_server allows; try again later.",
-                self.server
-            )));
-        };
-        let mut answer = self.with_renewal(method, params, relay, &cancel).await;
+        let _slot = self.slot()?;
+        let mut answer = self.with_renewal(method, Params::Given(params), relay, &cancel).await;
         if let (Ok(Reply::Error(error)), "tools/list") = (&mut answer, method) {
             *error = wire::bare_error(error);
         }
-        match &answer {
-            Ok(reply) => {
-                self.seen.reached(None);
-                if let (Reply::Result(result), "tools/list") = (reply, method) {
-                    self.seen.listed(params, result);
-                }
-            }
+        if let (Ok(Reply::Result(result)), "tools/list") = (&answer, method) {
+            self.seen.listed(params, result);
+        }
+        self.note(&answer);
+        answer
+    }
+
+    /// The same for a `tools/call` that we write.
+    pub(super) async fn call(&self, call: wire::Call<'_>, relay: Option<Relay>, cancel: CancellationToken) -> Answer {
+        let _slot = self.slot()?;
+        let answer = self.with_renewal("tools/call", Params::Written(&call), relay, &cancel).await;
+        self.note(&answer);
+        answer
+    }
+
+    fn slot(&self) -> Result<SemaphorePermit<'_>, RequestFailure> {
+        self.slots.try_acquire().map_err(|_| {
+            RequestFailure::NeverLeft(format!("Server {} has as many requests under way as bounds.in_flight_per_server allows; try again later.", self.server))
+        })
+    }
+
+    /// Keeps in mind whether the server was reached.
+    fn note(&self, answer: &Answer) {
+        match answer {
+            Ok(_) => self.seen.reached(None),
             Err(_) if self.closing.load(Ordering::Acquire) => {}
             Err(failure) => self.seen.reached(Some(UpstreamError { sentence: failure.to_string(), stderr: self.stderr() })),
         }
-        answer
     }
 
     /// Tries the session before a call is counted and put on record as being sent, so that nothing is waited for
@@ -159,7 +181,7 @@ impl Peer {
         }
     }
 
-    async fn with_renewal(&self, method: &str, params: Option<&RawValue>, relay: Option<Relay>, cancel: &CancellationToken) -> Answer {
+    async fn with_renewal(&self, method: &str, params: Params<'_>, relay: Option<Relay>, cancel: &CancellationToken) -> Answer {
         let token = relay.as_ref().is_some_and(|relay| relay.progress_token.is_some());
         let repeats = may_repeat(method);
         if let Link::Http(link) = &self.link
@@ -213,7 +235,7 @@ impl Peer {
     async fn once(
         &self,
         method: &str,
-        params: Option<&RawValue>,
+        params: Params<'_>,
         token: bool,
         relay: Option<Relay>,
         cancel: &CancellationToken,
@@ -225,7 +247,10 @@ impl Peer {
         };
         let id = pending.id;
         let leave = Arc::new(Leave::default());
-        let text = wire::request(id, method, params, token);
+        let text = match params {
+            Params::Given(params) => wire::request(id, method, params, token),
+            Params::Written(call) => call.request(id, token),
+        };
         let mut told = false;
         let mut exchange = std::pin::pin!(self.exchange(&mut pending, text, &leave, false));
         loop {
@@ -276,7 +301,7 @@ impl Peer {
         }
     }
 
-    fn session(&self) -> Option<String> {
+    fn session(&self) -> Option<HeaderValue> {
         match &self.link {
             Link::Process(_) => None,
             Link::Http(link) => link.session(),
@@ -284,7 +309,7 @@ impl Peer {
     }
 
     /// Makes a lost HTTP session anew, unless somebody else just did.
-    async fn renew(&self, lost: Option<String>) -> Result<(), String> {
+    async fn renew(&self, lost: Option<HeaderValue>) -> Result<(), String> {
         let Ok(_turn) = self.renewing.acquire().await else { return Err("The instance ended.".to_owned()) };
         if self.session() != lost {
             return Ok(());

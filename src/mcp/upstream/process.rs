@@ -6,6 +6,7 @@ use super::RequestFailure;
 use super::board::{Board, Heard};
 use super::leave::Leave;
 use super::lines::{Line, Lines};
+use super::stdin::{self, Said};
 use crate::config::Transport;
 use crate::mcp::guard;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -15,8 +16,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+use tokio::process::{Child, ChildStderr, ChildStdout};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -29,12 +29,6 @@ const STDERR_CHARS: usize = 400;
 const PATIENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(4));
 /// What an ended child's pipes may still hold is read this long; a grandchild may keep them open for ever.
 const DRAIN: Duration = Duration::from_secs(1);
-
-/// A message on its way; one without a `Leave` goes in any case.
-struct Said {
-    text: String,
-    leave: Option<Arc<Leave>>,
-}
 
 type Stderr = Arc<Mutex<VecDeque<String>>>;
 
@@ -78,7 +72,7 @@ impl ProcessLink {
         let mut child = guard::spawn_from_lasting_thread(guarded)
             .await
             .map_err(|error| format!("Server {server} could not be started: the guard {} did not run: {error}.", guard_program.display()))?;
-        let (Some(stdin), Some(stdout), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
+        let (Some(child_in), Some(stdout), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
             return Err(format!("Server {server} could not be started: its pipes are missing."));
         };
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
@@ -92,7 +86,7 @@ impl ProcessLink {
             hang_up: CancellationToken::new(),
             gone,
         };
-        tokio::spawn(write(stdin, queue, link.hang_up.clone()));
+        tokio::spawn(stdin::write(child_in, queue, link.hang_up.clone()));
         let errors = tokio::spawn(drain(errors, Arc::clone(&link.stderr)));
         let read = read(server.to_owned(), stdout, Arc::clone(&board), outgoing.downgrade(), cap);
         let watch = Watch { server: server.to_owned(), child, group: Arc::clone(&link.group), board, gone: gone_now };
@@ -104,12 +98,12 @@ impl ProcessLink {
     pub(super) async fn say(&self, text: String, leave: Option<&Arc<Leave>>) -> Result<(), RequestFailure> {
         let place = self.outgoing.reserve().await;
         let place = place.map_err(|_| RequestFailure::NeverLeft(format!("The process of server {} does not read its input any more.", self.server)))?;
-        place.send(Said { text: one_line(text), leave: leave.cloned() });
+        place.send(Said::new(text, leave.cloned()));
         Ok(())
     }
 
     pub(super) fn say_soon(&self, text: String) {
-        let _ = self.outgoing.try_send(Said { text: one_line(text), leave: None });
+        let _ = self.outgoing.try_send(Said::new(text, None));
     }
 
     pub(super) fn stderr(&self) -> Vec<String> {
@@ -144,34 +138,6 @@ fn end_group(group: &Mutex<Option<Pid>>, signal: Signal) {
     }
 }
 
-/// A message must be one line. Raw line breaks stand only between JSON tokens, never inside a string.
-fn one_line(text: String) -> String {
-    if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ") } else { text }
-}
-
-async fn write(mut stdin: ChildStdin, mut queue: mpsc::Receiver<Said>, hang_up: CancellationToken) {
-    loop {
-        let Said { mut text, leave } = tokio::select! {
-            () = hang_up.cancelled() => return,
-            next = queue.recv() => match next {
-                Some(said) => said,
-                None => return,
-            },
-        };
-        if leave.is_some_and(|leave| !leave.go()) {
-            continue;
-        }
-        text.push('\n');
-        let written = tokio::select! {
-            () = hang_up.cancelled() => return,
-            written = async { stdin.write_all(text.as_bytes()).await?; stdin.flush().await } => written,
-        };
-        if written.is_err() {
-            return;
-        }
-    }
-}
-
 async fn read(server: String, stdout: ChildStdout, board: Arc<Board>, outgoing: mpsc::WeakSender<Said>, cap: usize) {
     let mut lines = Lines::new(stdout, cap);
     let mut noise = 0u64;
@@ -192,7 +158,7 @@ async fn read(server: String, stdout: ChildStdout, board: Arc<Board>, outgoing: 
             Heard::Taken => {}
             Heard::Say(text) => {
                 let Some(outgoing) = outgoing.upgrade() else { return };
-                if outgoing.send(Said { text: one_line(text), leave: None }).await.is_err() {
+                if outgoing.send(Said::new(text, None)).await.is_err() {
                     return;
                 }
             }

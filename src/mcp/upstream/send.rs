@@ -45,14 +45,15 @@ impl Upstream for Upstreams {
 
 impl Upstreams {
     async fn spend(&self, outgoing: Outgoing) -> Sent {
-        let Ok(params) = RawValue::from_string(params(&outgoing)) else {
+        if !is_object(&outgoing.arguments) || !outgoing.meta.as_deref().is_none_or(is_object) {
             return Sent::NeverLeft("The stored call is not valid JSON; nothing was sent.".to_owned());
-        };
+        }
         let peer = match self.peer(&outgoing.server, &outgoing.agent, None).await {
             Ok(peer) => peer,
             Err(error) => return Sent::NeverLeft(error.sentence),
         };
-        match peer.request("tools/call", Some(&params), outgoing.relay, outgoing.cancel).await {
+        let call = wire::Call { tool: &outgoing.tool, arguments: &outgoing.arguments, meta: outgoing.meta.as_deref() };
+        match peer.call(call, outgoing.relay, outgoing.cancel).await {
             Ok(Reply::Result(body)) => Sent::Result(body),
             Ok(Reply::Error(body)) => Sent::Error(body),
             Err(RequestFailure::NeverLeft(why)) => Sent::NeverLeft(why),
@@ -61,9 +62,9 @@ impl Upstreams {
     }
 }
 
-fn params(outgoing: &Outgoing) -> String {
-    let meta = outgoing.meta.as_ref().map(|meta| format!(",\"_meta\":{meta}")).unwrap_or_default();
-    format!("{{\"name\":{},\"arguments\":{}{meta}}}", wire::quoted(&outgoing.tool), outgoing.arguments)
+/// Whether a stored text is the JSON object that it was.
+fn is_object(text: &str) -> bool {
+    text.trim_ascii_start().starts_with('{') && serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 //! results and unknown members stay the bytes they were; what goes out is written around raw values.
 //! Called by `board` (in), `peer` (out) and the two links.
 
-use crate::mcp::message::folded;
+use crate::mcp::message::looks_like;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// One JSON-RPC message of a server, not yet judged.
 #[derive(serde::Deserialize)]
@@ -81,7 +82,7 @@ impl<'a> Members<'a> {
     /// Drops members whose name differs from this one only in case; whether there were any.
     fn lose_twins(&mut self, name: &str) -> bool {
         let before = self.0.len();
-        self.0.retain(|(key, _)| key == name || folded(key) != folded(name));
+        self.0.retain(|(key, _)| key == name || !looks_like(key, name));
         self.0.len() < before
     }
 
@@ -120,7 +121,7 @@ fn member(out: &mut String, key: &str, value: &str) {
 
 /// A JSON string.
 pub(in crate::mcp) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 /// A raw value of text known to be JSON.
@@ -160,6 +161,37 @@ fn with_token<'a>(params: Option<&'a str>, token: Option<&str>) -> Option<Cow<'a
     }
 }
 
+/// A `tools/call` in the parts that we write it of. `arguments` and `meta` are JSON texts; the first passes byte for byte.
+pub(in crate::mcp) struct Call<'a> {
+    pub tool: &'a str,
+    pub arguments: &'a str,
+    pub meta: Option<&'a str>,
+}
+
+impl Call<'_> {
+    /// What [`request`] makes of the same params, without reading them again.
+    pub(in crate::mcp) fn request(&self, id: u64, token: bool) -> String {
+        let token = token.then(|| id.to_string());
+        let token = token.as_deref();
+        let mut meta = self.meta.and_then(Members::read);
+        let changed = meta.as_mut().is_some_and(|meta| meta.lose_twins("progressToken"));
+        let meta = match meta {
+            Some(meta) if changed || token.is_some() || meta.get("progressToken").is_some() => Some(Cow::Owned(meta.with("progressToken", token))),
+            None if token.is_some() => Some(Cow::Owned(format!("{{\"progressToken\":{}}}", token.unwrap_or_default()))),
+            Some(_) | None => self.meta.map(Cow::Borrowed),
+        };
+        let (tool, rest) = (quoted(self.tool), meta.as_deref().map_or(0, str::len));
+        let mut out = String::with_capacity(128 + tool.len() + self.arguments.len() + rest);
+        let _ = write!(out, "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"tools/call\",\"params\":{{\"name\":{tool},\"arguments\":{}", self.arguments);
+        if let Some(meta) = meta {
+            out.push_str(",\"_meta\":");
+            out.push_str(&meta);
+        }
+        out.push_str("}}");
+        out
+    }
+}
+
 /// A notification.
 pub(in crate::mcp) fn notification(method: &str, params: Option<&RawValue>) -> String {
     match params {
@@ -195,6 +227,24 @@ pub(in crate::mcp) fn bare_error(error: &RawValue) -> Box<RawValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_that_we_write_says_what_the_same_params_say() {
+        let metas = [
+            None,
+            Some("{}"),
+            Some(r#"{"a":1,"b":[ ]}"#),
+            Some(r#"{"a":1,"progressToken":"agent","PROGRESSTOKEN":3}"#),
+            Some(r#"{"PROGRESSTOKEN":3}"#),
+            Some("{\"progre\u{17f}\u{17f}Token\":3}"),
+        ];
+        for (meta, token) in metas.into_iter().flat_map(|meta| [(meta, true), (meta, false)]) {
+            let call = Call { tool: "a \"b\"\n", arguments: r#"{ "n": 1.10,"\u0061":[ ]}"#, meta };
+            let with = meta.map(|meta| format!(",\"_meta\":{meta}")).unwrap_or_default();
+            let params = raw(format!("{{\"name\":{},\"arguments\":{}{with}}}", quoted(call.tool), call.arguments));
+            assert_eq!(call.request(7, token), request(7, "tools/call", Some(&params), token), "{meta:?}");
+        }
+    }
 
     #[test]
     fn a_progress_token_is_replaced_and_everything_else_keeps_its_bytes() {

@@ -106,3 +106,28 @@ async fn a_cancel_of_a_forwarded_call_reaches_the_server_under_its_own_id() {
     assert_eq!(world.behind.of("notifications/cancelled")[0]["params"]["requestId"], world.behind.of("tools/call")[0]["id"]);
     world.behind.go.notify_one();
 }
+
+#[tokio::test]
+async fn a_client_that_hangs_up_takes_nothing_of_what_the_server_did_along() {
+    let world = World::new().await.ready().await;
+    let client = reqwest::Client::new();
+    let request = world.request(Method::POST, "demo").body(call(78, "read_slow", "{}")).build().unwrap();
+    let slow = tokio::spawn(async move { client.execute(request).await.map(drop) });
+    reached(&world, "tools/call").await;
+    slow.abort();
+    assert!(slow.await.unwrap_err().is_cancelled());
+    // The gateway answers this after it has seen the other connection close.
+    assert_eq!(world.post(r#"{"jsonrpc":"2.0","id":79,"method":"ping"}"#).await.status, 200);
+    world.behind.go.notify_one();
+    let ended = async {
+        loop {
+            let entries = world.gate.audit_entries(1, 100).await.unwrap();
+            if let Some(entry) = entries.iter().find(|entry| entry.kind == "call.ended") {
+                return entry.data["end"].clone();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert_eq!(tokio::time::timeout(Duration::from_secs(20), ended).await.expect("its end is on record"), "ok");
+    assert_eq!(world.behind.of("tools/call").len(), 1);
+}
