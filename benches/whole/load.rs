@@ -2,7 +2,7 @@
 //! because the load shares the machine with what it measures; every answer is checked all the same, since a fast
 //! refusal is no throughput. `Connection` is also how the other scenarios speak to Paraph. Used by `calls` and others.
 
-use crate::histogram::Histogram;
+use super::histogram::Histogram;
 use serde_json::{Value, json};
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
@@ -50,15 +50,18 @@ pub struct Head {
     /// It is an event stream.
     pub stream: bool,
     /// Where its body ends.
-    body: Extent,
+    pub body: Extent,
 }
 
 /// How the end of a body is known (RFC 9112, 6.3). One that ends with the connection is a mistake here.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-enum Extent {
+pub enum Extent {
+    /// There is none.
     #[default]
     Nothing,
+    /// After so many bytes.
     Length(usize),
+    /// After the chunk without bytes.
     Chunked,
 }
 

@@ -2,8 +2,8 @@
 //! needs beforehand and how an agent speaks to it, so that another gateway is compared by writing one. A peer whose
 //! program is not on the machine is reported and never left out in silence. Used by `calls`.
 
-use crate::load::{self, Call, Connection};
-use crate::process::{Process, Usage};
+use super::load::{self, Call, Connection};
+use super::process::{Process, Usage};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -152,7 +152,7 @@ impl Running {
             headers = load::mcp_headers("", &session) + self.headers.as_str();
         }
         let request = load::request("POST", &self.peer.path, self.address, &headers, &load::tools_call(&self.peer.tool, bytes));
-        Ok((connection, Call::new(request, crate::upstream::result())?))
+        Ok((connection, Call::new(request, super::upstream::result())?))
     }
 
     /// What it took so far; nothing for the upstream itself.

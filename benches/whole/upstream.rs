@@ -49,7 +49,7 @@ impl Answers {
         });
         let tool = |name: &str| json!({"name": name, "description": "A note.", "inputSchema": schema});
         let hello = json!({
-            "protocolVersion": crate::load::REVISION,
+            "protocolVersion": super::load::REVISION,
             "capabilities": {"tools": {}},
             "serverInfo": {"name": "upstream", "version": "1"}
         });
@@ -82,7 +82,7 @@ impl Answers {
 /// Prints its address and serves until the end of the world.
 pub async fn over_http() -> Result<(), Error> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    crate::report::say(&format!("listening on {}", listener.local_addr()?));
+    super::report::say(&format!("listening on {}", listener.local_addr()?));
     serve(listener).await
 }
 
@@ -149,8 +149,8 @@ fn length(head: &str) -> Result<usize, Error> {
 
 /// How many tool calls the server over HTTP received so far.
 pub async fn count(address: SocketAddr) -> u64 {
-    let mut connection = crate::load::Connection::open(address).await.expect("a connection to the upstream");
-    let asked = crate::load::request("GET", COUNT, address, "", b"");
+    let mut connection = super::load::Connection::open(address).await.expect("a connection to the upstream");
+    let asked = super::load::request("GET", COUNT, address, "", b"");
     let (_, body) = connection.ask(&asked).await.expect("the upstream's count");
     String::from_utf8_lossy(body).parse().expect("a number")
 }
