@@ -1,0 +1,126 @@
+//! What a waiting agent costs: memory for each held call on an open stream, beside a bare axum server with as many
+//! streams, and the CPU of a gateway with which everybody waits. Called by `scenarios`.
+
+use crate::asker::{Asker, Waits};
+use crate::figures::Table;
+use crate::load::{Connection, mcp_headers, request};
+use crate::process::{Process, usage};
+use crate::scene::{Scene, Sizes, hold};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::json;
+use std::path::Path;
+use std::time::Duration;
+
+const AGENTS: usize = 100;
+/// Until what was allocated on the way is given back, and until all is written.
+const SETTLE: Duration = Duration::from_secs(5);
+/// Two rounds of keep-alives, which come every 15 s.
+const IDLE: Duration = Duration::from_secs(30);
+/// Descriptors for everything but the streams.
+const OTHERS: u64 = 500;
+
+pub async fn run(program: &Path, sizes: Sizes) {
+    let streams = within_limit(sizes.held);
+    let how = format!(
+        "{streams} held calls of {AGENTS} agents, each waiting on a stream of its own; RSS 5 s after the last, less RSS before the first. `hold.keep_open` = 1h instead of 50s, \
+         that nobody is told \"pending\" meanwhile. \"agents gone\": as many held calls without a stream, which is what the store and its cache take. Idle CPU over {IDLE:?} with all waiting."
+    );
+    let mut table = Table::new("waiting", how, &["what", "streams", "RSS before MiB", "RSS after MiB", "KiB each", "idle CPU µs/s"]);
+    for (what, waits) in [("paraph, agents wait", true), ("paraph, agents gone", false)] {
+        let scene = Scene::open(program, "[hold]\nkeep_open = \"1h\"\n\n", AGENTS.min(streams)).await;
+        let mut askers = scene.askers().await;
+        let before = settled(scene.paraph.pid()).await;
+        let mut waiting = Vec::new();
+        if waits {
+            waiting = wait(&mut askers, streams).await;
+        } else {
+            hold(askers, streams, 16, Duration::MAX).await;
+        }
+        let after = settled(scene.paraph.pid()).await;
+        row(&mut table, what, streams, before, after, idle(scene.paraph.pid()).await);
+        drop(waiting);
+    }
+    let itself = std::env::current_exe().expect("this program").display().to_string();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut bare = Process::start(&[itself, "role-streams".to_owned()], &[], &folder.path().join("log")).expect("the bare server starts");
+    let address = bare.address().await.expect("its address");
+    // What the first connections make it allocate once is not the streams'.
+    drop(Connection::open(address).await.expect("a connection"));
+    let before = settled(bare.pid).await;
+    let mut open = Vec::with_capacity(streams);
+    for _ in 0..streams {
+        let mut connection = Connection::open(address).await.expect("a connection");
+        connection.send(&request("POST", "/mcp", address, &mcp_headers("", ""), b"{}")).await.expect("the server reads");
+        let head = connection.head().await.expect("an answer");
+        assert!(head.status == 200 && head.stream, "no stream");
+        open.push(connection);
+    }
+    let after = settled(bare.pid).await;
+    row(&mut table, "bare axum streams", streams, before, after, idle(bare.pid).await);
+    drop(open);
+    table.print();
+}
+
+/// Ten ask at the same time, so that it does not take for ever.
+async fn wait(askers: &mut [Asker], streams: usize) -> Vec<Waits> {
+    let mut working = tokio::task::JoinSet::new();
+    let (agents, groups) = (askers.len(), 10.min(askers.len()));
+    for (number, group) in askers.chunks(agents.div_ceil(groups)).enumerate() {
+        let mut group = group.to_vec();
+        let first = number * agents.div_ceil(groups);
+        working.spawn(async move {
+            let mut waiting = Vec::new();
+            for (at, asker) in group.iter_mut().enumerate() {
+                let own = streams / agents + usize::from(first + at < streams % agents);
+                for _ in 0..own {
+                    waiting.push(asker.hold().await);
+                }
+            }
+            waiting
+        });
+    }
+    working.join_all().await.into_iter().flatten().collect()
+}
+
+fn row(table: &mut Table, what: &str, streams: usize, before: u64, after: u64, idle: f64) {
+    let mebi = |bytes: u64| json!(bytes as f64 / f64::from(1 << 20));
+    let each = after.saturating_sub(before) as f64 / 1024.0 / streams as f64;
+    table.row(vec![json!(what), json!(streams), mebi(before), mebi(after), json!(each), json!(idle)]);
+}
+
+/// Bytes in memory when it has come to rest.
+async fn settled(pid: i32) -> u64 {
+    tokio::time::sleep(SETTLE).await;
+    usage(pid).resident
+}
+
+/// Microseconds of CPU a second.
+async fn idle(pid: i32) -> f64 {
+    let before = run_time(pid);
+    tokio::time::sleep(IDLE).await;
+    (run_time(pid) - before).as_secs_f64() * 1e6 / IDLE.as_secs_f64()
+}
+
+/// Of the threads that live, to the nanosecond (`schedstat`): `stat` counts in steps of 10 ms.
+fn run_time(pid: i32) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives");
+    let of_one = |path: std::path::PathBuf| -> u64 {
+        let text = std::fs::read_to_string(path.join("schedstat")).unwrap_or_default();
+        text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or_default()
+    };
+    Duration::from_nanos(threads.flatten().map(|entry| of_one(entry.path())).sum())
+}
+
+/// As many streams as this process may have descriptors for; the gateway inherits the limit. Says what is missing.
+fn within_limit(wanted: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let needed = wanted as u64 + OTHERS;
+    let raised = limit.maximum.map_or(needed, |hard| hard.min(needed));
+    if limit.current.is_some_and(|soft| soft < raised) && setrlimit(Resource::Nofile, Rlimit { current: Some(raised), ..limit }).is_err() {
+        eprintln!("waiting: the limit of open files could not be raised");
+    }
+    let Some(soft) = getrlimit(Resource::Nofile).current.filter(|soft| *soft < needed) else { return wanted };
+    let fits = usize::try_from(soft.saturating_sub(OTHERS)).unwrap_or(wanted);
+    eprintln!("waiting: this process may open {soft} files and {needed} are needed for {wanted} streams: {fits} are measured. Raise the hard limit (ulimit -Hn) for all.");
+    fits
+}
