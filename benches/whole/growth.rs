@@ -18,6 +18,8 @@ const EACH: usize = 100;
 /// Connections that fill.
 const AT_ONCE: usize = 64;
 const ROOM: usize = 1_000_000;
+/// Audit entries of a call of a reading tool: let through, and answered.
+const ENTRIES: usize = 2;
 
 pub async fn run(program: &Path, sizes: Sizes) {
     by_held(program, sizes).await;
@@ -36,8 +38,14 @@ async fn by_held(program: &Path, sizes: Sizes) {
     let mut officer = Officer::with_token(scene.paraph.address, &scene.token).await;
     let mut browser = Officer::with_cookie(scene.paraph.address, &scene.paraph.cookie().await).await;
     let mut connection = askers[0].connect().await;
-    let how = format!("One connection measures, at most {EACH} of each; {agents} agents, gone. Raised bounds: `hold.max_held`, `hold.max_held_per_agent`, `bounds.outbox`.");
-    let mut table = Table::new("growth by held calls", how, &["held", "allowed durable call p50 ms", "hold p50 ms", "inbox first byte p50 ms", "decision p50 ms", "RSS MiB"]);
+    let how = format!(
+        "One connection measures, at most {EACH} of each; {agents} agents, gone. Raised bounds: `hold.max_held`, `hold.max_held_per_agent`, `bounds.outbox`."
+    );
+    let mut table = Table::new(
+        "growth by held calls",
+        how,
+        &["held", "allowed durable call p50 ms", "hold p50 ms", "inbox first byte p50 ms", "decision p50 ms", "RSS MiB"],
+    );
     let mut held = 0;
     for step in steps(10, sizes.held) {
         let last = EACH.min(step / 2);
@@ -94,14 +102,15 @@ async fn by_entries(program: &Path, sizes: Sizes) {
     let how = format!(
         "Entries are made by calls of a tool in `reads` over {AT_ONCE} connections at full speed; then a clean stop and a start. One connection measures, at most {EACH} of each. Default config."
     );
-    let columns = ["entries", "made in s", "allowed durable call p50 ms", "audit page first byte p50 ms", "start to ready s", "RSS after start MiB", "store MiB"];
+    let columns =
+        ["entries", "made in s", "allowed durable call p50 ms", "audit page first byte p50 ms", "start to ready s", "RSS after start MiB", "store MiB"];
     let mut table = Table::new("growth by audit entries", how, &columns);
     for step in steps(1000, sizes.entries) {
         let begun = Instant::now();
         let mut askers = scene.askers().await;
         // Entries of the start and the agents are there already; a few more or less say nothing.
         let missing = step.saturating_sub(last_entry(&scene).await);
-        reads(&askers, missing).await;
+        reads(&askers, missing.div_ceil(ENTRIES)).await;
         let made = begun.elapsed();
         let mut connection = askers[0].connect().await;
         let allowed = notes(&mut askers[0], &mut connection, EACH).await;

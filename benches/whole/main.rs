@@ -20,7 +20,7 @@ mod scene;
 mod streams;
 mod waiting;
 
-use std::path::Path;
+use std::path::PathBuf;
 
 #[tokio::main]
 async fn main() {
@@ -28,8 +28,9 @@ async fn main() {
     if arguments.first().is_some_and(|first| first == "role-streams") {
         return streams::serve().await;
     }
+    let program = PathBuf::from(std::env::var_os("PARAPH_BENCH_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_paraph").into()));
     for name in scenarios::NAMES.iter().filter(|name| arguments.iter().any(|argument| argument == *name)) {
         let sizes = scenarios::sizes(name, &arguments).unwrap_or_else(|mistake| panic!("{mistake}"));
-        scenarios::run(name, Path::new(env!("CARGO_BIN_EXE_paraph")), sizes).await;
+        scenarios::run(name, &program, sizes).await;
     }
 }

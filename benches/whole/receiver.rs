@@ -134,7 +134,9 @@ async fn answer(body: &[u8], first_byte: Instant, shared: &Shared) -> Vec<u8> {
     let message: Value = serde_json::from_slice(body).expect("JSON from the gateway");
     let Some(id) = message.get("id") else { return b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n".to_vec() };
     let result = match message["method"].as_str().unwrap_or_default() {
-        "initialize" => json!({"protocolVersion": message["params"]["protocolVersion"], "capabilities": {"tools": {}}, "serverInfo": {"name": "receiver", "version": "1"}}),
+        "initialize" => {
+            json!({"protocolVersion": message["params"]["protocolVersion"], "capabilities": {"tools": {}}, "serverInfo": {"name": "receiver", "version": "1"}})
+        }
         "tools/list" => json!({"tools": tools()}),
         "tools/call" => {
             let text = message["params"]["arguments"]["text"].as_str().unwrap_or_default().to_owned();

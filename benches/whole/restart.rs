@@ -36,12 +36,5 @@ async fn row(table: &mut Table, after: &str, paraph: &Paraph, token: &str, held:
     assert_eq!(officer.held(held + 1).await.len(), held, "every held call is still held");
     let store = std::fs::metadata(paraph.place().path("data/store/db")).map_or(0, |file| file.len());
     let mebi = |bytes: u64| json!(bytes as f64 / f64::from(1 << 20));
-    table.row(vec![
-        json!(after),
-        json!(held),
-        json!(paraph.ready_after.as_secs_f64()),
-        mebi(usage.resident),
-        json!(usage.cpu.as_secs_f64()),
-        mebi(store),
-    ]);
+    table.row(vec![json!(after), json!(held), json!(paraph.ready_after.as_secs_f64()), mebi(usage.resident), json!(usage.cpu.as_secs_f64()), mebi(store)]);
 }

@@ -8,14 +8,18 @@ use crate::process::{Process, usage};
 use crate::scene::{Scene, Sizes, hold};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::time::Instant;
 
 const AGENTS: usize = 100;
 /// Until what was allocated on the way is given back, and until all is written.
 const SETTLE: Duration = Duration::from_secs(5);
 /// Two rounds of keep-alives, which come every 15 s.
 const IDLE: Duration = Duration::from_secs(30);
+/// Threads come and go; what one ran since the last look before it went is not seen.
+const LOOK: Duration = Duration::from_millis(500);
 /// Descriptors for everything but the streams.
 const OTHERS: u64 = 500;
 
@@ -96,19 +100,24 @@ async fn settled(pid: i32) -> u64 {
 
 /// Microseconds of CPU a second.
 async fn idle(pid: i32) -> f64 {
-    let before = run_time(pid);
-    tokio::time::sleep(IDLE).await;
-    (run_time(pid) - before).as_secs_f64() * 1e6 / IDLE.as_secs_f64()
+    let first = run_times(pid);
+    let (mut seen, begun) = (first.clone(), Instant::now());
+    while begun.elapsed() < IDLE {
+        tokio::time::sleep(LOOK).await;
+        seen.extend(run_times(pid));
+    }
+    let took: u64 = seen.iter().map(|(thread, nanos)| nanos - first.get(thread).copied().unwrap_or_default()).sum();
+    took as f64 / 1e3 / begun.elapsed().as_secs_f64()
 }
 
-/// Of the threads that live, to the nanosecond (`schedstat`): `stat` counts in steps of 10 ms.
-fn run_time(pid: i32) -> Duration {
+/// Nanoseconds that each thread has run (`schedstat`): `stat` counts in steps of 10 ms.
+fn run_times(pid: i32) -> BTreeMap<PathBuf, u64> {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives");
-    let of_one = |path: std::path::PathBuf| -> u64 {
-        let text = std::fs::read_to_string(path.join("schedstat")).unwrap_or_default();
-        text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or_default()
+    let of_one = |path: PathBuf| {
+        let text = std::fs::read_to_string(path.join("schedstat")).ok()?;
+        Some((path, text.split(' ').next()?.parse().ok()?))
     };
-    Duration::from_nanos(threads.flatten().map(|entry| of_one(entry.path())).sum())
+    threads.flatten().filter_map(|entry| of_one(entry.path())).collect()
 }
 
 /// As many streams as this process may have descriptors for; the gateway inherits the limit. Says what is missing.
@@ -121,6 +130,8 @@ fn within_limit(wanted: usize) -> usize {
     }
     let Some(soft) = getrlimit(Resource::Nofile).current.filter(|soft| *soft < needed) else { return wanted };
     let fits = usize::try_from(soft.saturating_sub(OTHERS)).unwrap_or(wanted);
-    eprintln!("waiting: this process may open {soft} files and {needed} are needed for {wanted} streams: {fits} are measured. Raise the hard limit (ulimit -Hn) for all.");
+    eprintln!(
+        "waiting: this process may open {soft} files and {needed} are needed for {wanted} streams: {fits} are measured. Raise the hard limit (ulimit -Hn) for all."
+    );
     fits
 }
