@@ -1,13 +1,14 @@
 //! From a decision to the first byte of the forwarded call: one after the other, and ten thousand at once. The server
-//! behind the gateway runs in this process, so one clock sees both ends. Called by `scenarios`.
+//! behind the gateway runs in this process, so one clock sees both ends. Called by `main`.
 
+use crate::Options;
 use crate::bare::Syncs;
 use crate::figures::{Table, Times};
 use crate::officer::{self, Officer};
 use crate::receiver::Receiver;
-use crate::scene::{Scene, Sizes, hold};
+use crate::report::Report;
+use crate::scene::{Scene, hold};
 use serde_json::json;
-use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -18,13 +19,16 @@ const OF_AGENT: usize = 100;
 /// How long the server takes for a call when all leave at once, so that calls are under way beside each other.
 const ANSWER: Duration = Duration::from_millis(20);
 
-pub async fn run(program: &Path, sizes: Sizes) {
-    one_by_one(program, sizes.held.clamp(20, 1000)).await;
-    all_at_once(program, sizes.held).await;
+/// Measures it.
+pub async fn run(options: &Options, report: &mut Report) -> Result<(), String> {
+    let held = options.held.unwrap_or(10_000);
+    one_by_one(options, report, held.clamp(20, 1000)).await;
+    all_at_once(options, report, held).await;
+    Ok(())
 }
 
-async fn one_by_one(program: &Path, count: usize) {
-    let mut scene = Scene::open(program, "", 1).await;
+async fn one_by_one(options: &Options, report: &mut Report, count: usize) {
+    let mut scene = Scene::open(&options.paraph, "", 1).await;
     let mut asker = scene.askers().await.remove(0);
     let mut officer = Officer::with_token(scene.paraph.address, &scene.token).await;
     let mut syncs = Syncs::new(&scene.paraph.place().path(""));
@@ -44,7 +48,7 @@ async fn one_by_one(program: &Path, count: usize) {
         beyond.add((arrived.first_byte - begun).saturating_sub(two));
     }
     let how = "Undo 0 s, no limit, default config; one agent waits, one call at a time, decided over the API; the server runs in the load process. Two raw syncs: pwrite and fdatasync of 4 KiB twice, after each decision, on the same disk.";
-    let mut table = Table::new("decide", how, &["what", "count", "p50 ms", "p99 ms"]);
+    let mut table = Table::new("decide", &["what", "count", "p50 ms", "p99 ms"]);
     for (what, times) in [
         ("decision written → first byte at the server", &left),
         ("decision written → its answer", &answered),
@@ -54,13 +58,13 @@ async fn one_by_one(program: &Path, count: usize) {
         table.row(vec![json!(what), json!(times.count()), json!(times.p50()), json!(times.p99())]);
     }
     table.row(vec![json!("p99 beyond p99 of two syncs (aim < 3 ms)"), json!(count), json!(""), json!(left.p99() - raw.p99())]);
-    table.print();
+    table.print(report, how);
 }
 
-async fn all_at_once(program: &Path, held: usize) {
+async fn all_at_once(options: &Options, report: &mut Report, held: usize) {
     let agents = held.div_ceil(OF_AGENT);
     let receiver = Receiver::start(ANSWER).await;
-    let mut scene = Scene::before(program, "", agents, receiver).await;
+    let mut scene = Scene::before(&options.paraph, "", agents, receiver).await;
     let (_askers, times, _) = hold(scene.askers().await, held, OFFICERS, Duration::MAX).await;
     assert_eq!(times.count(), held, "all are held");
     let (address, token) = (scene.paraph.address, scene.token.clone());
@@ -78,10 +82,18 @@ async fn all_at_once(program: &Path, held: usize) {
         }
         arrived
     });
-    report(held, agents, viewed, begun, arrived, scene.receiver.most());
+    let most = scene.receiver.most();
+    all_left(report, (held, agents), viewed, begun, arrived, most);
 }
 
-fn report(held: usize, agents: usize, viewed: Duration, begun: Instant, mut arrived: Vec<Instant>, (connections, calls): (usize, usize)) {
+fn all_left(
+    report: &mut Report,
+    (held, agents): (usize, usize),
+    viewed: Duration,
+    begun: Instant,
+    mut arrived: Vec<Instant>,
+    (connections, calls): (usize, usize),
+) {
     arrived.sort_unstable();
     let gap = arrived.windows(2).map(|two| two[1] - two[0]).max().unwrap_or_default();
     let (first, last) = (arrived[0], arrived[arrived.len() - 1]);
@@ -90,7 +102,7 @@ fn report(held: usize, agents: usize, viewed: Duration, begun: Instant, mut arri
         held as f64 / viewed.as_secs_f64()
     );
     let columns = ["decided", "first left after ms", "last left after s", "sends/s", "largest gap ms", "most calls at once", "most connections at once"];
-    let mut table = Table::new("decide at once", how, &columns);
+    let mut table = Table::new("decide at once", &columns);
     table.row(vec![
         json!(held),
         json!((first - begun).as_secs_f64() * 1e3),
@@ -100,5 +112,5 @@ fn report(held: usize, agents: usize, viewed: Duration, begun: Instant, mut arri
         json!(calls),
         json!(connections),
     ]);
-    table.print();
+    table.print(report, &how);
 }

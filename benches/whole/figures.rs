@@ -1,6 +1,8 @@
-//! What the scenarios print: a table in Markdown for people, and the same as one JSON line for who compares runs.
+//! Times, and tables of what was measured: the rows are said as they come, and stand in the report at the end.
+//! Used by the scenarios with held calls.
 
-use serde_json::{Value, json};
+use crate::report::Report;
+use serde_json::{Map, Value};
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -47,15 +49,13 @@ impl Times {
 /// One table of one scenario.
 pub struct Table {
     name: &'static str,
-    /// What was measured how, and what differs from the default configuration.
-    how: String,
     columns: Vec<&'static str>,
     rows: Vec<Vec<Value>>,
 }
 
 impl Table {
-    pub fn new(name: &'static str, how: impl Into<String>, columns: &[&'static str]) -> Table {
-        Table { name, how: how.into(), columns: columns.to_vec(), rows: Vec::new() }
+    pub fn new(name: &'static str, columns: &[&'static str]) -> Table {
+        Table { name, columns: columns.to_vec(), rows: Vec::new() }
     }
 
     /// Adds a row and says it at once on standard error, because a run takes long.
@@ -65,19 +65,21 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// Prints it.
-    pub fn print(&self) {
-        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-        let mut text = format!("\n**{}.** {}\n\n", self.name, self.how);
-        text.push_str(&line(&self.columns.iter().map(|column| (*column).to_owned()).collect::<Vec<_>>()));
-        text.push_str(&line(&self.columns.iter().map(|_| "---".to_owned()).collect::<Vec<_>>()));
-        for row in &self.rows {
-            text.push_str(&line(&row.iter().map(shown).collect::<Vec<_>>()));
+    /// Puts it into the report. `how` says what was measured how, and what differs from the default configuration.
+    pub fn print(self, report: &mut Report, how: &str) {
+        report.section(self.name, how);
+        let rows: Vec<Vec<String>> = self.rows.iter().map(|row| row.iter().map(shown).collect()).collect();
+        report.table(&self.columns, &rows);
+        for row in self.rows {
+            let named: Map<String, Value> = self.columns.iter().map(|column| (*column).to_owned()).zip(row).collect();
+            report.keep(self.name, Value::Object(named));
         }
-        let rows: Vec<Value> = self.rows.iter().map(|row| self.columns.iter().map(|column| (*column).to_owned()).zip(row.iter().cloned()).collect()).collect();
-        text.push_str(&format!("\n<!-- {} -->\n", json!({"scenario": self.name, "rows": rows})));
-        std::io::stdout().write_all(text.as_bytes()).expect("standard output");
     }
+}
+
+/// Bytes as MiB.
+pub fn mebi(bytes: u64) -> Value {
+    (bytes as f64 / f64::from(1 << 20)).into()
 }
 
 /// A number with three digits that say something.

@@ -1,14 +1,15 @@
 //! What things cost as work grows: held calls, audit entries, agents. Each step goes on from the one before, on one
-//! gateway, so that the rows of a table differ in one number only. Called by `scenarios`.
+//! gateway, so that the rows of a table differ in one number only. Called by `main`.
 
+use crate::Options;
 use crate::asker::Asker;
-use crate::figures::{Table, Times};
+use crate::figures::{Table, Times, mebi};
 use crate::inbox::ask;
 use crate::load::Connection;
 use crate::officer::Officer;
-use crate::scene::{Scene, Sizes, hold, room_for};
+use crate::report::Report;
+use crate::scene::{Scene, hold, room_for};
 use serde_json::json;
-use std::path::Path;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -21,19 +22,21 @@ const ROOM: usize = 1_000_000;
 /// Audit entries of a call of a reading tool: let through, and answered.
 const ENTRIES: usize = 2;
 
-pub async fn run(program: &Path, sizes: Sizes) {
-    by_held(program, sizes).await;
-    by_agents(program, sizes).await;
-    by_entries(program, sizes).await;
+/// Measures it.
+pub async fn run(options: &Options, report: &mut Report) -> Result<(), String> {
+    by_held(options, report).await;
+    by_agents(options, report).await;
+    by_entries(options, report).await;
+    Ok(())
 }
 
 fn steps(from: usize, to: usize) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(from), |step| step.checked_mul(10)).take_while(move |step| *step <= to)
 }
 
-async fn by_held(program: &Path, sizes: Sizes) {
-    let agents = AT_ONCE.min(sizes.agents);
-    let mut scene = Scene::open(program, &room_for(ROOM), agents).await;
+async fn by_held(options: &Options, report: &mut Report) {
+    let agents = AT_ONCE.min(options.agents);
+    let mut scene = Scene::open(&options.paraph, &room_for(ROOM), agents).await;
     let mut askers = scene.askers().await;
     let mut officer = Officer::with_token(scene.paraph.address, &scene.token).await;
     let mut browser = Officer::with_cookie(scene.paraph.address, &scene.paraph.cookie().await).await;
@@ -41,13 +44,10 @@ async fn by_held(program: &Path, sizes: Sizes) {
     let how = format!(
         "One connection measures, at most {EACH} of each; {agents} agents, gone. Raised bounds: `hold.max_held`, `hold.max_held_per_agent`, `bounds.outbox`."
     );
-    let mut table = Table::new(
-        "growth by held calls",
-        how,
-        &["held", "allowed durable call p50 ms", "hold p50 ms", "inbox first byte p50 ms", "decision p50 ms", "RSS MiB"],
-    );
+    let mut table =
+        Table::new("growth by held calls", &["held", "allowed durable call p50 ms", "hold p50 ms", "inbox first byte p50 ms", "decision p50 ms", "RSS MiB"]);
     let mut held = 0;
-    for step in steps(10, sizes.held) {
+    for step in steps(10, options.held.unwrap_or(10_000)) {
         let last = EACH.min(step / 2);
         let quickly = step - last - held;
         (askers, _, _) = hold(askers, quickly, AT_ONCE, Duration::MAX).await;
@@ -67,16 +67,16 @@ async fn by_held(program: &Path, sizes: Sizes) {
         // The notes came to the server too.
         scene.receiver.reset();
     }
-    table.print();
+    table.print(report, &how);
 }
 
-async fn by_agents(program: &Path, sizes: Sizes) {
-    let scene = Scene::open(program, &room_for(ROOM), sizes.agents.min(1000)).await;
+async fn by_agents(options: &Options, report: &mut Report) {
+    let scene = Scene::open(&options.paraph, &room_for(ROOM), options.agents.min(1000)).await;
     let how = "One connection measures, the agents take turns; every agent has a session and has called once.";
-    let mut table = Table::new("growth by agents", how, &["agents", "reads call p50 ms", "hold p50 ms", "64 agents hold p50 ms", "RSS MiB", "KiB an agent"]);
+    let mut table = Table::new("growth by agents", &["agents", "reads call p50 ms", "hold p50 ms", "64 agents hold p50 ms", "RSS MiB", "KiB an agent"]);
     let mut askers: Vec<Asker> = Vec::new();
     let empty = scene.paraph.usage().resident;
-    for step in steps(1, sizes.agents.min(1000)) {
+    for step in steps(1, options.agents.min(1000)) {
         let mut connection = Connection::open(scene.paraph.address).await.expect("a connection");
         for (number, token) in scene.agents.iter().enumerate().take(step).skip(askers.len()) {
             let mut asker = Asker::enter(scene.paraph.address, crate::scene::SERVER, &format!("bot-{number}"), token).await;
@@ -94,18 +94,18 @@ async fn by_agents(program: &Path, sizes: Sizes) {
         let each = rss.saturating_sub(empty) as f64 / 1024.0 / step as f64;
         table.row(vec![json!(step), json!(reads.p50()), json!(holds.p50()), json!(together.p50()), json!(rss as f64 / f64::from(1 << 20)), json!(each)]);
     }
-    table.print();
+    table.print(report, how);
 }
 
-async fn by_entries(program: &Path, sizes: Sizes) {
-    let mut scene = Scene::open(program, "", AT_ONCE).await;
+async fn by_entries(options: &Options, report: &mut Report) {
+    let mut scene = Scene::open(&options.paraph, "", AT_ONCE).await;
     let how = format!(
         "Entries are made by calls of a tool in `reads` over {AT_ONCE} connections at full speed; then a clean stop and a start. One connection measures, at most {EACH} of each. Default config."
     );
     let columns =
         ["entries", "made in s", "allowed durable call p50 ms", "audit page first byte p50 ms", "start to ready s", "RSS after start MiB", "store MiB"];
-    let mut table = Table::new("growth by audit entries", how, &columns);
-    for step in steps(1000, sizes.entries) {
+    let mut table = Table::new("growth by audit entries", &columns);
+    for step in steps(1000, options.entries) {
         let begun = Instant::now();
         let mut askers = scene.askers().await;
         // Entries of the start and the agents are there already; a few more or less say nothing.
@@ -121,13 +121,12 @@ async fn by_entries(program: &Path, sizes: Sizes) {
         let Scene { paraph, receiver, token, agents } = scene;
         let paraph = paraph.stop().await.serve().await;
         scene = Scene { paraph, receiver, token, agents };
-        let mebi = |bytes: u64| json!(bytes as f64 / f64::from(1 << 20));
         let store = std::fs::metadata(scene.paraph.place().path("data/store/db")).map_or(0, |file| file.len());
         let ready = scene.paraph.ready_after.as_secs_f64();
         let rss = scene.paraph.usage().resident;
         table.row(vec![json!(entries), json!(made.as_secs_f64()), json!(allowed.p50()), json!(page.p50()), json!(ready), mebi(rss), mebi(store)]);
     }
-    table.print();
+    table.print(report, &how);
 }
 
 /// Calls that are durable before they are sent, one after the other.

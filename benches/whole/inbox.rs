@@ -1,11 +1,12 @@
 //! What a reviewer waits for with many held calls: the inbox, a later page of it, one call, the same over the API.
-//! Called by `scenarios`.
+//! Called by `main`.
 
+use crate::Options;
 use crate::figures::{Table, Times};
 use crate::officer::Officer;
-use crate::scene::{Scene, Sizes, hold, room_for};
+use crate::report::Report;
+use crate::scene::{Scene, hold, room_for};
 use serde_json::json;
-use std::path::Path;
 use std::time::Duration;
 
 /// Requests for each path.
@@ -15,18 +16,19 @@ const PAGES: usize = 100;
 /// The default bound of one agent's held calls.
 const OF_AGENT: usize = 100;
 
-pub async fn run(program: &Path, sizes: Sizes) {
-    let scene = Scene::open(program, &room_for(sizes.held), sizes.held.div_ceil(OF_AGENT)).await;
-    hold(scene.askers().await, sizes.held, 64, Duration::MAX).await;
+/// Measures it.
+pub async fn run(options: &Options, report: &mut Report) -> Result<(), String> {
+    let held = options.held.unwrap_or(10_000);
+    let scene = Scene::open(&options.paraph, &room_for(held), held.div_ceil(OF_AGENT)).await;
+    hold(scene.askers().await, held, 64, Duration::MAX).await;
     let mut browser = Officer::with_cookie(scene.paraph.address, &scene.paraph.cookie().await).await;
     let mut script = Officer::with_token(scene.paraph.address, &scene.token).await;
     let call = script.held(1).await.remove(0);
     let later = later(&mut browser).await;
     let how = format!(
-        "{} held calls, one reviewer, one connection, {REQUESTS} requests each, without compression; the first byte is the answer's head. Default bounds but for `hold.max_held`.",
-        sizes.held
+        "{held} held calls, one reviewer, one connection, {REQUESTS} requests each, without compression; the first byte is the answer's head. Default bounds but for `hold.max_held`."
     );
-    let mut table = Table::new("inbox", how, &["path", "first byte p50 ms", "p99 ms", "KB"]);
+    let mut table = Table::new("inbox", &["path", "first byte p50 ms", "p99 ms", "KB"]);
     for (name, path, by_browser) in [
         ("/ (inbox)", "/".to_owned(), true),
         ("/?cursor=… (a later page)", later, true),
@@ -38,7 +40,8 @@ pub async fn run(program: &Path, sizes: Sizes) {
         let (times, bytes) = ask(who, &path, REQUESTS).await;
         table.row(vec![json!(name), json!(times.p50()), json!(times.p99()), json!(bytes as f64 / 1e3)]);
     }
-    table.print();
+    table.print(report, &how);
+    Ok(())
 }
 
 /// Asks so often; the times to the first byte, and the size of the last answer.

@@ -2,7 +2,7 @@
 //! because the load shares the machine with what it measures; every answer is checked all the same, since a fast
 //! refusal is no throughput. `Connection` is also how the other scenarios speak to Paraph. Used by `calls` and others.
 
-use crate::histogram::Histogram;
+use super::histogram::Histogram;
 use serde_json::{Value, json};
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;

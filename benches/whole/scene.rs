@@ -45,15 +45,6 @@ pub struct Scene {
     pub agents: Vec<String>,
 }
 
-/// Sizes that the command line gives.
-#[derive(Debug, Clone, Copy)]
-pub struct Sizes {
-    pub held: usize,
-    pub entries: usize,
-    pub agents: usize,
-    pub time: Duration,
-}
-
 /// Bounds for as many held calls as that, by however many agents.
 pub fn room_for(held: usize) -> String {
     format!("[hold]\nmax_held = {held}\nmax_held_per_agent = {held}\n\n[bounds]\noutbox = {held}\n")

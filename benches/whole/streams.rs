@@ -13,13 +13,16 @@ use std::time::Duration;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Serves until it is killed; its first line on standard output is `listening on http://ADDRESS`.
-pub async fn serve() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    writeln!(std::io::stdout(), "listening on http://{address}").expect("standard output");
+///
+/// # Errors
+/// When there is no port.
+pub async fn serve() -> std::io::Result<()> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    writeln!(std::io::stdout(), "listening on http://{address}")?;
     let open = || async {
         let first = futures_util::stream::once(async { Ok::<_, Infallible>(Event::default().id("c_0.0.0").data("")) });
         Sse::new(first.chain(futures_util::stream::pending())).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
     };
-    axum::serve(listener, Router::new().route("/mcp", post(open))).await.expect("the server serves");
+    axum::serve(listener, Router::new().route("/mcp", post(open))).await
 }

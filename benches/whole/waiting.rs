@@ -1,15 +1,17 @@
 //! What a waiting agent costs: memory for each held call on an open stream, beside a bare axum server with as many
-//! streams, and the CPU of a gateway with which everybody waits. Called by `scenarios`.
+//! streams, and the CPU of a gateway with which everybody waits. Called by `main`.
 
+use crate::Options;
 use crate::asker::{Asker, Waits};
-use crate::figures::Table;
+use crate::figures::{Table, mebi};
 use crate::load::{Connection, mcp_headers, request};
 use crate::process::{Process, usage};
-use crate::scene::{Scene, Sizes, hold};
+use crate::report::Report;
+use crate::scene::{Scene, hold};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -23,15 +25,16 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Descriptors for everything but the streams.
 const OTHERS: u64 = 500;
 
-pub async fn run(program: &Path, sizes: Sizes) {
-    let streams = within_limit(sizes.held);
+/// Measures it.
+pub async fn run(options: &Options, report: &mut Report) -> Result<(), String> {
+    let streams = within_limit(options.held.unwrap_or(10_000));
     let how = format!(
         "{streams} held calls of {AGENTS} agents, each waiting on a stream of its own; RSS 5 s after the last, less RSS before the first. `hold.keep_open` = 1h instead of 50s, \
          that nobody is told \"pending\" meanwhile. \"agents gone\": as many held calls without a stream, which is what the store and its cache take. Idle CPU over {IDLE:?} with all waiting."
     );
-    let mut table = Table::new("waiting", how, &["what", "streams", "RSS before MiB", "RSS after MiB", "KiB each", "idle CPU µs/s"]);
+    let mut table = Table::new("waiting", &["what", "streams", "RSS before MiB", "RSS after MiB", "KiB each", "idle CPU µs/s"]);
     for (what, waits) in [("paraph, agents wait", true), ("paraph, agents gone", false)] {
-        let scene = Scene::open(program, "[hold]\nkeep_open = \"1h\"\n\n", AGENTS.min(streams)).await;
+        let scene = Scene::open(&options.paraph, "[hold]\nkeep_open = \"1h\"\n\n", AGENTS.min(streams)).await;
         let mut askers = scene.askers().await;
         let before = settled(scene.paraph.pid()).await;
         let mut waiting = Vec::new();
@@ -44,10 +47,8 @@ pub async fn run(program: &Path, sizes: Sizes) {
         row(&mut table, what, streams, before, after, idle(scene.paraph.pid()).await);
         drop(waiting);
     }
-    let itself = std::env::current_exe().expect("this program").display().to_string();
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut bare = Process::start(&[itself, "role-streams".to_owned()], &[], &folder.path().join("log")).expect("the bare server starts");
-    let address = bare.address().await.expect("its address");
+    let mut bare = Process::start(&[options.exe.display().to_string(), "role-streams".to_owned()], &[], &options.log("streams"))?;
+    let address = bare.address().await?;
     // What the first connections make it allocate once is not the streams'.
     drop(Connection::open(address).await.expect("a connection"));
     let before = settled(bare.pid).await;
@@ -62,7 +63,8 @@ pub async fn run(program: &Path, sizes: Sizes) {
     let after = settled(bare.pid).await;
     row(&mut table, "bare axum streams", streams, before, after, idle(bare.pid).await);
     drop(open);
-    table.print();
+    table.print(report, &how);
+    Ok(())
 }
 
 /// Ten ask at the same time, so that it does not take for ever.
@@ -87,7 +89,6 @@ async fn wait(askers: &mut [Asker], streams: usize) -> Vec<Waits> {
 }
 
 fn row(table: &mut Table, what: &str, streams: usize, before: u64, after: u64, idle: f64) {
-    let mebi = |bytes: u64| json!(bytes as f64 / f64::from(1 << 20));
     let each = after.saturating_sub(before) as f64 / 1024.0 / streams as f64;
     table.row(vec![json!(what), json!(streams), mebi(before), mebi(after), json!(each), json!(idle)]);
 }

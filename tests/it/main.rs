@@ -36,4 +36,5 @@ mod smtp;
 mod upstream_servers;
 mod upstreams;
 mod web;
+mod whole;
 mod world;
