@@ -73,15 +73,17 @@ impl Scene {
 /// Lets every agent ask for message after message, each leaving when its call is held, `at_once` of them at the same
 /// time, until `total` calls are held or the time is over. The agents come back with the times and with what all took.
 pub async fn hold(askers: Vec<Asker>, total: usize, at_once: usize, time: Duration) -> (Vec<Asker>, Times, Duration) {
-    let at_once = at_once.clamp(1, askers.len().min(total).max(1));
+    let agents = askers.len().max(1);
+    let at_once = at_once.clamp(1, agents.min(total).max(1));
     let mut groups: Vec<Vec<(usize, Asker)>> = (0..at_once).map(|_| Vec::new()).collect();
     for (number, asker) in askers.into_iter().enumerate() {
         groups[number % at_once].push((number, asker));
     }
     let begun = Instant::now();
     let mut working = JoinSet::new();
-    for (number, mut group) in groups.into_iter().enumerate() {
-        let share = total / at_once + usize::from(number < total % at_once);
+    for mut group in groups {
+        // Each agent asks for as many, because the bound of one agent is one of those that hold.
+        let share: usize = group.iter().map(|(number, _)| total / agents + usize::from(*number < total % agents)).sum();
         working.spawn(async move {
             let mut times = Times::default();
             let mut turn = 0;
