@@ -1,6 +1,6 @@
 //! The pure parts on the way of every call: strict parse, digest, verdict. Each group first measures a plain
 //! `serde_json` parse of the same body, and the table at the end names every time as a multiple of that: a ratio
-//! means the same on every machine. Run with `cargo bench`; the test command leaves it out.
+//! means the same on every machine. Run with `cargo bench --bench pure`; the test command leaves it out.
 
 use criterion::measurement::{Measurement as _, WallTime};
 use criterion::{BenchmarkId, Criterion, Throughput};

@@ -50,15 +50,18 @@ pub struct Head {
     /// It is an event stream.
     pub stream: bool,
     /// Where its body ends.
-    body: Extent,
+    pub body: Extent,
 }
 
 /// How the end of a body is known (RFC 9112, 6.3). One that ends with the connection is a mistake here.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-enum Extent {
+pub enum Extent {
+    /// There is none.
     #[default]
     Nothing,
+    /// After so many bytes.
     Length(usize),
+    /// After the chunk without bytes.
     Chunked,
 }
 

@@ -1,7 +1,6 @@
 //! The load tool of `benches/whole` measures what it says: it has no test harness of its own, so its parts are tried here.
 //! No test looks at a time.
 
-#[expect(dead_code, reason = "the scenarios use more of it")]
 #[path = "../../benches/whole/histogram.rs"]
 mod histogram;
 #[expect(dead_code, reason = "the scenarios use more of it")]
