@@ -73,10 +73,11 @@ async fn by_held(options: &Options, report: &mut Report) {
 async fn by_agents(options: &Options, report: &mut Report) {
     let scene = Scene::open(&options.paraph, &room_for(ROOM), options.agents.min(1000)).await;
     let how = "One connection measures, the agents take turns; every agent has a session and has called once.";
-    let mut table = Table::new("growth by agents", &["agents", "reads call p50 ms", "hold p50 ms", "64 agents hold p50 ms", "RSS MiB", "KiB an agent"]);
+    let mut table =
+        Table::new("growth by agents", &["agents", "reads call p50 ms", "hold p50 ms", "hold p50 ms, up to 64 at once", "RSS MiB", "KiB each new agent"]);
     let mut askers: Vec<Asker> = Vec::new();
-    let empty = scene.paraph.usage().resident;
     for step in steps(1, options.agents.min(1000)) {
+        let (before, known) = (scene.paraph.usage().resident, askers.len());
         let mut connection = Connection::open(scene.paraph.address).await.expect("a connection");
         for (number, token) in scene.agents.iter().enumerate().take(step).skip(askers.len()) {
             let mut asker = Asker::enter(scene.paraph.address, crate::scene::SERVER, &format!("bot-{number}"), token).await;
@@ -91,7 +92,7 @@ async fn by_agents(options: &Options, report: &mut Report) {
         let (returned, holds, _) = hold(askers, EACH, 1, Duration::MAX).await;
         let (returned, together, _) = hold(returned, EACH * 10, AT_ONCE, Duration::MAX).await;
         askers = returned;
-        let each = rss.saturating_sub(empty) as f64 / 1024.0 / step as f64;
+        let each = rss.saturating_sub(before) as f64 / 1024.0 / (step - known) as f64;
         table.row(vec![json!(step), json!(reads.p50()), json!(holds.p50()), json!(together.p50()), json!(rss as f64 / f64::from(1 << 20)), json!(each)]);
     }
     table.print(report, how);
