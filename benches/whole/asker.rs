@@ -35,6 +35,7 @@ impl Asker {
         let path = format!("/mcp/{server}");
         let mut connection = connect(address).await;
         let session = initialize(&mut connection, address, &path, &mcp_headers(token, "")).await.expect("a session");
+        assert!(!session.is_empty(), "{name} got no session: initialize was refused");
         Asker { address, path, headers: mcp_headers(token, &session), name: name.to_owned(), asked: 0 }
     }
 

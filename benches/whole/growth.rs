@@ -76,7 +76,7 @@ async fn by_agents(options: &Options, report: &mut Report) {
     let mut table =
         Table::new("growth by agents", &["agents", "reads call p50 ms", "hold p50 ms", "hold p50 ms, up to 64 at once", "RSS MiB", "KiB each new agent"]);
     let mut askers: Vec<Asker> = Vec::new();
-    for step in steps(1, options.agents.min(1000)) {
+    for step in [1, 10, 100, 1000].map(|step: usize| step.min(options.agents)) {
         let (before, known) = (scene.paraph.usage().resident, askers.len());
         let mut connection = Connection::open(scene.paraph.address).await.expect("a connection");
         for (number, token) in scene.agents.iter().enumerate().take(step).skip(askers.len()) {

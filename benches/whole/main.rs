@@ -94,8 +94,8 @@ struct Line {
     /// Held calls [default: 10000, restart 100000]
     #[arg(long)]
     held: Option<usize>,
-    /// Agents at most
-    #[arg(long, default_value_t = 1024)]
+    /// Agents at most; a gateway keeps 1,000 instances of servers, one for each agent and one that asks for tools
+    #[arg(long, default_value_t = 999)]
     agents: usize,
     /// Audit entries at most
     #[arg(long, default_value_t = 100_000)]
