@@ -10,6 +10,7 @@ use crate::officer::Officer;
 use crate::report::Report;
 use crate::scene::{Scene, hold, room_for};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -76,7 +77,7 @@ async fn by_agents(options: &Options, report: &mut Report) {
     let mut table =
         Table::new("growth by agents", &["agents", "reads call p50 ms", "hold p50 ms", "hold p50 ms, up to 64 at once", "RSS MiB", "KiB each new agent"]);
     let mut askers: Vec<Asker> = Vec::new();
-    for step in [1, 10, 100, 1000].map(|step: usize| step.min(options.agents)) {
+    for step in BTreeSet::from([1, 10, 100, 1000].map(|step: usize| step.min(options.agents))) {
         let (before, known) = (scene.paraph.usage().resident, askers.len());
         let mut connection = Connection::open(scene.paraph.address).await.expect("a connection");
         for (number, token) in scene.agents.iter().enumerate().take(step).skip(askers.len()) {

@@ -7,6 +7,7 @@ use crate::figures::{Table, mebi};
 use crate::report::Report;
 use crate::scene::{Scene, hold, room_for};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Far more than a run makes.
@@ -22,7 +23,7 @@ pub async fn run(options: &Options, report: &mut Report) -> Result<(), String> {
     );
     let columns = ["agents", "bare/s before", "holds/s", "bare/s after", "ratio", "p50 ms", "p99 ms", "CPU µs per hold", "RSS MiB"];
     let mut table = Table::new("holds", &columns);
-    for agents in [1, 64.min(options.agents), options.agents] {
+    for agents in BTreeSet::from([1, 64.min(options.agents), options.agents]) {
         let scene = Scene::open(&options.paraph, &room_for(ROOM), agents).await;
         let askers = scene.askers().await;
         let folder = scene.paraph.place().path("");
