@@ -3,15 +3,28 @@
 //! the roles that this executable plays as a child of itself. What is measured is `cargo build --release`, built first: a
 //! bench's own build has the features of the tests switched on too.
 
+mod asker;
+mod bare;
 mod calls;
+mod decide;
+mod figures;
+mod growth;
 mod histogram;
+mod holds;
+mod inbox;
 mod load;
+mod officer;
 mod paraph;
 mod peer;
 mod process;
+mod receiver;
 mod report;
+mod restart;
+mod scene;
 mod standin;
+mod streams;
 mod upstream;
+mod waiting;
 
 use clap::Parser;
 use report::Report;
@@ -31,11 +44,31 @@ struct Scenario {
 }
 
 /// Another scenario is a line here.
-const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "calls",
-    help: "allowed calls through every peer, by bytes and connections",
-    run: |options, report| Box::pin(calls::run(options, report)),
-}];
+const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "calls",
+        help: "allowed calls through every peer, by bytes and connections",
+        run: |options, report| Box::pin(calls::run(options, report)),
+    },
+    Scenario { name: "holds", help: "holds made durable each second, beside bare transactions", run: |options, report| Box::pin(holds::run(options, report)) },
+    Scenario {
+        name: "decide",
+        help: "from a decision to the first byte at the server; all at once",
+        run: |options, report| Box::pin(decide::run(options, report)),
+    },
+    Scenario {
+        name: "waiting",
+        help: "memory and idle CPU of agents that wait, beside bare streams",
+        run: |options, report| Box::pin(waiting::run(options, report)),
+    },
+    Scenario { name: "restart", help: "from a start to ready with very many held calls", run: |options, report| Box::pin(restart::run(options, report)) },
+    Scenario { name: "inbox", help: "pages and lists with many held calls", run: |options, report| Box::pin(inbox::run(options, report)) },
+    Scenario {
+        name: "growth",
+        help: "the same work with more held calls, agents, audit entries",
+        run: |options, report| Box::pin(growth::run(options, report)),
+    },
+];
 
 /// Measure the gateway beside what it is compared with
 #[derive(Parser)]
@@ -58,6 +91,15 @@ struct Line {
     /// A peer to run; may be given several times. direct runs always [default: every one that is not disabled]
     #[arg(long, value_name = "NAME")]
     peer: Vec<String>,
+    /// Held calls [default: 10000, restart 100000]
+    #[arg(long)]
+    held: Option<usize>,
+    /// Agents at most; a gateway keeps 1,000 instances of servers, one for each agent and one that asks for tools
+    #[arg(long, default_value_t = 999)]
+    agents: usize,
+    /// Audit entries at most
+    #[arg(long, default_value_t = 100_000)]
+    entries: usize,
     /// The folder with the peers' files [default: benches/whole/peers]
     #[arg(long, value_name = "FOLDER")]
     peers: Option<PathBuf>,
@@ -84,6 +126,9 @@ struct Options {
     connections: Vec<usize>,
     bytes: Vec<usize>,
     peer: Vec<String>,
+    held: Option<usize>,
+    agents: usize,
+    entries: usize,
     peers: PathBuf,
     /// The program that is measured.
     paraph: PathBuf,
@@ -122,6 +167,7 @@ async fn play(role: &str, arguments: &[String]) -> Result<(), String> {
     let playing = async {
         match role {
             "role-upstream" => upstream::over_http().await,
+            "role-streams" => streams::serve().await,
             "role-standin" => standin::run(arguments).await,
             other => Err(std::io::Error::other(format!("no role is called {other}"))),
         }
@@ -158,6 +204,9 @@ async fn measure(line: Line) -> Result<(), String> {
         connections: line.connections,
         bytes: line.bytes,
         peer: line.peer,
+        held: line.held.map(|held| held.max(1)),
+        agents: line.agents.max(1),
+        entries: line.entries.max(1),
         peers: line.peers.unwrap_or_else(|| here.join("benches/whole/peers")),
         paraph,
         exe: std::env::current_exe().map_err(|cause| cause.to_string())?,
