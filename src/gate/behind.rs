@@ -3,23 +3,30 @@
 //! bounded: a full one makes the caller wait. Everything else is durable before it is done.
 
 use super::clock::Clock;
-use crate::domain::audit::Fact;
+use crate::domain::audit::{Fact, Head};
 use crate::store::{Change, CommitError, Store, StoreError};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-/// How late a fact may be written.
-const LATEST: Duration = Duration::from_millis(100);
+/// How long facts are gathered: each sync costs the same for one and for many, and what is left of the 100 ms is for the
+/// sync.
+const GATHERED: Duration = Duration::from_millis(50);
 /// Pause before a store that was busy is asked again.
 const AFTER_BUSY: Duration = Duration::from_millis(20);
-/// Facts in one change.
+/// Facts in one change, which has at most 64 operations, and changes that become durable by one sync.
 const TOGETHER: usize = 60;
+const CHANGES: usize = 32;
 
 /// The sending half.
 pub struct Behind {
     queue: mpsc::Sender<Fact>,
+    /// The queue is half full.
+    hurry: Arc<Notify>,
     closing: CancellationToken,
 }
 
@@ -27,15 +34,18 @@ impl Behind {
     /// The queue, and the writer that somebody has to run.
     pub(super) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, bound: usize) -> (Behind, impl Future<Output = ()> + Send + 'static) {
         let (queue, waiting) = mpsc::channel(bound);
-        let closing = CancellationToken::new();
-        let writer = write_behind(waiting, closing.clone(), store, clock);
-        (Behind { queue, closing }, writer)
+        let (closing, hurry) = (CancellationToken::new(), Arc::new(Notify::new()));
+        let writer = write_behind(waiting, (closing.clone(), hurry.clone()), store, clock);
+        (Behind { queue, hurry, closing }, writer)
     }
 
     /// Takes a fact; waits while the queue is full.
     pub async fn push(&self, fact: Fact) {
         if self.queue.send(fact).await.is_err() {
             tracing::error!("an audit fact came after the audit writer had ended");
+        }
+        if self.queue.capacity() <= self.queue.max_capacity() / 2 {
+            self.hurry.notify_one();
         }
     }
 
@@ -44,7 +54,12 @@ impl Behind {
     }
 }
 
-async fn write_behind(mut waiting: mpsc::Receiver<Fact>, closing: CancellationToken, store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
+async fn write_behind(
+    mut waiting: mpsc::Receiver<Fact>,
+    (closing, hurry): (CancellationToken, Arc<Notify>),
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+) {
     loop {
         let first = tokio::select! {
             biased;
@@ -56,23 +71,40 @@ async fn write_behind(mut waiting: mpsc::Receiver<Fact>, closing: CancellationTo
         };
         let Some(first) = first else { return };
         let mut facts = vec![first];
-        let deadline = tokio::time::Instant::now() + LATEST;
-        while facts.len() < TOGETHER {
-            match tokio::time::timeout_at(deadline, waiting.recv()).await {
-                Ok(Some(fact)) => facts.push(fact),
-                Ok(None) | Err(_) => break,
+        // Asleep, so that a fact that comes wakes nobody.
+        tokio::select! {
+            () = tokio::time::sleep(GATHERED) => {}
+            () = hurry.notified() => {}
+            () = closing.cancelled() => {}
+        }
+        while facts.len() < TOGETHER * CHANGES
+            && let Ok(fact) = waiting.try_recv()
+        {
+            facts.push(fact);
+        }
+        let mut under_way = Vec::new();
+        while !facts.is_empty() {
+            let rest = facts.split_off(facts.len().min(TOGETHER));
+            let together = std::mem::replace(&mut facts, rest);
+            under_way.push((together.len(), submit(&*store, clock.now(), together).await));
+        }
+        for (count, written) in under_way {
+            if let Err(error) = written.await {
+                tracing::error!(count, cause = %error, "audit facts could not be written");
             }
         }
-        let count = facts.len();
-        // Busy lasts as long as the committer takes for what waits; the bounded queue holds the callers meanwhile.
-        let written = loop {
-            match store.commit(Change::of_facts(clock.now(), facts.clone())).await {
-                Err(CommitError::Store(StoreError::Busy)) => tokio::time::sleep(AFTER_BUSY).await,
-                other => break other,
-            }
-        };
-        if let Err(error) = written {
-            tracing::error!(count, cause = %error, "audit facts could not be written");
+    }
+}
+
+/// Puts a change into the store's queue, behind those that were put there before; what it gives says how that ended.
+async fn submit(store: &dyn Store, at: Timestamp, facts: Vec<Fact>) -> BoxFuture<'_, Result<Head, CommitError>> {
+    loop {
+        let mut commit = store.commit(Change::of_facts(at, facts.clone()));
+        match (&mut commit).now_or_never() {
+            None => return commit,
+            // Busy lasts as long as the committer takes for what waits; the bounded queue holds the callers meanwhile.
+            Some(Err(CommitError::Store(StoreError::Busy))) => tokio::time::sleep(AFTER_BUSY).await,
+            Some(done) => return Box::pin(std::future::ready(done)),
         }
     }
 }

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Events of one file within this time are one.
-const DEBOUNCE: Duration = Duration::from_millis(50);
+/// Events of one file within this time are one. Also how often the library's thread wakes up to look for any, all the time.
+const DEBOUNCE: Duration = Duration::from_millis(250);
 /// A file counts when it reads the same twice, so long apart: an editor that writes in two steps is waited for.
 const STEADY: Duration = Duration::from_millis(40);
 /// A file that never rests is read as it is after so many looks.
@@ -94,7 +94,7 @@ impl Watch {
                         let _told_already = tell.try_send(());
                     }
                 };
-                self.debouncer.insert(new_debouncer(DEBOUNCE, None, heard)?)
+                self.debouncer.insert(new_debouncer(DEBOUNCE, Some(DEBOUNCE), heard)?)
             }
         };
         for folder in self.folders.keys() {

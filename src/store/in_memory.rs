@@ -107,7 +107,7 @@ impl Books {
         for removed in change.removed {
             self.rows.remove(&removed);
         }
-        self.entries.extend(rules::chain(&mut self.head, &change.facts, change.at));
+        self.entries.extend(rules::chain(&mut self.head, change.facts, change.at));
         self.head.clone()
     }
 

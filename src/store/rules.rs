@@ -120,10 +120,10 @@ pub fn is_held(call: &Call) -> bool {
 }
 
 /// The entries of a change, chained to `head`; `head` moves on.
-pub fn chain(head: &mut Head, facts: &[Fact], at: Timestamp) -> Vec<Entry> {
+pub fn chain(head: &mut Head, facts: Vec<Fact>, at: Timestamp) -> Vec<Entry> {
     let mut entries = Vec::with_capacity(facts.len());
     for fact in facts {
-        let entry = Entry::chain(head, fact.clone(), at);
+        let entry = Entry::chain(head, fact, at);
         *head = entry.head();
         entries.push(entry);
     }
