@@ -205,7 +205,9 @@ impl Seat {
         loop {
             self.place.listen();
             // The call goes at once: with its texts it is by far the largest thing here, and nobody needs it while we wait.
-            if let Some(delivery) = delivery(&self.read().await?, self.late) {
+            if !self.gate.inner.store.is_unsettled(&self.id)
+                && let Some(delivery) = delivery(&self.read().await?, self.late)
+            {
                 return Ok(delivery);
             }
             tokio::select! {

@@ -98,6 +98,10 @@ impl Views for Counted {
         self.store.servers_of_held().await
     }
 
+    fn is_unsettled(&self, id: &CallId) -> bool {
+        self.store.is_unsettled(id)
+    }
+
     fn space(&self) -> Space {
         self.store.space()
     }

@@ -245,6 +245,10 @@ impl Views for InMemory {
         Ok(self.books().open.servers_of_held())
     }
 
+    fn is_unsettled(&self, id: &CallId) -> bool {
+        self.books().open.is_unsettled(id)
+    }
+
     fn space(&self) -> Space {
         *self.space.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -76,6 +76,13 @@ pub trait Views: Send + Sync + 'static {
     /// The servers that calls are `Held` for.
     async fn servers_of_held(&self) -> Result<BTreeSet<String>, StoreError>;
 
+    /// Whether the call is certainly held, approved or being sent, told without a look at the disk. `false` says nothing:
+    /// read it.
+    fn is_unsettled(&self, id: &CallId) -> bool {
+        let _ = id;
+        false
+    }
+
     /// Room on the disk as it was measured last; at most a second old, and never waits.
     fn space(&self) -> Space;
 }

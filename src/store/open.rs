@@ -4,8 +4,8 @@
 
 use super::rules::{Cursor, Start, start};
 use super::{Change, Kind, Query, Tally};
-use crate::domain::call::Call;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use crate::domain::call::{Call, CallId};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 
 /// The words of the states in which a call is open.
@@ -16,6 +16,8 @@ pub const OPEN: [&str; 4] = ["held", "approved", "sending", "unconfirmed"];
 pub struct Open {
     places: BTreeMap<Class, BTreeSet<Cursor>>,
     of_agent: HashMap<String, usize>,
+    /// Those that are held, approved or being sent.
+    unsettled: HashSet<CallId>,
     /// Held calls.
     of_server: HashMap<String, usize>,
     letters: usize,
@@ -69,6 +71,11 @@ impl Place {
         self.class.word == "held"
     }
 
+    /// Whether somebody may still wait for it.
+    fn is_unsettled(&self) -> bool {
+        self.class.word != "unconfirmed"
+    }
+
     /// Whether it has not begun to leave.
     fn is_unsent(&self) -> bool {
         self.is_held() || self.class.word == "approved"
@@ -114,6 +121,9 @@ impl Open {
         if place.is_held() {
             one_more(&mut self.of_server, &place.server);
         }
+        if place.is_unsettled() {
+            self.unsettled.insert(place.at.id.clone());
+        }
         self.places.entry(place.class).or_default().insert(place.at);
     }
 
@@ -125,6 +135,7 @@ impl Open {
         if place.is_held() {
             one_less(&mut self.of_server, &place.server);
         }
+        self.unsettled.remove(&place.at.id);
         if let Some(places) = self.places.get_mut(&place.class) {
             places.remove(&place.at);
             if places.is_empty() {
@@ -150,6 +161,11 @@ impl Open {
     /// How many calls of each agent have not begun to leave.
     pub fn of_agents(&self) -> HashMap<String, usize> {
         self.of_agent.clone()
+    }
+
+    /// Whether this call is held, approved or being sent.
+    pub fn is_unsettled(&self, id: &CallId) -> bool {
+        self.unsettled.contains(id)
     }
 
     /// The servers that calls are held for.

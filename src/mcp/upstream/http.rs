@@ -83,9 +83,23 @@ struct State {
     tested: Option<Instant>,
 }
 
+/// The client of all instances: a connection that one agent's call leaves free takes the next call of another, so that
+/// there are no more of them than calls under way. What belongs to an agent is in each request.
+pub(super) fn client() -> Result<Client, String> {
+    Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .connect_timeout(CONNECT)
+        .pool_idle_timeout(POOL_IDLE)
+        .tcp_keepalive(Duration::from_secs(30))
+        .user_agent(concat!("paraph/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|_| "The HTTP client for servers could not be made.".to_owned())
+}
+
 impl HttpLink {
     /// Connects to nothing yet; the error is a sentence for people.
-    pub(super) fn new(server: &str, url: &str, headers: &BTreeMap<String, Secret>, cap: usize) -> Result<HttpLink, String> {
+    pub(super) fn new(server: &str, client: Client, url: &str, headers: &BTreeMap<String, Secret>, cap: usize) -> Result<HttpLink, String> {
         let url = Url::parse(url).map_err(|error| format!("Server {server} has a url that is none: {error}."))?;
         let mut own = HeaderMap::new();
         for (name, value) in headers {
@@ -96,15 +110,6 @@ impl HttpLink {
             value.set_sensitive(true);
             own.insert(header, value);
         }
-        let client = Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .connect_timeout(CONNECT)
-            .pool_idle_timeout(POOL_IDLE)
-            .tcp_keepalive(Duration::from_secs(30))
-            .user_agent(concat!("paraph/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|_| format!("Server {server}: the HTTP client could not be made."))?;
         Ok(HttpLink {
             server: server.to_owned(),
             client,

@@ -3,7 +3,7 @@
 //! `serve` makes one `Upstreams` for the whole process.
 
 use super::board::Board;
-use super::http::HttpLink;
+use super::http::{self, HttpLink};
 use super::peer::{Link, Parts};
 use super::process::ProcessLink;
 use super::times::Times;
@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Semaphore, broadcast};
 use tokio::time::Instant;
@@ -55,6 +55,8 @@ struct Inner {
     message_bound: AtomicUsize,
     in_flight: usize,
     guard_program: PathBuf,
+    /// Made when the first server with a url is needed.
+    client: OnceLock<reqwest::Client>,
     /// Tells this process's instances from those of an earlier one.
     run: u64,
     begun: AtomicU64,
@@ -148,6 +150,7 @@ impl Upstreams {
             message_bound: AtomicUsize::new(bounds.result.saturating_add(ENVELOPE)),
             in_flight: bounds.in_flight_per_server,
             guard_program,
+            client: OnceLock::new(),
             run,
             begun: AtomicU64::new(0),
             slots: Mutex::default(),
@@ -314,6 +317,14 @@ impl Upstreams {
 }
 
 impl Inner {
+    fn client(&self) -> Result<reqwest::Client, String> {
+        if let Some(client) = self.client.get() {
+            return Ok(client.clone());
+        }
+        let client = http::client()?;
+        Ok(self.client.get_or_init(|| client).clone())
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Arc<Slot>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -397,7 +408,10 @@ impl Inner {
             Transport::Process { .. } => Link::Process(
                 ProcessLink::start(server, &entry.config.transport, &self.guard_program, Arc::clone(&board), message_bound).await.map_err(failed)?,
             ),
-            Transport::Http { url, headers } => Link::Http(Arc::new(HttpLink::new(server, url, headers, message_bound).map_err(failed)?)),
+            Transport::Http { url, headers } => {
+                let http = self.client().map_err(failed)?;
+                Link::Http(Arc::new(HttpLink::new(server, http, url, headers, message_bound).map_err(failed)?))
+            }
         };
         let parts = Parts {
             server: server.to_owned(),

@@ -148,6 +148,7 @@ fn write(disk: &Disk, sync: &mut Sync, batch: &mut Batch<'_>) -> Result<(), Fail
     }
     let before = batch.before().map_err(|cause| Failed::Before(cause.to_string()))?;
     batch.keys(Tree::Newest).for_each(|key| disk.known.may_come(Tree::Newest, key));
+    batch.keys(Tree::ByRecipient).filter_map(|key| key.get(..=layout::RECIPIENT)).for_each(|key| disk.known.may_come(Tree::ByRecipient, key));
     let refusals = [layout::kind_tag(Kind::Refusals)];
     batch.keys(Tree::Rows).filter(|key| key.starts_with(&refusals)).for_each(|key| disk.known.may_come(Tree::Rows, key));
     let ahead = disk.get_ahead(before);

@@ -45,6 +45,11 @@ impl Known {
         for pair in from.all(Tree::Newest) {
             self.may_come(Tree::Newest, &pair?.0);
         }
+        for pair in from.all(Tree::ByRecipient) {
+            if let Some(key) = pair?.0.get(..=layout::RECIPIENT) {
+                self.may_come(Tree::ByRecipient, key);
+            }
+        }
         for pair in of_kind(from, Kind::Refusals, None) {
             self.may_come(Tree::Rows, &pair?.0);
         }
@@ -88,7 +93,8 @@ impl Known {
         }
     }
 
-    /// Whether the key may be there; `false` is certain. Of keys of `Newest`, and of `Rows` of refusals.
+    /// Whether the key may be there; `false` is certain. Of keys of `Newest`, of `Rows` of refusals, and of what keys of
+    /// `ByRecipient` begin with: recipient and state.
     pub(super) fn may_be(&self, tree: Tree, key: &[u8]) -> bool {
         probes(tree, key).all(|bit| self.bits[bit / 64].load(Ordering::Acquire) & (1 << (bit % 64)) != 0)
     }

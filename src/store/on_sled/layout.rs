@@ -133,6 +133,13 @@ pub(super) fn recipient(recipient: &RecipientKey) -> [u8; RECIPIENT] {
     Sha256::digest(recipient.as_str().as_bytes()).into()
 }
 
+/// What the keys of one recipient's calls of one state begin with.
+pub(super) fn recipient_in(of: &RecipientKey, tag: u8) -> [u8; RECIPIENT + 1] {
+    let mut key = [tag; RECIPIENT + 1];
+    key[..RECIPIENT].copy_from_slice(&recipient(of));
+    key
+}
+
 /// Key in `ByEnd`, for a call that is over and has its texts.
 pub(super) fn by_end(call: &Call) -> Option<Vec<u8>> {
     Some(timed(call.over_since()?, &call.id))

@@ -46,8 +46,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 
-/// Reads at the same time; below the runtime's 512 blocking threads, so that others find one.
-const READS: u32 = 256;
+/// Reads at the same time. Most find their pages in sled's cache; each more is a thread with a stack and an arena of its
+/// own.
+const READS: u32 = 32;
 
 /// What an operator may set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -231,6 +232,12 @@ impl Views for OnSled {
     }
 
     async fn calls(&self, query: &Query) -> Result<Page, StoreError> {
+        if let Some(recipient) = &query.recipient {
+            let mut tags = layout::state_tags(&query.states).into_iter();
+            if !tags.any(|tag| self.inner.disk.known.may_be(Tree::ByRecipient, &layout::recipient_in(recipient, tag))) {
+                return self.sure().map(|()| Page::default());
+            }
+        }
         let query = query.clone();
         self.look(move |seen| reads::calls(seen, &seen.open(), &query)).await
     }
@@ -284,6 +291,11 @@ impl Views for OnSled {
 
     async fn servers_of_held(&self) -> Result<BTreeSet<String>, StoreError> {
         Ok(self.inner.disk.open().servers_of_held())
+    }
+
+    fn is_unsettled(&self, id: &CallId) -> bool {
+        let disk = &self.inner.disk;
+        !disk.durable().unsure && disk.open().is_unsettled(id)
     }
 
     fn space(&self) -> Space {

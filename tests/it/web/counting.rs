@@ -6,7 +6,7 @@ use paraph::domain::audit::{Entry, Head};
 use paraph::domain::call::{AskKey, Call, CallId};
 use paraph::store::in_memory::InMemory;
 use paraph::store::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Tally, Views};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::broadcast;
@@ -86,6 +86,10 @@ impl Views for Counting {
 
     async fn open_of_agents(&self) -> Result<HashMap<String, usize>, StoreError> {
         self.count(1, self.inner.open_of_agents().await)
+    }
+
+    async fn servers_of_held(&self) -> Result<BTreeSet<String>, StoreError> {
+        self.count(1, self.inner.servers_of_held().await)
     }
 
     fn space(&self) -> Space {
