@@ -4,7 +4,7 @@
 //! dropped the pages that it could not write. Started by `open`.
 
 use super::disk::{Disk, Durable};
-use super::layout::{self, Tree};
+use super::layout::{self, TREES, Tree};
 use super::marker;
 use super::plan::{Batch, Operations};
 use super::tally::Tally;
@@ -169,9 +169,15 @@ fn write(disk: &Disk, sync: &mut Sync, batch: &mut Batch<'_>) -> Result<(), Fail
 }
 
 fn transact(disk: &Disk, operations: &Operations) -> Result<(), TransactionError<Infallible>> {
-    disk.trees.as_slice().transaction(|trees| {
+    // Each tree of a transaction costs, also one that it does not touch.
+    let mut touched: Vec<Tree> = operations.keys().map(|(tree, _)| *tree).collect();
+    touched.dedup();
+    let mut place = [0; TREES.len()];
+    (0..).zip(&touched).for_each(|(at, tree)| place[*tree as usize] = at);
+    let trees: Vec<&sled::Tree> = touched.iter().map(|tree| disk.tree(*tree)).collect();
+    trees.as_slice().transaction(|trees| {
         for ((tree, key), value) in operations {
-            let tree = &trees[*tree as usize];
+            let tree = &trees[place[*tree as usize]];
             match value {
                 Some(value) => tree.insert(key, value)?,
                 None => tree.remove(key)?,
