@@ -98,9 +98,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_dropped_in_the_middle_goes_on_and_a_stop_waits_for_it() {
-        let (tasks, (ended, mut ends)) = (TaskTracker::new(), mpsc::unbounded_channel());
+        let (tasks, (ended, mut ends)) = (TaskTracker::new(), mpsc::channel(1));
         let (go, gone) = oneshot::channel::<u8>();
-        let mut work = Lasting::new(&tasks, gone, move |end| ended.send(end).unwrap());
+        let mut work = Lasting::new(&tasks, gone, move |end| ended.try_send(end).unwrap());
         assert!(tokio::time::timeout(Duration::ZERO, &mut work).await.is_err());
         drop(work);
         tasks.close();
