@@ -307,6 +307,7 @@ impl Views for OnSled {
 mod tests {
     use super::*;
     use crate::domain::audit::Fact;
+    use crate::domain::letter::Letter;
     use crate::store::backup::{self, BackupError};
     use futures_util::FutureExt as _;
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -376,6 +377,41 @@ mod tests {
         go.send(()).unwrap();
         assert_eq!(first.await.unwrap().seq, 1);
         assert_eq!(second.await.unwrap().seq, 2);
+    }
+
+    #[tokio::test]
+    async fn during_a_sync_readers_see_what_was_durable_before_it_and_do_not_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        let mut opened = open::open(&path, &Settings::default()).unwrap();
+        let (entered, has_entered) = std::sync::mpsc::sync_channel(4);
+        let (go, may_go) = std::sync::mpsc::sync_channel(4);
+        opened.sync = Box::new(move || {
+            entered.send(()).unwrap();
+            may_go.recv().unwrap();
+            Ok(())
+        });
+        let store = OnSled::start(opened, &path, &Settings::default()).unwrap();
+        let put = |revision: u64, names: &[&str], removed: &[&str]| {
+            let letter = |name: &&str| Row::Letter(Letter { id: (*name).to_owned(), revision, ..Letter::about_hold(&CallId("c".into()), 1, Timestamp::UNIX_EPOCH) });
+            let removed = removed.iter().map(|name| (Kind::Letter, (*name).to_owned())).collect();
+            Change { rows: names.iter().map(letter).collect(), removed, ..change() }
+        };
+        let names = async || store.rows(Kind::Letter, None, 10).await.unwrap().iter().map(|row| format!("{}{}", row.key(), row.revision())).collect::<Vec<_>>();
+        for (change, before, after) in [
+            (put(1, &["b", "d"], &[]), vec![], vec!["b1", "d1"]),
+            (put(1, &["a", "c", "e"], &["b"]), vec!["b1", "d1"], vec!["a1", "c1", "d1", "e1"]),
+            (put(2, &["a", "e"], &["c", "d"]), vec!["a1", "c1", "d1", "e1"], vec!["a2", "e2"]),
+        ] {
+            let mut committing = store.commit(change);
+            assert_eq!((&mut committing).now_or_never(), None);
+            has_entered.recv().unwrap();
+            assert_eq!(names().await, before, "the trees are ahead, and nobody sees it");
+            assert_eq!(store.head().await.unwrap().seq, store.entries(1, 10).await.unwrap().len() as u64);
+            go.send(()).unwrap();
+            committing.await.unwrap();
+            assert_eq!(names().await, after);
+        }
     }
 
     #[tokio::test]

@@ -126,8 +126,13 @@ async fn a_thousand_calls_at_once_are_a_few_events_on_an_open_page() {
         let bytes = tokio::time::timeout(Duration::from_secs(20), live.chunk()).await.unwrap().unwrap().unwrap();
         seen.push_str(&String::from_utf8_lossy(&bytes));
     }
+    // Told by name, or by a look when it came in one breath with the last of the crowd.
+    let looks = seen.matches("event: look").count();
     desk.decide(&id, Verdict::Reject, Some("no")).await;
-    assert!(until(&mut live, &mut seen, "\"state\":\"rejected\"").await);
+    while !seen.contains("\"state\":\"rejected\"") && seen.matches("event: look").count() == looks {
+        let bytes = tokio::time::timeout(Duration::from_secs(20), live.chunk()).await.unwrap().unwrap().unwrap();
+        seen.push_str(&String::from_utf8_lossy(&bytes));
+    }
     assert!(seen.matches("event: ").count() < 200, "{} events", seen.matches("event: ").count());
     assert!(desk.read.load(Ordering::Relaxed) - before < 2_000, "{} reads", desk.read.load(Ordering::Relaxed) - before);
 }
