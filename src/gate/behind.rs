@@ -54,12 +54,7 @@ impl Behind {
     }
 }
 
-async fn write_behind(
-    mut waiting: mpsc::Receiver<Fact>,
-    (closing, hurry): (CancellationToken, Arc<Notify>),
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-) {
+async fn write_behind(mut waiting: mpsc::Receiver<Fact>, (closing, hurry): (CancellationToken, Arc<Notify>), store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
     loop {
         let first = tokio::select! {
             biased;

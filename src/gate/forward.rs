@@ -11,8 +11,8 @@ use crate::domain::limit::{Charge, GiveBack, Take};
 use crate::domain::policy::Judgement;
 use crate::store::{Change, CommitError, Seen};
 use jiff::Timestamp;
-use serde_json::{Value, json};
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 

@@ -393,7 +393,8 @@ mod tests {
         });
         let store = OnSled::start(opened, &path, &Settings::default()).unwrap();
         let put = |revision: u64, names: &[&str], removed: &[&str]| {
-            let letter = |name: &&str| Row::Letter(Letter { id: (*name).to_owned(), revision, ..Letter::about_hold(&CallId("c".into()), 1, Timestamp::UNIX_EPOCH) });
+            let letter =
+                |name: &&str| Row::Letter(Letter { id: (*name).to_owned(), revision, ..Letter::about_hold(&CallId("c".into()), 1, Timestamp::UNIX_EPOCH) });
             let removed = removed.iter().map(|name| (Kind::Letter, (*name).to_owned())).collect();
             Change { rows: names.iter().map(letter).collect(), removed, ..change() }
         };
