@@ -340,6 +340,7 @@ pub async fn drive(workers: Vec<(Connection, Call)>, warm_up: Duration, measured
         });
     }
     figures.took = measured;
+    assert_eq!(figures.calls, figures.latency.count(), "every right answer has its time");
     figures
 }
 

@@ -113,11 +113,6 @@ impl Place {
 }
 
 impl Paraph {
-    /// A gateway over a new folder; see `Place::new`.
-    pub async fn start(program: &Path, config: &str) -> Paraph {
-        Place::new(program, config).serve().await
-    }
-
     /// Its folder, for commands and files while it runs.
     pub fn place(&self) -> &Place {
         &self.place
@@ -128,19 +123,9 @@ impl Paraph {
         self.process.pid
     }
 
-    /// The process, for its peak and signals.
-    pub fn process(&self) -> &Process {
-        &self.process
-    }
-
     /// CPU and memory of the gateway and its guards, without the servers behind it that are roles of ours.
     pub fn usage(&self) -> Usage {
         self.process.usage()
-    }
-
-    /// What it logged so far.
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(self.place.path("gateway.log")).unwrap_or_default()
     }
 
     /// Signs the operator in with a one-time link, as a browser does; the value of a `Cookie` header. `Place::operator`
@@ -154,15 +139,6 @@ impl Paraph {
         let (head, _) = connection.ask(&redeem).await.expect("an answer to the link");
         assert_eq!(head.status, 303, "the link lets in");
         head.cookies.into_iter().find(|cookie| cookie.starts_with("paraph_session=")).expect("a session's cookie")
-    }
-
-    /// `GET` or `POST` below `/api/v1` with an API token and a JSON body, empty for none; status and body.
-    pub async fn api(&self, token: &str, method: &str, path: &str, body: &str) -> (u16, String) {
-        let headers = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
-        let asked = request(method, &format!("/api/v1{path}"), self.address, &headers, body.as_bytes());
-        let mut connection = Connection::open(self.address).await.expect("a connection to the gateway");
-        let (head, body) = connection.ask(&asked).await.expect("an answer of the API");
-        (head.status, String::from_utf8_lossy(body).into_owned())
     }
 
     /// SIGTERM; the folder stays.

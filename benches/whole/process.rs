@@ -96,14 +96,6 @@ impl Process {
         usage(self.pid)
     }
 
-    /// Lets the peaks of memory begin anew.
-    pub fn forget_peak(&self) {
-        for pid in tree(self.pid) {
-            // Refused where the kernel does not know it; the peak is then that of the whole life.
-            let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
-        }
-    }
-
     /// `kill -9`, and waits for its end.
     pub async fn kill(mut self) {
         self.kill_tree();

@@ -110,7 +110,7 @@ async fn a_cancel_of_a_forwarded_call_reaches_the_server_under_its_own_id() {
 #[tokio::test]
 async fn a_client_that_hangs_up_takes_nothing_of_what_the_server_did_along() {
     let world = World::new().await.ready().await;
-    let client = reqwest::Client::new();
+    let client = reqwest::Client::builder().build().unwrap();
     let request = world.request(Method::POST, "demo").body(call(78, "read_slow", "{}")).build().unwrap();
     let slow = tokio::spawn(async move { client.execute(request).await.map(drop) });
     reached(&world, "tools/call").await;
