@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Events of one file within this time are one. Also how often the library's thread wakes up to look for any, all the time.
-const DEBOUNCE: Duration = Duration::from_millis(250);
+const DEBOUNCE: Duration = Duration::from_millis(50);
 /// A file counts when it reads the same twice, so long apart: an editor that writes in two steps is waited for.
 const STEADY: Duration = Duration::from_millis(40);
 /// A file that never rests is read as it is after so many looks.
