@@ -160,7 +160,7 @@ impl<'a, 'b> Evaluation<'a, 'b> {
                     Ok(Datum::Bool(members.contains_key(key)))
                 }
                 // Keys of other kinds are CEL's, and no argument has one.
-                (Datum::Bool(_) | Datum::Int(_) | Datum::Uint(_), None) => Ok(Datum::Bool(false)),
+                (Datum::Bool(_) | Datum::Int(_) | Datum::Uint(_) | Datum::Double(_), None) => Ok(Datum::Bool(false)),
                 _ => Err(KINDS),
             };
         }

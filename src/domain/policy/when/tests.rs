@@ -69,7 +69,7 @@ fn an_expression_looks_at_arguments_tool_agent_server_and_time() {
         ("now + duration('1h') > now && now - duration('1h') < now && int(now) == 1795278605", true),
         ("int('5') == args.n && double('1.5') == args.price && string(args.n) == '5' && uint(5) == 5u && int(1.9) == 1", true),
         ("dyn(args.n) == 5", true),
-        ("true in args['a.b'] || 1 in args['a.b']", false),
+        ("true in args['a.b'] || 1 in args['a.b'] || 1.5 in args['a.b']", false),
         ("args.n == '5'", false),
     ] {
         assert_eq!(holds(source, &arguments), Ok(expected), "{source}");
