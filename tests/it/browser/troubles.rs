@@ -70,8 +70,11 @@ async fn an_operator_is_told_by_banner_mail_and_metric_of_what_is_wrong_and_the_
     assert!(same_document(browser).await, "the page was loaded anew");
     browser.pictures("inbox-troubles").await;
     look(browser, "an inbox above which there are troubles", &mut all).await;
-    let told = within_looks("the mails", async || Some(mails(&folder)).filter(|mails| mails.len() == 2)).await;
-    for said in ["The server desk cannot be reached", "The disk is nearly full", "Paraph was not stopped in order"] {
+    let troubles = ["The server desk cannot be reached", "The disk is nearly full", "Paraph was not stopped in order"];
+    // How many mails depends on what one look sees: a machine that is slow to begin can meet all of it at once.
+    let has_all = |mails: &Vec<String>| troubles.iter().all(|said| mails.iter().any(|mail| mail.contains(said)));
+    let told = within_looks("the mails", async || Some(mails(&folder)).filter(has_all)).await;
+    for said in troubles {
         assert_eq!(told.iter().filter(|mail| mail.contains(said)).count(), 1, "{said} in {told:?}");
     }
     assert!(told.iter().all(|mail| mail.contains(&format!("To: {ANN}"))));
@@ -84,7 +87,7 @@ async fn an_operator_is_told_by_banner_mail_and_metric_of_what_is_wrong_and_the_
     std::fs::remove_file(sitting.world.path("broken")).unwrap();
     within_looks("the metric is up again", async || up().await.filter(|up| up == "1")).await;
     within_looks("the notice goes", async || (!browser.text().await.contains("The server desk")).then_some(())).await;
-    assert_eq!(mails(&folder).len(), 2, "that it is over is no mail");
+    assert_eq!(mails(&folder).len(), told.len(), "that it is over is no mail");
     assert!(all.is_empty(), "{} faults:\n{}", all.len(), all.join("\n"));
     sitting.close().await;
 }
