@@ -5,6 +5,7 @@
 use crate::domain::audit::Fact;
 use crate::domain::digest::hex;
 use crate::domain::letter::{Letter, Trouble};
+use crate::domain::people::Role;
 use crate::gate::{Failure, Gate};
 use crate::store::{Change, Row};
 use jiff::{SignedDuration, Timestamp};
@@ -81,6 +82,10 @@ impl Gate {
     /// ended. Writes one letter about those that are new, and none while mail is off.
     pub async fn tell_operators(&self, troubles: &[Trouble]) -> Result<(), Failure> {
         if !self.settings().letters {
+            return Ok(());
+        }
+        // While there is no operator yet nobody could be told, and the first one is to hear of what lasts.
+        if !troubles.is_empty() && !self.people().await?.iter().any(|person| person.role == Role::Operator && person.disabled_at.is_none()) {
             return Ok(());
         }
         let now = self.inner.clock.now();

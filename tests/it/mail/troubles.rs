@@ -49,6 +49,20 @@ impl Office {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_first_operator_hears_of_a_trouble_that_began_before_there_was_one() {
+    let office = Office::open().await;
+    office.person("ann@example.org", Role::Reviewer, &[]).await;
+    office.start();
+    office.gate.look_out(LOOK);
+    office.server_is(down()).await;
+    assert_eq!((office.mails_about("trouble-").len(), office.gate.troubles().borrow().len()), (0, 1));
+    office.person("olga@example.org", Role::Operator, &[]).await;
+    office.server_is(down()).await;
+    let mails = office.mails_about("trouble-");
+    assert_eq!(mails.iter().map(|(to, _)| to.as_str()).collect::<Vec<_>>(), ["olga@example.org"]);
+}
+
 fn down() -> ServerState {
     ServerState::Down { why: "its machine refuses connections".into(), stderr: Vec::new() }
 }
