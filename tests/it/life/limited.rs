@@ -32,7 +32,7 @@ pub fn limited_by(limits: Vec<LimitSpec>) -> Settings {
         ..PolicySpec::default()
     };
     let policy = Policy::build(spec).expect("the limits are in order");
-    Settings { servers: [("demo".to_owned(), ServerSettings { policy, messages: Default::default() })].into(), ..super::settings() }
+    Settings { servers: [("demo".to_owned(), ServerSettings { policy, messages: Default::default() })].into(), in_flight_per_server: 10_000, ..super::settings() }
 }
 
 async fn desk(max: u64) -> Desk {
@@ -193,8 +193,8 @@ async fn what_provably_never_left_is_given_back_and_what_failed_at_the_server_is
 
 #[tokio::test]
 async fn a_server_with_as_many_calls_under_way_as_it_may_have_is_a_limit_with_a_time_to_ask_again() {
-    // The gate under test lets four through at once.
-    let desk = desk(100).await;
+    let settings = Settings { in_flight_per_server: 4, ..limited(100) };
+    let desk = Desk::over(Arc::new(InMemory::default()), settings).await;
     let mut under_way = Vec::new();
     for number in 0..4 {
         let Admission::Allowed(pass) = desk.admit("write_note", &text(number)).await else { panic!("not allowed") };
