@@ -69,12 +69,10 @@ pub(in crate::mcp) fn is_events(headers: &HeaderMap) -> bool {
 /// The next bytes of a body; `None` at its end.
 pub(in crate::mcp) async fn chunk<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Option<Result<Bytes, B::Error>> {
     loop {
-        match poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await? {
-            Ok(frame) => match frame.into_data() {
-                Ok(data) => return Some(Ok(data)),
-                // Trailers; nobody here has a use for them.
-                Err(_) => {}
-            },
+        match poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await?.map(Frame::into_data) {
+            Ok(Ok(data)) => return Some(Ok(data)),
+            // Trailers; nobody here has a use for them.
+            Ok(Err(_)) => {}
             Err(error) => return Some(Err(error)),
         }
     }
