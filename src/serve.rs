@@ -11,6 +11,7 @@ mod metrics;
 mod offline;
 mod reload;
 mod running;
+mod site;
 mod watch;
 mod wiring;
 
@@ -18,6 +19,7 @@ pub use mails::{Left, MailTest, Tried, TryError, test_mail};
 pub use offline::{Offline, after_restore, open_offline};
 pub use reload::Origin;
 pub use running::{Running, Signals};
+pub use site::Site;
 
 use crate::config::{Config, Standing};
 use crate::control;
@@ -114,23 +116,22 @@ pub async fn start(config: Config, guard_program: PathBuf, origin: Option<Origin
     let standing = Standing::default();
     let web = WebState::new(gate.clone(), web_settings(&config, door.clone(), &public_url, standing.clone()));
     let scrape = metrics::Scrape { metrics: metrics.clone(), gate: gate.clone(), readiness: readiness.clone(), door };
-    let app = observe::routes(readiness.clone()).merge(metrics::guarded(scrape.clone())).merge(crate::mcp::routes(mcp.clone()));
-    let app = app.merge(crate::web::routes(web.clone())).layer(axum::middleware::from_fn_with_state(metrics, metrics::count));
-    let app = app.layer(axum::middleware::from_fn_with_state(public_url.starts_with("https://"), headers::bind));
+    let app = observe::routes(readiness.clone()).merge(metrics::guarded(scrape.clone())).merge(crate::web::routes(web.clone()));
+    let site = Site::from(app).with_agents(mcp.clone()).counted(metrics).bound(public_url.starts_with("https://"));
     if let Some(address) = &config.listen.metrics {
         let apart = bind(address).await?;
         if let Ok(bound) = apart.local_addr() {
             tracing::info!(metrics = %format_args!("http://{bound}/metrics"), "served apart, without a token");
         }
-        let app = metrics::open(scrape).layer(axum::middleware::from_fn_with_state(false, headers::bind));
+        let site = Site::from(metrics::open(scrape)).bound(false);
         let (apart, leaving) = (Listening::new(apart, &config.bounds), gate.draining());
         tasks.spawn(async move {
-            apart.serve(app, leaving).await;
+            apart.serve(site, leaving).await;
             "the metrics listener"
         });
     }
     let listening = Listening::new(listener, &config.bounds).with_tls(tls.clone()).with_proxies(config.listen.trusted_proxies.clone());
-    let served = listening.serve(app, gate.draining());
+    let served = listening.serve(site, gate.draining());
     tasks.spawn(async move {
         served.await;
         "the HTTP listener"

@@ -1,31 +1,30 @@
 //! `POST GET DELETE /mcp/{server}`: Streamable HTTP towards agents (MCP, transports). The order at the door is
 //! fixed: name and page, token, server, grant, size, then the message, read once. Nothing reaches a server that
-//! is not in the agreed revision, and no `tools/call` that the gate has not judged. Mounted by `serve`.
+//! is not in the agreed revision, and no `tools/call` that the gate has not judged. Asked by `serve`.
 
+use super::connection::Connection;
 use super::error::{Refusal, json};
 use super::message::{self, Id, Message};
 use super::revisions::Revision;
 use super::session::{Session, Sessions};
 use super::session_id::SessionKey;
 use super::upstream::Upstreams;
-use super::{batch, connection, door, hello, listen, result};
+use super::{batch, door, hello, listen, result};
 use crate::config::Bounds;
 use crate::domain::door::Door;
 use crate::domain::people::Agent;
 use crate::gate::Gate;
 use ::http::request::Parts;
-use ::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use ::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use arc_swap::ArcSwap;
-use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::any;
 use futures_util::StreamExt as _;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -132,6 +131,12 @@ impl McpState {
         });
     }
 
+    /// Answers one request, which came on this connection.
+    pub fn answer(&self, request: Request<Body>, connection: Connection) -> Pin<Box<dyn Future<Output = Response> + Send>> {
+        let (state, (parts, body)) = (Arc::clone(&self.0), request.into_parts());
+        Box::pin(async move { serve(state, parts, body, connection).await.unwrap_or_else(IntoResponse::into_response) })
+    }
+
     /// Waits until every stream and every request under way has ended; call it after the gate drains.
     pub async fn finish(&self) {
         self.0.tasks.close();
@@ -157,20 +162,12 @@ fn globs(server: &str, methods: &[String]) -> GlobSet {
     globs.build().unwrap_or_else(|_| GlobSet::empty())
 }
 
-/// The routes.
-pub fn routes(state: McpState) -> Router {
-    Router::new().route("/mcp", any(enter)).route("/mcp/", any(enter)).route("/mcp/{*server}", any(enter)).with_state(state)
+/// Whether a request with this path is for this edge: `/mcp/{server}`, also with no server named or one that is none.
+pub fn is_for_agents(path: &str) -> bool {
+    path.strip_prefix("/mcp").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-async fn enter(State(state): State<McpState>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    match Box::pin(serve(state.0, parts, body)).await {
-        Ok(response) => response,
-        Err(refusal) => refusal.into_response(),
-    }
-}
-
-async fn serve(state: Arc<Inner>, parts: Parts, body: Body) -> Result<Response, Refusal> {
+async fn serve(state: Arc<Inner>, parts: Parts, body: Body, connection: Connection) -> Result<Response, Refusal> {
     let refuse = |status, why: &str| Refusal::new(status, -32600, why);
     if !door::lets_in(&state.settings.door, &parts) {
         return Err(refuse(StatusCode::FORBIDDEN, "This Host or Origin is not one of ours; an operator can add it to listen.hosts."));
@@ -187,7 +184,7 @@ async fn serve(state: Arc<Inner>, parts: Parts, body: Body) -> Result<Response, 
     if !agent.may_use(&server) {
         return Err(refuse(StatusCode::FORBIDDEN, "This agent has no grant for this server."));
     }
-    let closed = connection::closed_by_client(&parts);
+    let closed = connection.closed_by_client(&parts);
     let caller = Caller { state, now, agent, server, token, headers: parts.headers, closed };
     match parts.method {
         Method::POST => caller.post(body).await,

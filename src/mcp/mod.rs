@@ -44,5 +44,5 @@ fn one_value(message::Read { message, value }: message::Read<'_>) -> serde_json:
     value
 }
 
-pub use self::http::{McpSettings, McpState, routes};
+pub use self::http::{McpSettings, McpState, is_for_agents};
 pub use self::session_id::SessionKey;

@@ -93,15 +93,19 @@ impl Metrics {
         self.commit_time.observe(took.as_secs_f64());
     }
 
-    /// A request was answered by one of our parts.
-    pub fn request(&self, path: &str, status: u16) {
-        let part = match path.split('/').nth(1) {
+    /// Which of our parts answers at this path.
+    pub fn part(path: &str) -> &'static str {
+        match path.split('/').nth(1) {
             Some("mcp") => "mcp",
             Some("api") => "api",
             Some("healthz" | "readyz" | "metrics") => "probes",
             Some("static") => "static",
             _ => "pages",
-        };
+        }
+    }
+
+    /// A request was answered by this part.
+    pub fn request(&self, part: &'static str, status: u16) {
         let class = match status {
             0..=199 => "1xx",
             200..=299 => "2xx",
@@ -182,8 +186,8 @@ mod tests {
     #[test]
     fn requests_are_counted_by_part_and_class_and_never_by_path() {
         let metrics = Metrics::new("1.2.3");
-        metrics.request("/mcp/some-server", 200);
-        metrics.request("/calls/c_secret", 404);
+        metrics.request(Metrics::part("/mcp/some-server"), 200);
+        metrics.request(Metrics::part("/calls/c_secret"), 404);
         metrics.entry("call.held");
         let mut text = String::new();
         encode(&mut text, &metrics.registry).unwrap();

@@ -11,9 +11,9 @@ mod watched;
 
 pub use tls::Tls;
 
+use super::site::Site;
 use crate::config::Bounds;
 use crate::domain::proxies::Proxies;
-use axum::Router;
 use conversation::Host;
 use crowd::{Crowd, Full};
 use std::io;
@@ -91,13 +91,13 @@ impl Listening {
     }
 
     /// Serves until `leaving`; then no connection is taken, and each that is open ends behind its last answer.
-    pub async fn serve(self, app: Router, leaving: CancellationToken) {
+    pub async fn serve(self, site: impl Into<Site>, leaving: CancellationToken) {
         let most = descriptors::room_for(self.bounds.connections);
         if most < self.bounds.connections {
             tracing::warn!(most, "the system allows fewer open files than bounds.connections needs; fewer connections are taken");
         }
         let crowd = Crowd::new(most, self.bounds.connections_per_address, self.proxies.clone());
-        let host = Host { app, proxies: Arc::new(self.proxies), patience: self.patience, leaving: leaving.clone() };
+        let host = Host { site: Arc::new(site.into()), proxies: Arc::new(self.proxies), patience: self.patience, leaving: leaving.clone() };
         let mut turned_away = TurnedAway { said: None, since: 0 };
         // Dropped with this future: a connection that does not end in time is cut, and nothing of it lives on.
         let mut conversations = JoinSet::new();

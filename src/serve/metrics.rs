@@ -6,9 +6,8 @@ use crate::gate::Gate;
 use crate::observe::Readiness;
 use crate::observe::metrics::Metrics;
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
@@ -34,14 +33,6 @@ pub(super) fn guarded(scrape: Scrape) -> Router {
 /// For an address of its own.
 pub(super) fn open(scrape: Scrape) -> Router {
     Router::new().route("/metrics", get(without_token)).with_state(scrape)
-}
-
-/// Counts every answer.
-pub(super) async fn count(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
-    let path = request.uri().path().to_owned();
-    let response = next.run(request).await;
-    metrics.request(&path, response.status().as_u16());
-    response
 }
 
 async fn without_token(State(scrape): State<Scrape>, headers: HeaderMap) -> Response {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 const ANN: &str = "ann@example.org";
 
-async fn scrape(url: &str, token: Option<&str>) -> (u16, String) {
+pub async fn scrape(url: &str, token: Option<&str>) -> (u16, String) {
     let mut request = http().get(url);
     if let Some(token) = token {
         request = request.bearer_auth(token);
@@ -16,7 +16,7 @@ async fn scrape(url: &str, token: Option<&str>) -> (u16, String) {
 }
 
 /// The value of one series.
-fn value(text: &str, series: &str) -> Option<f64> {
+pub fn value(text: &str, series: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
 }
 

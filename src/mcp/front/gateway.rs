@@ -3,7 +3,7 @@
 //! It follows no redirect, since the token must not travel on. Called by `session`, `request`, `post` and `listen`.
 
 use super::Notes;
-use crate::mcp::upstream::http::{capped, is_events};
+use crate::mcp::upstream::body::{capped, is_events};
 use crate::mcp::upstream::leave::Leave;
 use crate::mcp::upstream::sse::Events;
 use bytes::Bytes;
@@ -181,7 +181,7 @@ fn certificate(matter: &CertificateError) -> &'static str {
 
 /// Reads what an answer is; a body is read whole.
 pub(super) async fn read(response: Response) -> Answer {
-    if response.status().is_success() && is_events(&response) {
+    if response.status().is_success() && is_events(response.headers()) {
         let heard = futures_util::stream::unfold(Some(response), |response| async move {
             let mut response = response?;
             match tokio::time::timeout(SILENCE, response.chunk()).await {
@@ -193,7 +193,8 @@ pub(super) async fn read(response: Response) -> Answer {
         });
         return Answer::Events(Events::read(heard, ANSWER));
     }
-    Answer::Body(capped(response, ANSWER).await.and_then(|body| String::from_utf8(body).ok()))
+    let body = capped(reqwest::Body::from(response), ANSWER).await;
+    Answer::Body(body.and_then(|body| String::from_utf8(body.into()).ok()))
 }
 
 /// What `initialize` got for a session.

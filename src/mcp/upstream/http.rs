@@ -3,12 +3,16 @@
 //! redirect and repeats no request. Made by `instances`, used by `peer`.
 
 use super::board::{Answer, Board, Heard, Pending};
+use super::body::{Outgoing, capped, is_events};
+use super::client::{self, CONNECT, Client, USER_AGENT};
 use super::leave::Leave;
 use super::sse::{Broken, Events};
 use super::{Reply, RequestFailure, wire};
 use crate::config::Secret;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
+use ::http::header::{self, ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
+use reqwest::Url;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,10 +20,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-const CONNECT: Duration = Duration::from_secs(10);
-/// Shorter than the 5 s after which common servers close an idle connection: a request that meets a closing
-/// connection ends as unknown, and nobody wants that for a message.
-const POOL_IDLE: Duration = Duration::from_secs(3);
 /// For messages that have no answer of their own.
 const POST: Duration = Duration::from_secs(30);
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -62,8 +62,9 @@ pub(super) enum Session {
 
 pub(super) struct HttpLink {
     pub(super) server: String,
-    client: Client,
-    url: Url,
+    client: Arc<Client>,
+    uri: Uri,
+    /// What every request begins with; those of the session and of its body come to it.
     headers: HeaderMap,
     pub(super) cap: usize,
     state: Mutex<State>,
@@ -83,24 +84,15 @@ struct State {
     tested: Option<Instant>,
 }
 
-/// The client of all instances: a connection that one agent's call leaves free takes the next call of another, so that
-/// there are no more of them than calls under way. What belongs to an agent is in each request.
-pub(super) fn client() -> Result<Client, String> {
-    Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .connect_timeout(CONNECT)
-        .pool_idle_timeout(POOL_IDLE)
-        .tcp_keepalive(Duration::from_secs(30))
-        .user_agent(concat!("paraph/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|_| "The HTTP client for servers could not be made.".to_owned())
-}
-
 impl HttpLink {
     /// Connects to nothing yet; the error is a sentence for people.
-    pub(super) fn new(server: &str, client: Client, url: &str, headers: &BTreeMap<String, Secret>, cap: usize) -> Result<HttpLink, String> {
-        let url = Url::parse(url).map_err(|error| format!("Server {server} has a url that is none: {error}."))?;
+    pub(super) fn new(server: &str, client: Arc<Client>, url: &str, headers: &BTreeMap<String, Secret>, cap: usize) -> Result<HttpLink, String> {
+        let none = |why: String| format!("Server {server} has a url that is none: {why}.");
+        let url = Url::parse(url).map_err(|error| none(error.to_string()))?;
+        let uri: Uri = url.as_str().parse().map_err(|error: ::http::uri::InvalidUri| none(error.to_string()))?;
+        let host = uri.host().ok_or_else(|| none("it names no host".to_owned()))?;
+        // Without the port that goes without saying, as the parser has left it.
+        let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         let mut own = HeaderMap::new();
         for (name, value) in headers {
             let parsed = HeaderName::try_from(name).ok().zip(HeaderValue::try_from(value.expose()).ok());
@@ -110,10 +102,16 @@ impl HttpLink {
             value.set_sensitive(true);
             own.insert(header, value);
         }
+        own.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        own.entry(header::USER_AGENT).or_insert(USER_AGENT);
+        own.insert(header::HOST, HeaderValue::try_from(host).map_err(|_| none("its host can stand in no header".to_owned()))?);
+        if let Some(credentials) = client.proxy_credentials(&uri) {
+            own.entry(header::PROXY_AUTHORIZATION).or_insert(credentials);
+        }
         Ok(HttpLink {
             server: server.to_owned(),
             client,
-            url,
+            uri,
             headers: own,
             cap,
             state: Mutex::default(),
@@ -166,11 +164,11 @@ impl HttpLink {
             return Session::Alive;
         }
         let asked = async {
-            let Ok(response) = self.posted(wire::request(0, "ping", None, false), false).send().await else { return Session::Alive };
+            let Ok(response) = self.client.send(self.posted(Outgoing::of(wire::request(0, "ping", None, false)), false)).await else { return Session::Alive };
             if response.status() != StatusCode::NOT_FOUND {
                 return Session::Alive;
             }
-            let body = capped(response, ERROR_BODY).await.unwrap_or_default();
+            let body = capped(response.into_body(), ERROR_BODY).await.unwrap_or_default();
             let error = std::str::from_utf8(&body).ok().and_then(wire::read).and_then(|message| message.error);
             let no_ping = error.and_then(|error| serde_json::from_str::<Code>(error.get()).ok()).is_some_and(|error| error.code == NO_METHOD);
             if no_ping { Session::Alive } else { Session::Lost }
@@ -181,7 +179,7 @@ impl HttpLink {
 
     /// What the server answers to something harmless in the same session.
     async fn ping(&self) -> Option<StatusCode> {
-        let ping = self.posted(wire::request(0, "ping", None, false), false).send();
+        let ping = self.client.send(self.posted(Outgoing::of(wire::request(0, "ping", None, false)), false));
         Some(tokio::time::timeout(CONNECT, ping).await.ok()?.ok()?.status())
     }
 
@@ -190,9 +188,12 @@ impl HttpLink {
     }
 
     /// A request with Paraph's own headers; a new session is asked for without the old one's.
-    fn ask(&self, method: Method, initialize: bool) -> RequestBuilder {
-        let mut headers = self.headers.clone();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+    fn ask(&self, method: Method, body: Outgoing, initialize: bool) -> Request<Outgoing> {
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = self.uri.clone();
+        let headers = request.headers_mut();
+        *headers = self.headers.clone();
         if !initialize {
             let state = self.lock();
             if let Some(session) = &state.session {
@@ -202,37 +203,31 @@ impl HttpLink {
                 headers.insert(REVISION, HeaderValue::from_static(revision));
             }
         }
-        self.client.request(method, self.url.clone()).headers(headers)
+        request
     }
 
-    fn posted(&self, text: String, initialize: bool) -> RequestBuilder {
-        self.ask(Method::POST, initialize).header(CONTENT_TYPE, "application/json").body(text)
-    }
-
-    /// The same for a body that can be kept back: it is asked for when there is a connection to write to, before the
-    /// first byte. Connecting may take longer than the request has.
-    fn posted_if(&self, text: String, leave: &Arc<Leave>, initialize: bool) -> RequestBuilder {
-        let (length, leave) = (text.len(), Arc::clone(leave));
-        let body = async move { if leave.go() { Ok(text) } else { Err(std::io::Error::other("kept back")) } };
-        let body = reqwest::Body::wrap_stream(futures_util::stream::once(body));
-        self.ask(Method::POST, initialize).header(CONTENT_TYPE, "application/json").header(CONTENT_LENGTH, length).body(body)
+    fn posted(&self, body: Outgoing, initialize: bool) -> Request<Outgoing> {
+        let mut request = self.ask(Method::POST, body, initialize);
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        request
     }
 
     /// Opens or resumes a stream.
-    pub(super) async fn get(&self, last_event: Option<&str>) -> Result<Response, RequestFailure> {
-        let mut request = self.ask(Method::GET, false).header(ACCEPT, "text/event-stream");
+    pub(super) async fn get(&self, last_event: Option<&str>) -> Result<Response<Incoming>, RequestFailure> {
+        let mut request = self.ask(Method::GET, Outgoing::none(), false);
+        request.headers_mut().append(ACCEPT, HeaderValue::from_static("text/event-stream"));
         if let Some(id) = last_event.and_then(|id| HeaderValue::from_str(id).ok()) {
-            request = request.header(LAST_EVENT, id);
+            request.headers_mut().insert(LAST_EVENT, id);
         }
-        request.send().await.map_err(|error| self.failure(error, false))
+        self.client.send(request).await.map_err(|error| self.failure(&error, false))
     }
 
     /// Sends one request once and waits for its answer. No time limit: the caller has one.
     pub(super) async fn exchange(&self, board: &Board, pending: &mut Pending<'_>, text: String, leave: &Arc<Leave>, initialize: bool) -> Result<Answer, Lost> {
         let with_session = !initialize && self.lock().session.is_some();
-        let response = match self.posted_if(text, leave, initialize).send().await {
+        let response = match self.client.send(self.posted(Outgoing::with_leave(text, leave), initialize)).await {
             Ok(response) => response,
-            Err(error) => return Ok(Err(self.failure(error, leave.stay()))),
+            Err(error) => return Ok(Err(self.failure(&error, leave.stay()))),
         };
         let status = response.status();
         // A server that answers this way to one request alone may have executed it; then it is the answer.
@@ -266,10 +261,10 @@ impl HttpLink {
                 id
             });
         }
-        if is_events(&response) {
-            return Ok(self.follow(board, pending, Events::new(response, self.cap)).await);
+        if is_events(response.headers()) {
+            return Ok(self.follow(board, pending, Events::new(response.into_body(), self.cap)).await);
         }
-        let Some(body) = capped(response, self.cap).await else {
+        let Some(body) = capped(response.into_body(), self.cap).await else {
             return Ok(Err(RequestFailure::Unknown(format!(
                 "The answer of server {} broke off or was larger than bounds.result allows; whether it did what was asked is not known.",
                 self.server
@@ -318,7 +313,9 @@ impl HttpLink {
                     };
                     tokio::time::sleep(pause).await;
                     match self.get(Some(id)).await {
-                        Ok(response) if response.status().is_success() && is_events(&response) => events = Events::new(response, self.cap),
+                        Ok(response) if response.status().is_success() && is_events(response.headers()) => {
+                            events = Events::new(response.into_body(), self.cap);
+                        }
                         Ok(response) if response.status().is_client_error() => return Err(self.unknown(response.status())),
                         _ => pause = (pause * 2).min(PAUSE.1),
                     }
@@ -341,10 +338,10 @@ impl HttpLink {
 
     /// Sends a message that has no answer of its own.
     pub(super) async fn post(&self, text: String) -> Result<(), RequestFailure> {
-        let sent = tokio::time::timeout(POST, self.posted(text, false).send()).await;
+        let sent = tokio::time::timeout(POST, self.client.send(self.posted(Outgoing::of(text), false))).await;
         match sent {
             Err(_) => Err(RequestFailure::Unknown(format!("Server {} did not take a message within {} s.", self.server, POST.as_secs()))),
-            Ok(Err(error)) => Err(self.failure(error, false)),
+            Ok(Err(error)) => Err(self.failure(&error, false)),
             Ok(Ok(response)) if response.status().is_success() => Ok(()),
             Ok(Ok(response)) => Err(self.unknown(response.status())),
         }
@@ -358,11 +355,11 @@ impl HttpLink {
     }
 
     /// Whether a byte may have left decides between the two kinds of failure.
-    fn failure(&self, error: reqwest::Error, kept: bool) -> RequestFailure {
-        let before = kept || error.is_connect() || error.is_builder();
-        let timed_out = error.is_timeout();
-        // The url may hold a key, and so may the outer sentences; the innermost one is the system's.
-        let mut cause: &dyn std::error::Error = &error.without_url();
+    fn failure(&self, error: &client::Error, kept: bool) -> RequestFailure {
+        let before = kept || error.is_connect();
+        let timed_out = client::is_timeout(error);
+        // The outer sentences may hold the url, and the url a key; the innermost one is the system's.
+        let mut cause: &dyn std::error::Error = error;
         while let Some(inner) = cause.source() {
             cause = inner;
         }
@@ -379,8 +376,8 @@ impl HttpLink {
     }
 
     /// The `error` object of a 4xx: the server's own, if it sent one.
-    async fn refusal(&self, status: StatusCode, response: Response) -> Box<serde_json::value::RawValue> {
-        let body = capped(response, ERROR_BODY).await.unwrap_or_default();
+    async fn refusal(&self, status: StatusCode, response: Response<Incoming>) -> Box<serde_json::value::RawValue> {
+        let body = capped(response.into_body(), ERROR_BODY).await.unwrap_or_default();
         if let Some(error) = std::str::from_utf8(&body).ok().and_then(wire::read).and_then(|message| message.error) {
             return error.to_owned();
         }
@@ -408,24 +405,7 @@ impl HttpLink {
     pub(super) async fn close(&self) {
         self.end();
         if self.lock().session.is_some() {
-            let _ = tokio::time::timeout(GOODBYE, self.ask(Method::DELETE, false).send()).await;
+            let _ = tokio::time::timeout(GOODBYE, self.client.send(self.ask(Method::DELETE, Outgoing::none(), false))).await;
         }
     }
-}
-
-pub(in crate::mcp) fn is_events(response: &Response) -> bool {
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
-}
-
-/// The body; `None` when it breaks off or is larger than the cap.
-pub(in crate::mcp) async fn capped(mut response: Response, cap: usize) -> Option<Vec<u8>> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.ok()? {
-        if body.len() + chunk.len() > cap {
-            return None;
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Some(body)
 }

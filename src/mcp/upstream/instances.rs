@@ -3,7 +3,8 @@
 //! `serve` makes one `Upstreams` for the whole process.
 
 use super::board::Board;
-use super::http::{self, HttpLink};
+use super::client::Client;
+use super::http::HttpLink;
 use super::peer::{Link, Parts};
 use super::process::ProcessLink;
 use super::times::Times;
@@ -56,7 +57,7 @@ struct Inner {
     in_flight: usize,
     guard_program: PathBuf,
     /// Made when the first server with a url is needed.
-    client: OnceLock<reqwest::Client>,
+    client: OnceLock<Arc<Client>>,
     /// Tells this process's instances from those of an earlier one.
     run: u64,
     begun: AtomicU64,
@@ -317,12 +318,12 @@ impl Upstreams {
 }
 
 impl Inner {
-    fn client(&self) -> Result<reqwest::Client, String> {
+    fn client(&self) -> Result<Arc<Client>, String> {
         if let Some(client) = self.client.get() {
-            return Ok(client.clone());
+            return Ok(Arc::clone(client));
         }
-        let client = http::client()?;
-        Ok(self.client.get_or_init(|| client).clone())
+        let client = Arc::new(Client::new()?);
+        Ok(Arc::clone(self.client.get_or_init(|| client)))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Arc<Slot>>> {

@@ -3,9 +3,10 @@
 //! Started by `http` after initialize; ends with the link.
 
 use super::board::Board;
-use super::http::{HttpLink, PAUSE, is_events};
+use super::body::is_events;
+use super::http::{HttpLink, PAUSE};
 use super::sse::Events;
-use reqwest::StatusCode;
+use ::http::StatusCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,9 +23,9 @@ async fn keep_open(link: &HttpLink, board: &Board) {
     loop {
         let session = link.session();
         match link.get(last_event.as_deref()).await {
-            Ok(response) if response.status().is_success() && is_events(&response) => {
+            Ok(response) if response.status().is_success() && is_events(response.headers()) => {
                 pause = PAUSE.0;
-                let mut events = Events::new(response, link.cap);
+                let mut events = Events::new(response.into_body(), link.cap);
                 while let Some(Ok(event)) = events.next().await {
                     last_event = event.id.or(last_event);
                     pause = event.retry.map_or(pause, |retry| Duration::from_millis(retry).clamp(PAUSE.0, PAUSE.1));

@@ -3,7 +3,9 @@
 //! Called by `serve` (new, shutdown), by the side towards agents (`peer`) and by the gate (`send`).
 
 mod board;
-pub(in crate::mcp) mod http;
+pub(in crate::mcp) mod body;
+mod client;
+mod http;
 mod instances;
 pub(in crate::mcp) mod leave;
 pub(in crate::mcp) mod lines;
@@ -11,6 +13,7 @@ mod listen;
 mod peer;
 mod process;
 mod revisit;
+mod route;
 mod schemas;
 mod send;
 pub(in crate::mcp) mod sse;

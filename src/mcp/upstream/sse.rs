@@ -1,8 +1,10 @@
 //! Server-sent events of a server, with a cap on the bytes of one event, which the parser itself lacks.
 //! Called by `http` for answers and for the GET stream, and by `front`.
 
+use super::body::chunk;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
+use hyper::body::Incoming;
 use sse_stream::{Sse, SseByteStream};
 use std::io;
 use std::pin::Pin;
@@ -19,8 +21,12 @@ pub(in crate::mcp) enum Broken {
 }
 
 impl Events {
-    pub(in crate::mcp) fn new(response: reqwest::Response, cap: usize) -> Events {
-        Events::read(response.bytes_stream().map(|chunk| chunk.map_err(io::Error::other)), cap)
+    pub(super) fn new(body: Incoming, cap: usize) -> Events {
+        let chunks = futures_util::stream::unfold(body, |mut body| async move {
+            let next = chunk(&mut body).await?;
+            Some((next.map_err(io::Error::other), body))
+        });
+        Events::read(chunks, cap)
     }
 
     /// The same of any bytes.

@@ -9,13 +9,13 @@ use super::{Patience, Tls};
 use crate::domain::client::Client;
 use crate::domain::proxies::Proxies;
 use crate::mcp::connection::Connection;
-use axum::Router;
+use crate::serve::site::Site;
 use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,7 +38,7 @@ const NOT_HTTPS: &str = "This address speaks https: write https:// in front of i
 /// What every connection is given; clones share it.
 #[derive(Clone)]
 pub(super) struct Host {
-    pub app: Router,
+    pub site: Arc<Site>,
     pub proxies: Arc<Proxies>,
     pub patience: Patience,
     /// Fires when no new requests are taken.
@@ -84,16 +84,16 @@ impl Host {
 
     /// Not `async` itself: such a function has room for its arguments beside what it makes of them.
     fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: Watched<S>, peer: IpAddr) -> impl Future<Output = ()> + Send {
-        let Host { app, proxies, patience, leaving } = self;
+        let Host { site, proxies, patience, leaving } = self;
         let (connection, unread) = (Connection::new(stream.closed()), Arc::new(AtomicBool::new(false)));
-        let (app, left) = (TowerToHyperService::new(app), unread.clone());
-        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        let left = unread.clone();
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
             let lines = request.headers().get_all("x-forwarded-for").iter().map(|line| line.to_str().ok());
-            let address = proxies.client(peer, lines);
-            request.extensions_mut().insert(Client { address });
-            request.extensions_mut().insert(connection.clone());
+            let client = Client { address: proxies.client(peer, lines) };
             left.store(false, Ordering::Relaxed);
-            app.call(request.map(|body| Body::new(Paced::new(body, patience, left.clone()))))
+            let request = request.map(|body| Body::new(Paced::new(body, patience, left.clone())));
+            let answering = site.answer(request, client, connection.clone());
+            async move { Ok::<_, Infallible>(answering.await) }
         });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(patience.head).max_headers(HEADERS).max_header_size(HEAD);

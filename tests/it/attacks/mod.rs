@@ -18,7 +18,7 @@ use paraph::domain::policy::{Action, Policy, PolicySpec, RuleSpec};
 use paraph::gate::people::NewAgent;
 use paraph::gate::{Gate, ServerSettings, Settings, SystemClock};
 use paraph::mcp::upstream::Upstreams;
-use paraph::mcp::{McpSettings, McpState, SessionKey, routes};
+use paraph::mcp::{McpSettings, McpState, SessionKey};
 use paraph::serve::listen::Listening;
 use paraph::store::in_memory::InMemory;
 use serde_json::{Value, json};
@@ -166,7 +166,7 @@ impl Site {
         };
         let state = McpState::new(gate, upstreams.clone(), settings);
         let listening = Listening::new(listener, &Bounds::default());
-        tokio::spawn(listening.serve(routes(state.clone()), CancellationToken::new()));
+        tokio::spawn(listening.serve(state.clone(), CancellationToken::new()));
         Site { port, token, upstreams, records, folder, _state: state }
     }
 

@@ -25,7 +25,7 @@ use paraph::gate::people::NewAgent;
 use paraph::gate::review::Decide;
 use paraph::gate::{Gate, Query, Reviewer, SystemClock};
 use paraph::mcp::upstream::Upstreams;
-use paraph::mcp::{McpSettings, McpState, SessionKey, routes};
+use paraph::mcp::{McpSettings, McpState, SessionKey};
 use paraph::serve::listen::Listening;
 use paraph::store::in_memory::InMemory;
 use serde_json::{Value, json};
@@ -211,7 +211,7 @@ impl World {
         };
         let state = McpState::new(gate.clone(), upstreams.clone(), settings);
         let listening = Listening::new(listener, &Bounds::default());
-        tokio::spawn(listening.serve(routes(state.clone()), CancellationToken::new()));
+        tokio::spawn(listening.serve(state.clone(), CancellationToken::new()));
         let client = reqwest::Client::builder().build().unwrap();
         World { gate, upstreams, behind, state, port: address.port(), token, client, session: Mutex::default() }
     }

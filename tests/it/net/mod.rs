@@ -7,6 +7,7 @@ mod patience;
 mod proxies;
 mod recipes;
 mod tls;
+mod ways;
 
 use axum::Router;
 use axum::body::Body;
