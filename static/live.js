@@ -68,9 +68,37 @@ async function part(path) {
   return page.querySelector("[data-revision]");
 }
 
-async function refreshRow(row) {
-  const next = await part(`/calls/${row.dataset.call}/row`);
-  if (next) replaceRow(row, next);
+// What was heard of a part of the page, by its path, and when: an answer that was asked for before that is old.
+const heardOf = new Map();
+const asking = new Set();
+let heard = 0;
+
+// Asks once at a time, and again when something was heard meanwhile; so what is put in place last is what is so now.
+async function freshest(path, put) {
+  heardOf.set(path, ++heard);
+  if (asking.has(path)) return;
+  asking.add(path);
+  try {
+    let since;
+    do {
+      since = heardOf.get(path);
+      const next = await part(path);
+      if (next && since === heardOf.get(path)) put(next);
+    } while (since !== heardOf.get(path));
+  } finally {
+    asking.delete(path);
+  }
+}
+
+function rowPath(id) {
+  return `/calls/${id}/row`;
+}
+
+function refreshRow(id) {
+  return freshest(rowPath(id), (next) => {
+    const row = document.querySelector(`.row[data-call="${id}"]`);
+    if (row) replaceRow(row, next);
+  });
 }
 
 function replaceRow(row, next) {
@@ -80,7 +108,9 @@ function replaceRow(row, next) {
   row.replaceWith(next);
   if (focused) next.querySelector("a").focus();
   const state = next.querySelector(".when .chip");
-  if (state && state.textContent !== row.querySelector(".when .chip")?.textContent) say(`${next.querySelector(".title").textContent}: ${state.textContent}`);
+  const before = row.querySelector(".when .chip");
+  if (state && state.textContent !== before?.textContent) say(`${next.querySelector(".title").textContent}: ${state.textContent}`);
+  if (state?.textContent !== before?.textContent) countSoon();
   tick();
 }
 
@@ -89,9 +119,15 @@ function called(control) {
   return [control.tagName, control.id, control.name, control.tagName === "BUTTON" ? control.value : "", control.getAttribute("href"), control.tagName === "SUMMARY" ? control.textContent : ""].join("|");
 }
 
-async function refreshPanel(panel) {
-  const next = await part(`/calls/${panel.dataset.call}/panel`);
-  if (!next || !panel.isConnected || next.dataset.revision === panel.dataset.revision) return;
+function refreshPanel(panel) {
+  return freshest(`/calls/${panel.dataset.call}/panel`, (next) => {
+    const panel = document.getElementById("panel");
+    if (panel) replacePanel(panel, next);
+  });
+}
+
+function replacePanel(panel, next) {
+  if (next.dataset.revision === panel.dataset.revision) return;
   // Another text would be decided than the one that stands beside the form.
   if (next.dataset.digest !== panel.dataset.digest) {
     location.reload();
@@ -118,25 +154,47 @@ async function refreshPanel(panel) {
   tick();
 }
 
-// Where the list goes on behind this page, what is new stands at its end and only the number says so.
-function newOnes() {
-  return document.querySelector(".more .button") ? `${fresh.size} more` : `${fresh.size} new`;
+// Where the list goes on behind this page, what is new stands at its end: loading this page would not show it.
+function goesOn() {
+  return document.querySelector(".more [rel=next]") !== null;
+}
+
+function showFresh() {
+  pill.textContent = `${fresh.size} new`;
+  // On a later page too, they stand at the end of this one.
+  pill.href = location.href;
+  pill.hidden = fresh.size === 0 || goesOn();
+  document.title = `${fresh.size ? `(${fresh.size}) ` : ""}${document.title.replace(/^\(\d+\) /, "")}`;
 }
 
 function announce(id) {
   if (!pill || document.querySelector("[data-list]").dataset.list !== "needs") return;
   fresh.add(id);
-  pill.textContent = newOnes();
-  pill.hidden = false;
-  document.title = `(${fresh.size}) ${document.title.replace(/^\(\d+\) /, "")}`;
-  say(newOnes());
+  showFresh();
+  say(goesOn() ? `${fresh.size} new, at the end of the list` : pill.textContent);
 }
 
 function gone(id) {
-  if (!fresh.delete(id)) return;
-  pill.textContent = newOnes();
-  pill.hidden = fresh.size === 0;
-  document.title = document.title.replace(/^\(\d+\) /, fresh.size ? `(${fresh.size}) ` : "");
+  if (fresh.delete(id)) showFresh();
+}
+
+function showTabs(page) {
+  const tabs = document.querySelector(".tabs");
+  const counted = page.querySelector(".tabs");
+  if (tabs && counted && !tabs.contains(document.activeElement) && tabs.textContent !== counted.textContent) tabs.replaceWith(counted);
+}
+
+let counting = false;
+
+// The numbers on the tabs, a while after something became more or fewer: a busy hour is not a page for every call.
+function countSoon() {
+  if (counting || !document.querySelector(".tabs")) return;
+  counting = true;
+  setTimeout(async () => {
+    counting = false;
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null);
+    if (answer?.ok) showTabs(new DOMParser().parseFromString(await answer.text(), "text/html"));
+  }, 2000);
 }
 
 async function refreshNotices() {
@@ -172,9 +230,10 @@ async function lookAtLimits() {
 function look(id, held, state) {
   const seen = document.querySelector(`.row[data-call="${id}"]`);
   const panel = document.querySelector(`#panel[data-call="${id}"]`);
-  if (seen) refreshRow(seen).catch(() => {});
+  if (seen) refreshRow(id).catch(() => {});
   else if (held) announce(id);
   else if (state !== "held") gone(id);
+  if (held || state !== "held") countSoon();
   if (state === "unconfirmed") refreshNotices().catch(() => {});
   if (panel) refreshPanel(panel).catch(() => {});
 }
@@ -183,19 +242,19 @@ function look(id, held, state) {
 async function lookAtList() {
   const list = document.querySelector("[data-list]");
   if (!list) return;
+  const since = heard;
   const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
   if (!answer.ok) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const tabs = document.querySelector(".tabs");
-  const counted = page.querySelector(".tabs");
-  if (tabs && counted && !tabs.contains(document.activeElement) && tabs.textContent !== counted.textContent) tabs.replaceWith(counted);
+  showTabs(page);
   const rows = new Map([...page.querySelectorAll(".row")].map((row) => [row.dataset.call, row]));
   const shown = [...document.querySelectorAll(".row")];
   for (const row of shown) {
     const next = rows.get(row.dataset.call);
     rows.delete(row.dataset.call);
-    if (next) replaceRow(row, next);
-    else await refreshRow(row);
+    // What was heard of it after this page was asked for is newer than the page.
+    if (next && (heardOf.get(rowPath(row.dataset.call)) || 0) <= since) replaceRow(row, next);
+    else await refreshRow(row.dataset.call);
   }
   if (pill && list.dataset.list === "needs") for (const id of rows.keys()) announce(id);
 }

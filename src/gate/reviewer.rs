@@ -100,10 +100,11 @@ impl Reviewer {
         Ok(self.gate.for_people(self.kept(id).await?).await?.0)
     }
 
-    /// The word of the state of a call that this person may see, and [`Call::look`] with its agent's presence.
-    pub async fn glance(&self, id: &CallId) -> Result<(&'static str, String), ReviewError> {
+    /// The word of the state of a call that this person may see, [`Call::look`] with its agent's presence, and since when
+    /// it is held.
+    pub async fn glance(&self, id: &CallId) -> Result<(&'static str, String, Timestamp), ReviewError> {
         let call = self.kept(id).await?;
-        Ok((call.state.word(), format!("{}-{}", call.look(), self.gate.presence(&call).word())))
+        Ok((call.state.word(), format!("{}-{}", call.look(), self.gate.presence(&call).word()), call.held_at))
     }
 
     /// The call as it is kept, if this person may see it; for what is decided here, never for showing it.

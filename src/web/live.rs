@@ -1,8 +1,8 @@
 //! "Look again", pushed to open pages and to the API as server-sent events. An event names a call and its state
 //! and nothing else; the receiver reads the rest with its own rights. A stream asks at every event, and once a
 //! minute, whether its person may still be there; it ends when they may not and when the process goes down. What happens at
-//! once is told of together, and of many calls at once only that there is much to look at: ten thousand decisions are a
-//! few events, not ten thousand for every open page.
+//! once is told of together. A page is told of many calls at once only that there is much to look at: ten thousand
+//! decisions are a few events for it. A program waits for the ids, so it gets each, and "look" when it could not keep up.
 
 use super::WebState;
 use super::notices;
@@ -16,11 +16,13 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::{self, BoxStream, SelectAll};
 use futures_util::{FutureExt as _, StreamExt as _};
+use jiff::Timestamp;
 use serde_json::json;
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
+use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use tokio_stream::wrappers::{BroadcastStream, WatchStream};
@@ -34,18 +36,43 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const PACE: Duration = Duration::from_millis(250);
 /// The same after an event that says to look at everything, which costs the receiver more.
 const AFTER_EVERYTHING: Duration = Duration::from_secs(1);
-/// Calls that are told of one by one; of more at once it is told that anything may have changed.
-const ONE_BY_ONE: usize = 20;
-
-/// Calls of which a stream knows what it told last; about a tenth of a kilobyte each.
-const REMEMBERED: usize = 500;
+/// News that are heard in one go: more than all sources keep for a reader that is behind.
+const AT_ONCE: usize = 4096;
 
 /// What a stream was opened with.
 pub enum Credential {
-    /// A session cookie.
+    /// A session cookie, by a page.
     Session(String),
-    /// An API token.
+    /// An API token, by a program.
     Token(String),
+}
+
+impl Credential {
+    /// Calls between two looks that are told of one by one; of more it is told that anything may have changed.
+    fn one_by_one(&self) -> usize {
+        match self {
+            Credential::Session(_) => 20,
+            Credential::Token(_) => 2_000,
+        }
+    }
+
+    /// What was held longer than this before a stream was opened is not new: it stands in the list that the first event asks
+    /// for. A call is on record a little later than it says that it was held. A page shows what is new to a person, so it
+    /// must not call new what only was mailed or read meanwhile; a program is rather told once too often.
+    fn before(&self) -> Duration {
+        match self {
+            Credential::Session(_) => Duration::from_secs(5),
+            Credential::Token(_) => Duration::from_secs(60),
+        }
+    }
+
+    /// Calls of which a stream knows what it told last; about a quarter of a kilobyte each.
+    fn remembered(&self) -> usize {
+        match self {
+            Credential::Session(_) => 500,
+            Credential::Token(_) => 2_000,
+        }
+    }
 }
 
 /// `GET /live`: for open pages.
@@ -74,10 +101,11 @@ pub fn open(state: &WebState, credential: Credential) -> Option<Response> {
     ]);
     let feed = Feed {
         state: state.clone(),
+        told: Told::of(credential.remembered()),
+        since: state.gate.clock().now() - credential.before(),
         credential,
         sources,
         switch: None,
-        told: Told::default(),
         ready: VecDeque::new(),
         not_before: Instant::now(),
         _permit: permit,
@@ -116,10 +144,13 @@ fn source<T: Clone + Send + 'static>(receiver: broadcast::Receiver<T>, said: fn(
 }
 
 /// What was said between two looks.
-#[derive(Default)]
 struct Heard {
     /// These calls, and whether each may be new.
     calls: Vec<(CallId, bool)>,
+    /// Where each of them stands there.
+    places: HashMap<CallId, usize>,
+    /// Calls that it takes.
+    most: usize,
     /// Something that is no call.
     rows: bool,
     /// Anything may have changed.
@@ -127,6 +158,10 @@ struct Heard {
 }
 
 impl Heard {
+    fn of(most: usize) -> Heard {
+        Heard { calls: Vec::new(), places: HashMap::new(), most, rows: false, everything: false }
+    }
+
     /// `None` when the source has ended.
     fn hear(&mut self, news: News) -> Option<()> {
         match news {
@@ -140,9 +175,10 @@ impl Heard {
     }
 
     fn call(&mut self, id: CallId, may_be_new: bool) {
-        if let Some((_, new)) = self.calls.iter_mut().find(|(known, _)| *known == id) {
+        if let Some((_, new)) = self.places.get(&id).and_then(|place| self.calls.get_mut(*place)) {
             *new |= may_be_new;
-        } else if self.calls.len() < ONE_BY_ONE {
+        } else if self.calls.len() < self.most {
+            self.places.insert(id.clone(), self.calls.len());
             self.calls.push((id, may_be_new));
         } else {
             self.everything = true;
@@ -157,6 +193,8 @@ struct Feed {
     /// The kill switch's revision as it was last told of; `None` before the first event.
     switch: Option<u64>,
     told: Told,
+    /// A call that was held before this is not new to the receiver.
+    since: Timestamp,
     /// Events that are to be given.
     ready: VecDeque<Event>,
     /// When what was heard is looked at again.
@@ -184,18 +222,26 @@ impl Feed {
     /// What was said since the last look; nothing after a silent minute. `None` when the sources or the process end.
     async fn listen(&mut self) -> Option<Heard> {
         let draining = self.state.gate.draining();
-        let mut heard = Heard::default();
+        let mut heard = Heard::of(self.credential.one_by_one());
         let first = tokio::select! {
             () = draining.cancelled() => return None,
             news = self.sources.next() => news?,
             () = tokio::time::sleep(ASK_AGAIN) => return Some(heard),
         };
         heard.hear(first)?;
-        tokio::select! {
-            () = draining.cancelled() => return None,
-            () = tokio::time::sleep_until(self.not_before) => {}
+        let names_each = matches!(self.credential, Credential::Token(_));
+        loop {
+            tokio::select! {
+                biased;
+                () = draining.cancelled() => return None,
+                () = tokio::time::sleep_until(self.not_before) => break,
+                // What a program is to be told of by name must not fall out of the sources meanwhile.
+                news = self.sources.next(), if names_each => heard.hear(news?)?,
+            }
         }
-        while let Some(news) = self.sources.next().now_or_never() {
+        for _ in 0..AT_ONCE {
+            // All that is there: by itself a source gives a part of it, so that other tasks get their turn.
+            let Some(news) = unconstrained(self.sources.next()).now_or_never() else { break };
             heard.hear(news?)?;
         }
         Some(heard)
@@ -204,22 +250,24 @@ impl Feed {
     /// Makes events of what was heard.
     async fn look(&mut self, reviewer: &Reviewer, heard: Heard) {
         let turned = heard.rows && self.switch_was_turned().await;
-        if turned || heard.everything {
+        let everything = turned || heard.everything;
+        if everything {
+            self.told.forget_looks();
             self.ready.push_back(look_at_everything());
-            self.not_before = Instant::now() + AFTER_EVERYTHING;
-            return;
         }
-        for (id, may_be_new) in heard.calls {
-            let event = self.about(reviewer, &id, may_be_new).await;
-            self.ready.extend(event);
+        if !everything || matches!(self.credential, Credential::Token(_)) {
+            for (id, may_be_new) in heard.calls {
+                let event = self.about(reviewer, &id, may_be_new).await;
+                self.ready.extend(event);
+            }
         }
-        self.not_before = Instant::now() + PACE;
+        self.not_before = Instant::now() + if everything { AFTER_EVERYTHING } else { PACE };
     }
 
     /// The event about one call, if this person may see it and sees something else than the receiver was told of last.
     async fn about(&mut self, reviewer: &Reviewer, id: &CallId, may_be_new: bool) -> Option<Event> {
-        let (state, look) = reviewer.glance(id).await.ok()?;
-        let name = self.told.event(id, look, may_be_new && state == "held")?;
+        let (state, look, held_at) = reviewer.glance(id).await.ok()?;
+        let name = self.told.event(id, look, may_be_new && state == "held" && held_at >= self.since)?;
         Some(Event::default().event(name).data(json!({ "id": id, "state": state }).to_string()))
     }
 
@@ -245,8 +293,9 @@ fn look_at_everything() -> Event {
 }
 
 /// What a stream has told of: a call is written about for reasons that nobody sees, such as a mail that left.
-#[derive(Default)]
 struct Told {
+    /// How many calls it remembers.
+    most: usize,
     calls: HashMap<CallId, Last>,
     /// The oldest first.
     order: VecDeque<CallId>,
@@ -254,26 +303,36 @@ struct Told {
 
 /// What was told of one call.
 struct Last {
-    look: String,
+    /// `None` after "look at everything": what the receiver saw then is not known here.
+    look: Option<String>,
     /// It was told of as one that may be new.
     held: bool,
 }
 
 impl Told {
+    fn of(most: usize) -> Told {
+        Told { most, calls: HashMap::new(), order: VecDeque::new() }
+    }
+
+    /// The receiver looks at everything, and may see what it was not told of: whatever comes next is told.
+    fn forget_looks(&mut self) {
+        self.calls.values_mut().for_each(|last| last.look = None);
+    }
+
     /// The event's name, or `None` when there is nothing new. `call.held` says that the call may be new to the receiver, and
     /// comes once.
     fn event(&mut self, id: &CallId, look: String, held: bool) -> Option<&'static str> {
         let name = |held| if held { "call.held" } else { "call.changed" };
         if let Some(last) = self.calls.get_mut(id) {
             let first = held && !last.held;
-            let same = last.look == look && !first;
-            last.look = look;
+            let same = last.look.as_ref() == Some(&look) && !first;
+            last.look = Some(look);
             last.held |= held;
             return (!same).then_some(name(first));
         }
         self.order.push_back(id.clone());
-        self.calls.insert(id.clone(), Last { look, held });
-        if self.order.len() > REMEMBERED
+        self.calls.insert(id.clone(), Last { look: Some(look), held });
+        if self.order.len() > self.most
             && let Some(oldest) = self.order.pop_front()
         {
             self.calls.remove(&oldest);
@@ -292,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_call_is_told_of_as_held_once_and_as_changed_only_when_it_looks_different() {
-        let mut told = Told::default();
+        let mut told = Told::of(9);
         let mut events = |look: &str, held| told.event(&id("a"), look.to_owned(), held);
         assert_eq!(events("1", true), Some("call.held"));
         assert_eq!(events("1", true), None);
@@ -303,32 +362,42 @@ mod tests {
 
     #[test]
     fn a_call_whose_agent_was_told_of_first_is_still_told_of_as_held() {
-        let mut told = Told::default();
+        let mut told = Told::of(9);
         assert_eq!(told.event(&id("a"), "1".to_owned(), false), Some("call.changed"));
         assert_eq!(told.event(&id("a"), "1".to_owned(), true), Some("call.held"));
         assert_eq!(told.event(&id("a"), "1".to_owned(), true), None);
     }
 
     #[test]
+    fn after_a_look_at_everything_a_call_is_told_of_again_and_is_not_new() {
+        let mut told = Told::of(9);
+        assert_eq!(told.event(&id("a"), "waiting".to_owned(), true), Some("call.held"));
+        told.forget_looks();
+        assert_eq!(told.event(&id("a"), "waiting".to_owned(), true), Some("call.changed"));
+        assert_eq!(told.event(&id("a"), "waiting".to_owned(), true), None);
+    }
+
+    #[test]
     fn many_calls_at_once_are_heard_as_everything_and_a_few_one_by_one() {
-        let mut heard = Heard::default();
-        for number in 0..ONE_BY_ONE {
+        let most = Credential::Session(String::new()).one_by_one();
+        let mut heard = Heard::of(most);
+        for number in 0..most {
             heard.hear(News::Presence(id(&number.to_string()))).unwrap();
             heard.hear(News::Changed(id(&number.to_string()))).unwrap();
         }
-        assert!(!heard.everything && heard.calls.len() == ONE_BY_ONE && heard.calls.iter().all(|(_, new)| *new));
+        assert!(!heard.everything && heard.calls.len() == most && heard.calls.iter().all(|(_, new)| *new));
         (0..10_000).for_each(|number| heard.hear(News::Changed(id(&number.to_string()))).unwrap());
-        assert!(heard.everything && heard.calls.len() == ONE_BY_ONE);
+        assert!(heard.everything && heard.calls.len() == most);
         assert!(heard.hear(News::Over).is_none());
     }
 
     #[test]
     fn a_stream_remembers_so_many_calls_and_no_more() {
-        let mut told = Told::default();
-        for number in 0..=REMEMBERED {
+        let mut told = Told::of(5);
+        for number in 0..=5 {
             told.event(&id(&number.to_string()), "1".to_owned(), true);
         }
-        assert_eq!((told.calls.len(), told.order.len()), (REMEMBERED, REMEMBERED));
+        assert_eq!((told.calls.len(), told.order.len()), (5, 5));
         assert_eq!(told.event(&id("1"), "1".to_owned(), true), None);
     }
 }

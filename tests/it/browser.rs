@@ -4,6 +4,7 @@
 mod accessibility;
 mod account;
 mod configuration;
+mod inbox;
 mod insecure;
 mod limits;
 mod mailing;

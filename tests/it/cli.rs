@@ -12,6 +12,7 @@ mod policy;
 mod socket;
 mod store;
 mod usage;
+mod watch;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

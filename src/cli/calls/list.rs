@@ -1,5 +1,5 @@
 //! `paraph calls`: what waits for a person. A call of which nobody knows whether it was sent waits for a person as
-//! much as a held one, and the way on is not obvious, so the list says it. Called by `calls`.
+//! much as a held one, and the way on is not obvious, so the list says it. Called by `calls` and `watch`.
 
 use super::api::Api;
 use super::show;
@@ -15,9 +15,8 @@ pub(super) const STATES: [&str; 11] =
 /// What waits for a person.
 const WAITING: &str = "held,unconfirmed";
 
-/// Lists every call of these kinds, page by page.
-pub(super) async fn run(api: &Api, state: Option<&str>, agent: Option<&str>, server: Option<&str>, as_json: bool) -> Result<ExitCode, Fault> {
-    let states = Some(state.unwrap_or(WAITING)).filter(|state| *state != "all");
+/// Every call of these kinds, the newest first, page by page. Nothing is marked as read by it.
+pub(super) async fn all(api: &Api, states: Option<&str>, agent: Option<&str>, server: Option<&str>) -> Result<Vec<Value>, Fault> {
     let mut calls: Vec<Value> = Vec::new();
     let mut cursor: Option<String> = None;
     loop {
@@ -33,6 +32,13 @@ pub(super) async fn run(api: &Api, state: Option<&str>, agent: Option<&str>, ser
         }
         cursor = next;
     }
+    Ok(calls)
+}
+
+/// Prints them.
+pub(super) async fn run(api: &Api, state: Option<&str>, agent: Option<&str>, server: Option<&str>, as_json: bool) -> Result<ExitCode, Fault> {
+    let states = Some(state.unwrap_or(WAITING)).filter(|state| *state != "all");
+    let calls = all(api, states, agent, server).await?;
     if as_json {
         terminal::say(&terminal::json(&json!({ "calls": calls }), true));
     } else if calls.is_empty() {

@@ -93,7 +93,7 @@ enum Command {
         #[arg(long, value_name = "DIGEST")]
         digest: Option<String>,
     },
-    /// Print a line for everything that happens, until Ctrl-C
+    /// Print a line for each held call, then for everything that happens, until Ctrl-C
     #[command(after_help = "Examples:\n  paraph calls watch\n  paraph calls watch --json | while read -r event; do …; done")]
     Watch,
     /// Ask the agent for another text; it is told the reason

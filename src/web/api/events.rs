@@ -1,6 +1,7 @@
-//! `GET /api/v1/events`: `call.held` and `call.changed` with id and state; `look` says that anything may have
-//! changed (at the start, and when the stream fell behind). `call.held` comes once for a call, `call.changed` when people
-//! see something else than before. Read the call for the rest.
+//! `GET /api/v1/events`: `call.held` and `call.changed` with id and state, for each call however many there are;
+//! `look` says that anything may have changed besides (at the start, and when the stream fell behind: list again).
+//! `call.held` comes once for a call that is held since about when the stream was opened, `call.changed` when people see
+//! something else than before. Read the call for the rest.
 
 use super::super::WebState;
 use super::super::live::{self, Credential};

@@ -11,11 +11,16 @@ use std::sync::atomic::Ordering;
 
 /// Further held calls like this one, each a little later, to be seen by these groups.
 async fn crowd(desk: &Desk, like: &CallId, numbers: std::ops::Range<u64>, groups: &[&str]) {
+    crowd_since(desk, like, numbers, groups, Duration::ZERO).await;
+}
+
+/// The same, held so much earlier.
+async fn crowd_since(desk: &Desk, like: &CallId, numbers: std::ops::Range<u64>, groups: &[&str], earlier: Duration) {
     let like = paraph::store::Views::call(desk.store.as_ref(), like).await.unwrap().unwrap();
     for number in numbers {
         let id = CallId(format!("c_{number:032x}"));
         let digest = Digest::of_bytes(&number.to_be_bytes());
-        let held_at = like.held_at + Duration::from_millis(number + 1);
+        let held_at = like.held_at + Duration::from_millis(number + 1) - earlier;
         let reviewers = groups.iter().map(|group| (*group).to_owned()).collect();
         let recipient = None;
         let call = Call { id: id.clone(), revision: 1, asked_digest: digest.clone(), digest, held_at, reviewers, recipient, views: Vec::new(), ..like.clone() };
@@ -135,4 +140,66 @@ async fn a_thousand_calls_at_once_are_a_few_events_on_an_open_page() {
     }
     assert!(seen.matches("event: ").count() < 200, "{} events", seen.matches("event: ").count());
     assert!(desk.read.load(Ordering::Relaxed) - before < 2_000, "{} reads", desk.read.load(Ordering::Relaxed) - before);
+}
+
+/// Reads on until this is true of what was seen; a stream that only stays open does not count as telling more.
+pub(super) async fn read_on(live: &mut reqwest::Response, seen: &mut String, enough: impl Fn(&str) -> bool) {
+    let reading = async {
+        while !enough(seen) {
+            let bytes = live.chunk().await.unwrap().expect("the stream goes on");
+            seen.push_str(&String::from_utf8_lossy(&bytes));
+        }
+    };
+    tokio::time::timeout(crate::world::SOON, reading).await.expect("it is told within the time");
+}
+
+#[tokio::test]
+async fn a_program_is_told_of_each_of_many_calls_that_are_held_at_once() {
+    let desk = Desk::open().await;
+    let id = desk.hold("hi").await;
+    let token = desk.token("ann@example.org").await;
+    let mut events = desk.api(&token, Method::GET, "/api/v1/events", None).await;
+    let mut seen = String::new();
+    assert!(until(&mut events, &mut seen, "event: look").await);
+    for crowds in 0..3 {
+        crowd(&desk, &id, crowds * 300..(crowds + 1) * 300, &[]).await;
+        // Not a call, and told of as everything: it must not hide those that came in the same breath.
+        desk.gate.pause("a look at it", "olga@example.org").await.unwrap();
+        desk.gate.resume_sending("olga@example.org").await.unwrap();
+    }
+    read_on(&mut events, &mut seen, |seen| seen.matches("event: call.held").count() >= 900).await;
+    for number in 0..900 {
+        let held = format!("event: call.held\ndata: {{\"id\":\"c_{number:032x}\",\"state\":\"held\"}}\n\n");
+        assert_eq!(seen.matches(&held).count(), 1, "{held}");
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_misses_some_is_told_that_it_must_list_them() {
+    let desk = Desk::open().await;
+    let id = desk.hold("hi").await;
+    let token = desk.token("ann@example.org").await;
+    let mut events = desk.api(&token, Method::GET, "/api/v1/events", None).await;
+    let mut seen = String::new();
+    assert!(until(&mut events, &mut seen, "event: look").await);
+    // More than a stream can be behind, without a pause in which it could read.
+    crowd(&desk, &id, 0..5_000, &[]).await;
+    read_on(&mut events, &mut seen, |seen| seen.matches("event: look").count() == 2 || seen.matches("event: call.held").count() == 5_000).await;
+}
+
+#[tokio::test]
+async fn what_was_held_long_before_a_stream_was_opened_is_not_told_of_as_new() {
+    let desk = Desk::open().await;
+    let id = desk.hold("hi").await;
+    let (ann, token) = (desk.sign_in("ann@example.org").await, desk.token("ann@example.org").await);
+    let page = ann.request(Method::GET, "/live").send().await.unwrap();
+    let program = desk.api(&token, Method::GET, "/api/v1/events", None).await;
+    for (number, mut live) in (0..).zip([page, program]) {
+        let mut seen = String::new();
+        assert!(until(&mut live, &mut seen, "event: look").await);
+        // It is written about, as when it was read or mailed.
+        crowd_since(&desk, &id, number..number + 1, &[], Duration::from_secs(3_600)).await;
+        read_on(&mut live, &mut seen, |seen| seen.contains(&format!("c_{number:032x}"))).await;
+        assert!(seen.contains("event: call.changed") && !seen.contains("event: call.held"), "{seen}");
+    }
 }

@@ -1,5 +1,6 @@
 //! Live streams: they tell who may see, end for who may not, and have a bound.
 
+use super::crowd::read_on;
 use super::*;
 
 /// Reads the stream until a text was in it; `false` when it ended before.
@@ -96,4 +97,40 @@ async fn a_stream_tells_when_an_agent_comes_and_leaves_and_not_that_its_call_is_
     assert!(until(&mut live, &mut seen, &format!("{{\"id\":\"{id}\",\"state\":\"held\"}}")).await);
     assert!(seen.contains("event: call.changed") && !seen.contains("event: call.held"), "{seen}");
     assert!(row().await.contains("-gone\"") && row().await.contains("which has gone"));
+}
+
+#[tokio::test]
+async fn an_agent_that_is_back_after_a_flood_is_told_of_although_its_call_looks_as_it_did_before() {
+    let desk = Desk::open().await;
+    let (ann, token) = (desk.sign_in("ann@example.org").await, desk.token("ann@example.org").await);
+    let mut seats = Vec::new();
+    for number in 0..40 {
+        seats.push(desk.ask("send_dm", &json!({"to": "@bob", "text": number.to_string()})).await);
+    }
+    let page = ann.request(Method::GET, "/live").send().await.unwrap();
+    let program = desk.api(&token, Method::GET, "/api/v1/events", None).await;
+    let mut streams = [page, program].map(|live| (live, String::new()));
+    for (live, seen) in &mut streams {
+        assert!(until(live, seen, "event: look").await);
+    }
+    let hi = json!({"to": "@bob", "text": "hi"});
+    seats.push(desk.ask("send_dm", &hi).await);
+    let id = seats[40].call().clone();
+    let named = format!("{{\"id\":\"{id}\",\"state\":\"held\"}}");
+    for (live, seen) in &mut streams {
+        assert!(until(live, seen, &named).await);
+        seen.clear();
+    }
+    // All requests end with "pending" in one breath; then one agent asks again.
+    drop(seats);
+    for (live, seen) in &mut streams {
+        read_on(live, seen, |seen| seen.contains(&named) || seen.contains("event: look")).await;
+        seen.clear();
+    }
+    let back = desk.ask("send_dm", &hi).await;
+    assert_eq!(back.call(), &id, "the identical call attaches to the one that waits");
+    for (live, seen) in &mut streams {
+        read_on(live, seen, |seen| seen.contains(&named)).await;
+        assert!(!seen.contains("event: call.held"), "it is not new: {seen}");
+    }
 }
