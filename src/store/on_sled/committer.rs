@@ -3,6 +3,7 @@
 //! Any error or panic on that way poisons the store: a sync is never tried again, because the kernel may have
 //! dropped the pages that it could not write. Started by `open`.
 
+use super::counters::Counters;
 use super::disk::{Disk, Durable};
 use super::layout::{self, TREES, Tree};
 use super::marker;
@@ -23,7 +24,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 const CHANGES_MOST: usize = 256;
 
 /// Most operations in one transaction, unless a single change needs more. Large ones cost sled much memory.
-const OPERATIONS_MOST: usize = 128;
+pub(super) const OPERATIONS_MOST: usize = 128;
 
 /// A change and who waits for it. When the sender is dropped unused, the waiter learns `Lost`.
 #[derive(Debug)]
@@ -40,6 +41,7 @@ pub(super) struct Committer {
     pub(super) disk: Arc<Disk>,
     pub(super) head: Head,
     pub(super) tally: Tally,
+    pub(super) counters: Counters,
     pub(super) sync: Sync,
     /// Why the store takes nothing more.
     pub(super) poisoned: watch::Sender<Option<String>>,
@@ -100,23 +102,26 @@ impl Committer {
     /// batch.
     fn commit(&mut self, waiting: &mut VecDeque<Job>) -> Result<(), String> {
         let disk = Arc::clone(&self.disk);
-        let mut batch = Batch::new(&disk, self.head.clone(), &self.tally);
+        // Lent: only a batch that is durable gives them back.
+        let mut batch = Batch::new(&disk, self.head.clone(), &self.tally, std::mem::take(&mut self.counters));
         let mut answers = Vec::with_capacity(waiting.len());
         let mut hints = Vec::with_capacity(waiting.len());
         for mut job in waiting.drain(..) {
-            match batch.plan(&mut job.change) {
-                Err(why) => answers.push((job.answer, Err(why))),
-                Ok(plan) => {
-                    answers.push((job.answer, Ok(plan.head.clone())));
-                    hints.extend(rules::hint(&job.change));
-                    batch.add(plan, OPERATIONS_MOST);
-                }
+            let planned = batch.plan(&mut job.change).and_then(|plan| {
+                let head = plan.head.clone();
+                batch.add(plan, OPERATIONS_MOST)?;
+                Ok(head)
+            });
+            if planned.is_ok() {
+                hints.extend(rules::hint(&job.change));
             }
+            answers.push((job.answer, planned));
         }
         match write(&disk, &mut self.sync, &mut batch) {
             Ok(()) => {
-                let Batch { head, steps, .. } = batch;
+                let Batch { head, steps, counters, .. } = batch;
                 self.head = head;
+                self.counters = counters.into_inner().settled();
                 steps.iter().for_each(|step| self.tally.take(step));
                 for (to, result) in answers {
                     answer(to, result);
@@ -139,6 +144,7 @@ impl Committer {
 }
 
 fn write(disk: &Disk, sync: &mut Sync, batch: &mut Batch<'_>) -> Result<(), Failed> {
+    batch.close().map_err(|cause| Failed::Before(cause.to_string()))?;
     if batch.transactions.is_empty() {
         return Ok(());
     }
