@@ -40,7 +40,6 @@ use jiff::Timestamp;
 use layout::Tree;
 use open::Opened;
 use records::Records as _;
-use snapshot::Snapshot;
 use space::Meter;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -143,14 +142,14 @@ impl OnSled {
     }
 
     /// Reads what is durable, unless nobody can tell what is.
-    async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Snapshot<'_>) -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
+    async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Disk) -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
         self.sure()?;
         let Ok(turn) = Arc::clone(&self.inner.reads).acquire_owned().await else {
             return Err(StoreError::Busy);
         };
         let disk = Arc::clone(&self.inner.disk);
         let reading = tokio::task::spawn_blocking(move || {
-            let answer = look(&disk.snapshot());
+            let answer = look(&disk);
             // In this order: whoever waits for the turn may open the folder again.
             drop(disk);
             drop(turn);
@@ -222,7 +221,7 @@ impl Store for OnSled {
 impl Views for OnSled {
     async fn call(&self, id: &CallId) -> Result<Option<Call>, StoreError> {
         let id = id.clone();
-        self.look(move |seen| reads::call(seen, &id)).await
+        self.look(move |disk| reads::call(&disk.snapshot(), &id)).await
     }
 
     async fn newest(&self, key: &AskKey) -> Result<Option<Call>, StoreError> {
@@ -230,7 +229,7 @@ impl Views for OnSled {
             return self.sure().map(|()| None);
         }
         let key = key.clone();
-        self.look(move |seen| reads::newest(seen, &key)).await
+        self.look(move |disk| reads::newest(&disk.snapshot(), &key)).await
     }
 
     async fn calls(&self, query: &Query) -> Result<Page, StoreError> {
@@ -241,15 +240,15 @@ impl Views for OnSled {
             }
         }
         let query = query.clone();
-        self.look(move |seen| reads::calls(seen, &seen.open(), &query)).await
+        self.look(move |disk| reads::calls(disk, &query)).await
     }
 
     async fn due(&self, until: Timestamp, most: usize) -> Result<Due, StoreError> {
-        self.look(move |seen| reads::due(seen, until, most)).await
+        self.look(move |disk| reads::due(&disk.snapshot(), until, most)).await
     }
 
     async fn over(&self, until: Timestamp, most: usize) -> Result<Vec<CallId>, StoreError> {
-        self.look(move |seen| reads::over(seen, until, most)).await
+        self.look(move |disk| reads::over(&disk.snapshot(), until, most)).await
     }
 
     async fn row(&self, kind: Kind, key: &str) -> Result<Option<Row>, StoreError> {
@@ -260,7 +259,7 @@ impl Views for OnSled {
             return self.sure().map(|()| None);
         }
         let key = key.to_owned();
-        self.look(move |seen| seen.row(kind, &key)).await
+        self.look(move |disk| disk.snapshot().row(kind, &key)).await
     }
 
     async fn rows(&self, kind: Kind, after: Option<&str>, most: usize) -> Result<Vec<Row>, StoreError> {
@@ -268,11 +267,11 @@ impl Views for OnSled {
             return self.sure().map(|()| self.inner.disk.known.rows(kind, after, most));
         }
         let after = after.map(str::to_owned);
-        self.look(move |seen| reads::rows(seen, kind, after.as_deref(), most)).await
+        self.look(move |disk| reads::rows(disk, kind, after.as_deref(), most)).await
     }
 
     async fn entries(&self, from: u64, most: usize) -> Result<Vec<Entry>, StoreError> {
-        self.look(move |seen| reads::entries(seen, from, most)).await
+        self.look(move |disk| reads::entries(disk, from, most)).await
     }
 
     async fn head(&self) -> Result<Head, StoreError> {
@@ -297,7 +296,7 @@ impl Views for OnSled {
 
     fn is_unsettled(&self, id: &CallId) -> bool {
         let disk = &self.inner.disk;
-        !disk.durable().unsure && disk.open().is_unsettled(id)
+        !disk.durable().unsure && disk.try_open().is_some_and(|open| open.is_unsettled(id))
     }
 
     fn space(&self) -> Space {
@@ -317,6 +316,19 @@ mod tests {
     fn change() -> Change {
         let fact = Fact { kind: "test.fact", call: None, actor: "paraph".to_owned(), data: serde_json::json!({}) };
         Change::of_facts(Timestamp::UNIX_EPOCH, vec![fact])
+    }
+
+    /// Held at so many seconds.
+    pub(super) fn call(number: i64) -> Call {
+        let digest = format!("sha256:{number:064x}");
+        let at = Timestamp::from_second(number).unwrap();
+        let call = serde_json::json!({
+            "id": format!("c_{number:032x}"), "revision": 1, "version": 1, "state": { "is": "held", "expires_at": at },
+            "server": "mail", "tool": "send", "agent": "bot", "arguments": "{}", "digest": digest, "asked_digest": digest,
+            "rule": "ask", "reason": null, "reviewers": [], "approvals": 1, "message": null, "meta_dropped": false, "held_at": at,
+            "terms": { "expires_in": 1, "undo": 1, "permit_for": 1 }, "cancelled": false, "delivered": false, "decisions": [], "views": []
+        });
+        serde_json::from_value(call).unwrap()
     }
 
     /// The first sync works, the second does what the test asks for, and a third must not come.

@@ -228,7 +228,7 @@ fn check_format(db: &sled::Db, path: &Path, is_new: bool) -> Result<u32, Early> 
 
 fn check_marker(disk: &Disk, marked: Option<Head>) -> Result<(), StoreError> {
     let Some(marked) = marked.filter(|head| head.seq > 0) else { return Ok(()) };
-    let entry = reads::entries(&disk.snapshot(), marked.seq, 1)?.pop();
+    let entry = reads::entries(disk, marked.seq, 1)?.pop();
     if entry.is_some_and(|entry| entry.head() == marked) {
         return Ok(());
     }
