@@ -155,6 +155,11 @@ impl Disk {
         let _old = std::mem::replace(&mut *self.before.write().unwrap_or_else(PoisonError::into_inner), before);
     }
 
+    /// The trees may hold a change whose sync failed.
+    pub(super) fn sure(&self) -> Result<(), StoreError> {
+        if self.durable().unsure { Err(StoreError::Poisoned("the last change may not be durable".to_owned())) } else { Ok(()) }
+    }
+
     pub(super) fn set_durable(&self, durable: Durable) {
         self.durable.store(Arc::new(durable));
     }

@@ -160,9 +160,8 @@ impl OnSled {
         answer
     }
 
-    /// The trees may hold a change whose sync failed.
     fn sure(&self) -> Result<(), StoreError> {
-        if self.inner.disk.durable().unsure { Err(StoreError::Poisoned("the last change may not be durable".to_owned())) } else { Ok(()) }
+        self.inner.disk.sure()
     }
 }
 
@@ -360,6 +359,18 @@ mod tests {
     #[tokio::test]
     async fn a_failed_sync_poisons_the_store_and_loses_the_acknowledgement() {
         poisons(|| Err(std::io::Error::other("no space left"))).await;
+    }
+
+    #[tokio::test]
+    async fn a_backup_that_waits_for_a_batch_whose_sync_fails_is_refused_before_the_committer_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = OnSled::open(&folder.path().join("data"), &Settings::default()).unwrap();
+        let file = folder.path().join("one.backup");
+        drop(store.inner.disk.get_ahead(snapshot::Before::default()));
+        assert_eq!(*store.poisoned().borrow(), None);
+        let backup = backup::Backups::backup(&store, &file, Timestamp::UNIX_EPOCH).await;
+        assert!(matches!(backup, Err(BackupError::Store(StoreError::Poisoned(_)))));
+        assert!(!file.exists());
     }
 
     #[tokio::test]
