@@ -452,4 +452,26 @@ mod tests {
         assert_eq!(store.head().await.unwrap(), Head::default());
         assert!(store.entries(1, 10).await.unwrap().is_empty());
     }
+
+    #[tokio::test]
+    async fn a_call_for_very_many_groups_has_no_long_key_of_an_index_and_is_registered_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        let mut store = OnSled::open(&path, &Settings::default()).unwrap();
+        let groups = |count: usize| (0..count).map(|number| format!("group {number:0>100}")).collect::<Vec<_>>();
+        for (number, count) in (0..).zip([0, 3, 60, 600]) {
+            let held = Call { reviewers: groups(count), ..call(number) };
+            store.commit(Change::of_call(Timestamp::UNIX_EPOCH, held, change().facts.remove(0))).await.unwrap();
+        }
+        let lengths: Vec<usize> = store.inner.disk.tree(Tree::ByTime).iter().values().map(|value| value.unwrap().len()).collect();
+        assert!(lengths.iter().all(|length| *length <= 1024), "{lengths:?}");
+        assert_eq!(lengths.iter().filter(|length| **length == 0).count(), 2, "{lengths:?}");
+        for _ in 0..2 {
+            assert_eq!(store.tally(None).await.unwrap().held, 4);
+            assert_eq!(store.tally(Some(&groups(600)[500..])).await.unwrap().held, 2, "also by the last of its groups");
+            assert!((0..4).all(|number| store.is_unsettled(&call(number).id)));
+            drop(store);
+            store = OnSled::open(&path, &Settings::default()).unwrap();
+        }
+    }
 }
