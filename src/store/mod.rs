@@ -89,7 +89,7 @@ pub trait Views: Send + Sync + 'static {
     fn space(&self) -> Space;
 }
 
-/// Numbers that an engine keeps as it writes.
+/// How many calls are open, by what they wait for, and how many letters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Calls that are `Held`.

@@ -3,14 +3,15 @@
 //! Any error or panic on that way poisons the store: a sync is never tried again, because the kernel may have
 //! dropped the pages that it could not write. Started by `open`.
 
+use super::bounded::Bounded;
 use super::counters::Counters;
 use super::disk::{Disk, Durable};
-use super::layout::{self, TREES, Tree};
+use super::known;
+use super::layout::{TREES, Tree};
 use super::marker;
 use super::plan::{Batch, Operations};
-use super::tally::Tally;
 use crate::domain::audit::Head;
-use crate::store::{Change, CommitError, Hint, Kind, StoreError, rules};
+use crate::store::{Change, CommitError, Hint, StoreError, rules};
 use sled::Transactional as _;
 use sled::transaction::TransactionError;
 use std::collections::VecDeque;
@@ -40,7 +41,7 @@ pub(super) type Sync = Box<dyn FnMut() -> io::Result<()> + Send>;
 pub(super) struct Committer {
     pub(super) disk: Arc<Disk>,
     pub(super) head: Head,
-    pub(super) tally: Tally,
+    pub(super) bounded: Bounded,
     pub(super) counters: Counters,
     pub(super) sync: Sync,
     /// Why the store takes nothing more.
@@ -103,7 +104,7 @@ impl Committer {
     fn commit(&mut self, waiting: &mut VecDeque<Job>) -> Result<(), String> {
         let disk = Arc::clone(&self.disk);
         // Lent: only a batch that is durable gives them back.
-        let mut batch = Batch::new(&disk, self.head.clone(), &self.tally, std::mem::take(&mut self.counters));
+        let mut batch = Batch::new(&disk, self.head.clone(), &self.bounded, std::mem::take(&mut self.counters));
         let mut answers = Vec::with_capacity(waiting.len());
         let mut hints = Vec::with_capacity(waiting.len());
         for mut job in waiting.drain(..) {
@@ -122,7 +123,7 @@ impl Committer {
                 let Batch { head, steps, counters, .. } = batch;
                 self.head = head;
                 self.counters = counters.into_inner().settled();
-                steps.iter().for_each(|step| self.tally.take(step));
+                steps.iter().for_each(|step| self.bounded.take(step));
                 for (to, result) in answers {
                     answer(to, result);
                 }
@@ -153,10 +154,9 @@ fn write(disk: &Disk, sync: &mut Sync, batch: &mut Batch<'_>) -> Result<(), Fail
         written.and_then(|()| disk.sync_bodies()).map_err(|cause| Failed::Before(format!("writing a body file failed: {cause}")))?;
     }
     let before = batch.before().map_err(|cause| Failed::Before(cause.to_string()))?;
-    batch.keys(Tree::Newest).for_each(|key| disk.known.may_come(Tree::Newest, key));
-    batch.keys(Tree::ByRecipient).filter_map(|key| key.get(..=layout::RECIPIENT)).for_each(|key| disk.known.may_come(Tree::ByRecipient, key));
-    let refusals = [layout::kind_tag(Kind::Refusals)];
-    batch.keys(Tree::Rows).filter(|key| key.starts_with(&refusals)).for_each(|key| disk.known.may_come(Tree::Rows, key));
+    for tree in known::NOTED {
+        batch.keys(tree).for_each(|key| disk.known.may_come(tree, key));
+    }
     let ahead = disk.get_ahead(before);
     for operations in &batch.transactions {
         transact(disk, operations).map_err(|cause| Failed::Unknown(format!("writing failed: {cause}")))?;

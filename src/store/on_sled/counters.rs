@@ -3,11 +3,11 @@
 //! chunks; read and written anew for every change it cost more than all the rest of a call. Lent to a batch, which changes
 //! it as it plans and gives it back when it is durable: what was planned and failed is forgotten with its batch.
 
+use super::bounded::Step;
 use super::disk::Disk;
 use super::layout::{self, Tree};
 use super::plan::Plan;
 use super::records::Records as _;
-use super::tally::Step;
 use crate::domain::limit::Counter;
 use crate::store::record::{self, Apart, CHUNK_BYTES};
 use crate::store::{Kind, Row, StoreError};
@@ -219,7 +219,7 @@ mod tests {
     /// A batch of as many changes as become durable together, each with a take of each counter.
     fn planned<'a>(opened: &'a Opened, charges: &[Charge], from: i64) -> Batch<'a> {
         let head = super::super::blocks::head(&opened.disk).unwrap();
-        let mut batch = Batch::new(&opened.disk, head, &opened.tally, Counters::default());
+        let mut batch = Batch::new(&opened.disk, head, &opened.bounded, Counters::default());
         for at in from..from + 256 {
             let plan = batch.plan(&mut take(charges, at)).unwrap();
             batch.add(plan, OPERATIONS_MOST).unwrap();

@@ -6,6 +6,7 @@
 mod archive;
 mod backup;
 mod blocks;
+mod bounded;
 mod committer;
 mod compact;
 mod counters;
@@ -22,7 +23,6 @@ mod records;
 mod restore;
 mod snapshot;
 mod space;
-mod tally;
 
 pub use backup::draft_of;
 pub use compact::{Compacted, NEW_DATABASE, compact};
@@ -112,14 +112,14 @@ impl OnSled {
     }
 
     fn start(opened: Opened, path: &Path, settings: &Settings) -> Result<OnSled, OpenError> {
-        let Opened { disk, head, tally, sync } = opened;
+        let Opened { disk, head, bounded, sync } = opened;
         let disk = Arc::new(disk);
         let meter = Arc::new(Meter::new(path, settings.min_free));
         let measuring = space::watch(Arc::clone(&meter), settings.ballast).map_err(|cause| OpenError::io(path, cause))?;
         let hints = broadcast::Sender::new(settings.hints.max(1));
         let (poison, poisoned) = watch::channel(None);
         let (jobs, queue) = mpsc::channel(settings.queue.max(1));
-        let committer = Committer { disk: Arc::clone(&disk), head, tally, counters: Counters::default(), sync, poisoned: poison, hints: hints.clone() };
+        let committer = Committer { disk: Arc::clone(&disk), head, bounded, counters: Counters::default(), sync, poisoned: poison, hints: hints.clone() };
         let thread = std::thread::Builder::new().name("store-committer".to_owned()).spawn(move || committer.run(queue));
         let thread = thread.map_err(|cause| OpenError::io(path, cause))?;
         let reads = Arc::new(Semaphore::new(READS as usize));

@@ -2,12 +2,12 @@
 //! batch, and written down as single operations. Only the committer plans, and only the committer writes, so
 //! what was read while planning is still true in the transaction.
 
+use super::bounded::{Bounded, Step};
 use super::counters::{self, Counters};
 use super::disk::Disk;
 use super::layout::{self, TREES, Tree};
 use super::records::Records;
 use super::snapshot::Before;
-use super::tally::{Step, Tally};
 use super::{blocks, known};
 use crate::domain::audit::Head;
 use crate::domain::call::{AskKey, Call, CallId};
@@ -27,7 +27,7 @@ pub(super) type Operations = BTreeMap<(Tree, IVec), Option<IVec>>;
 /// changes: a crash in between leaves the first ones, and nobody was told of any.
 pub(super) struct Batch<'a> {
     disk: &'a Disk,
-    tally: &'a Tally,
+    bounded: &'a Bounded,
     /// What the transactions do, in this order.
     pub(super) transactions: Vec<Operations>,
     /// What the one does that is not closed yet, besides its counters.
@@ -51,10 +51,10 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(disk: &'a Disk, head: Head, tally: &'a Tally, counters: Counters) -> Batch<'a> {
+    pub(super) fn new(disk: &'a Disk, head: Head, bounded: &'a Bounded, counters: Counters) -> Batch<'a> {
         let (transactions, bodies, dropped, rows, steps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (open, counters, planned) = (Operations::new(), RefCell::new(counters), Default::default());
-        Batch { disk, tally, transactions, open, counters, planned, bodies, dropped, rows, head, steps, moves: Vec::new() }
+        Batch { disk, bounded, transactions, open, counters, planned, bodies, dropped, rows, head, steps, moves: Vec::new() }
     }
 
     /// What a change adds to the batch, and its facts go with it; the batch itself stays as it is.
@@ -137,7 +137,7 @@ impl<'a> Batch<'a> {
 
     /// How many calls are held after it.
     pub(super) fn held(&self) -> usize {
-        self.tally.held_of(&self.steps, "").0
+        self.bounded.held_of(&self.steps, "").0
     }
 
     /// The keys of a tree that the batch writes.
@@ -186,7 +186,7 @@ impl Ledger for Batch<'_> {
     }
 
     fn held_of(&self, agent: &str) -> (usize, usize) {
-        self.tally.held_of(&self.steps, agent)
+        self.bounded.held_of(&self.steps, agent)
     }
 
     fn counter(&self, key: &CounterKey) -> Result<Option<Counter>, StoreError> {
@@ -194,7 +194,7 @@ impl Ledger for Batch<'_> {
     }
 
     fn counters_of(&self, group: &str) -> usize {
-        self.tally.counters_of(&self.steps, group)
+        self.bounded.counters_of(&self.steps, group)
     }
 }
 
