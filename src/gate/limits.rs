@@ -329,8 +329,8 @@ mod tests {
         let label = Label { server: None, counter: "c".into(), scope: "global".into(), value: String::new() };
         let charge = Charge { key: CounterKey::of(&label), label, name: "c".into(), window: Duration::from_secs(60), max: 2 * ONE, amount: ONE, reason: None };
         let (now, take) = (Timestamp::UNIX_EPOCH, Take { charge: charge.clone(), asked: true, sent: true, most_keys: 1 });
-        let once = Counter::of(&charge).take(&take, now).unwrap();
+        let once = Counter::of(&charge).taken(&take, now).unwrap();
         assert_eq!(Usage::of(once.clone(), now).room_at, None);
-        assert!(Usage::of(once.take(&take, now).unwrap(), now).room_at > Some(now));
+        assert!(Usage::of(once.clone().taken(&take, now).unwrap(), now).room_at > Some(now));
     }
 }

@@ -32,7 +32,9 @@ pub trait Store: Views {
     fn hints(&self) -> broadcast::Receiver<Hint>;
 }
 
-/// Reads. Never blocks the runtime. All answers are snapshots: decide by the revision in `commit`.
+/// Reads. Never blocks the runtime. All answers are snapshots: decide by the revision in `commit`. Each record is as it
+/// was at one moment; a list may be of several moments, one behind the other, as the pages of a longer list are: what was
+/// asked for all the while is on it, once, and what came or went meanwhile may be.
 #[async_trait]
 pub trait Views: Send + Sync + 'static {
     /// One call, with its text.
@@ -87,7 +89,7 @@ pub trait Views: Send + Sync + 'static {
     fn space(&self) -> Space;
 }
 
-/// Numbers that an engine keeps as it writes.
+/// How many calls are open, by what they wait for, and how many letters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Calls that are `Held`.

@@ -2,7 +2,7 @@
 //! how many each agent has, how many letters wait. So the list of somebody who may see a few of ten thousand calls, and every
 //! number on a page, cost no reading of calls. Filled by the engines when they open and with every change that is durable.
 
-use super::rules::{Cursor, Start, start};
+use super::rules::{Cursor, Start};
 use super::{Change, Kind, Query, Tally};
 use crate::domain::call::{Call, CallId};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -173,14 +173,10 @@ impl Open {
         self.of_server.keys().cloned().collect()
     }
 
-    /// The places that a query asks for, class by class, each in its order and behind the cursor; `None` when another index
-    /// has to answer.
-    pub fn places<'o>(&'o self, query: &'o Query) -> Option<Vec<Box<dyn Iterator<Item = &'o Cursor> + 'o>>> {
-        if !serves(query) {
-            return None;
-        }
-        let range = match start(query) {
-            Start::Nowhere => return Some(Vec::new()),
+    /// The places of a query that the register [`serves`], class by class, each in its order and behind `start`.
+    pub fn places<'o>(&'o self, query: &'o Query, start: &Start) -> Vec<Box<dyn Iterator<Item = &'o Cursor> + 'o>> {
+        let range = match start.clone() {
+            Start::Nowhere => return Vec::new(),
             Start::First => (Bound::Unbounded, Bound::Unbounded),
             Start::Behind(place) if query.newest_first => (Bound::Unbounded, Bound::Excluded(place)),
             Start::Behind(place) => (Bound::Excluded(place), Bound::Unbounded),
@@ -194,7 +190,7 @@ impl Open {
             let places = places.range(range.clone());
             if query.newest_first { Box::new(places.rev()) as Box<dyn Iterator<Item = &Cursor>> } else { Box::new(places) }
         });
-        Some(found.collect())
+        found.collect()
     }
 }
 

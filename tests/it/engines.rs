@@ -63,6 +63,7 @@ on_every_engine![
     what_comes_back_is_free_again_and_a_send_can_be_counted_anew_in_one_change,
     a_counter_named_twice_in_one_change_is_a_conflict,
     a_counter_has_so_many_keys_and_idle_ones_that_are_taken_away_make_room,
+    changes_that_wait_together_count_as_one_after_the_other_also_behind_a_removal,
 ];
 
 async fn a_call_comes_back_whole_and_unknown_ones_are_absent(mut bench: Bench) {

@@ -54,12 +54,7 @@ impl Counter {
         }
     }
 
-    /// The next revision with the take in it; the error is when there will be room.
-    pub fn take(&self, take: &Take, now: Timestamp) -> Result<Counter, Timestamp> {
-        self.clone().taken(take, now)
-    }
-
-    /// The same without a copy of the ledgers, for whoever needs the present revision no more.
+    /// The next revision with the take in it; the error is when there will be room. Takes the counter, whose ledgers may be long.
     pub fn taken(mut self, take: &Take, now: Timestamp) -> Result<Counter, Timestamp> {
         let Charge { window, max, amount, .. } = take.charge;
         let room = |ledger: &Ledger, wanted: bool| if wanted { ledger.room_at(now, window, max, amount) } else { now };
@@ -82,11 +77,6 @@ impl Counter {
     }
 
     /// The next revision without a take that comes back. One whose window is over changes nothing of the next.
-    pub fn give_back(&self, back: &GiveBack, now: Timestamp) -> Counter {
-        self.clone().given_back(back, now)
-    }
-
-    /// The same without a copy of the ledgers.
     pub fn given_back(mut self, back: &GiveBack, now: Timestamp) -> Counter {
         self.revision += 1;
         if counts_until(back.at.as_millisecond(), self.window) > now.as_millisecond() {
@@ -283,56 +273,56 @@ mod tests {
     fn exactly_max_fits_and_the_next_one_learns_when_the_first_leaves_the_window() {
         let mut counter = Counter::of(&charge(3, 1, MINUTE));
         for ms in [0, 10, 20] {
-            counter = counter.take(&take(3, 1), at(ms)).unwrap();
+            counter = counter.clone().taken(&take(3, 1), at(ms)).unwrap();
         }
-        assert_eq!(counter.take(&take(3, 1), at(30)), Err(at(60_100)));
-        assert_eq!(counter.take(&take(3, 2), at(30)), Err(at(60_110)));
-        assert!(counter.take(&take(3, 1), at(60_099)).is_err());
-        assert!(counter.take(&take(3, 1), at(60_100)).is_ok());
-        assert_eq!(counter.take(&take(3, 4), at(999_999)), Err(Timestamp::MAX));
+        assert_eq!(counter.clone().taken(&take(3, 1), at(30)), Err(at(60_100)));
+        assert_eq!(counter.clone().taken(&take(3, 2), at(30)), Err(at(60_110)));
+        assert!(counter.clone().taken(&take(3, 1), at(60_099)).is_err());
+        assert!(counter.clone().taken(&take(3, 1), at(60_100)).is_ok());
+        assert_eq!(counter.clone().taken(&take(3, 4), at(999_999)), Err(Timestamp::MAX));
     }
 
     #[test]
     fn one_take_of_exactly_the_limit_fits_and_then_nothing() {
-        let counter = Counter::of(&charge(5, 5, MINUTE)).take(&take(5, 5), at(0)).unwrap();
-        assert!(counter.take(&take(5, 1), at(1)).is_err());
+        let counter = Counter::of(&charge(5, 5, MINUTE)).taken(&take(5, 5), at(0)).unwrap();
+        assert!(counter.clone().taken(&take(5, 1), at(1)).is_err());
     }
 
     #[test]
     fn a_refund_that_comes_after_its_window_changes_nothing_of_the_next() {
         let back = GiveBack { key: CounterKey::of(&charge(1, 1, MINUTE).label), at: at(0), amount: ONE, asked: false };
-        let counter = Counter::of(&charge(2, 1, MINUTE)).take(&take(2, 1), at(0)).unwrap();
-        assert_eq!(counter.give_back(&back, at(5)).sent, Ledger::default());
-        assert_eq!(counter.give_back(&back, at(5)).asked.used(at(5), MINUTE), ONE);
-        let turned = counter.take(&take(2, 1), at(60_200)).unwrap();
-        assert_eq!(turned.give_back(&back, at(60_300)).sent, turned.sent);
-        assert_eq!(Counter::of(&charge(2, 1, MINUTE)).give_back(&back, at(5)).sent, Ledger::default());
+        let counter = Counter::of(&charge(2, 1, MINUTE)).taken(&take(2, 1), at(0)).unwrap();
+        assert_eq!(counter.clone().given_back(&back, at(5)).sent, Ledger::default());
+        assert_eq!(counter.clone().given_back(&back, at(5)).asked.used(at(5), MINUTE), ONE);
+        let turned = counter.clone().taken(&take(2, 1), at(60_200)).unwrap();
+        assert_eq!(turned.clone().given_back(&back, at(60_300)).sent, turned.sent);
+        assert_eq!(Counter::of(&charge(2, 1, MINUTE)).given_back(&back, at(5)).sent, Ledger::default());
     }
 
     #[test]
     fn the_rest_of_a_block_comes_back_to_both_ledgers_and_leaves_what_others_took() {
         let charges = [charge(100, 2, MINUTE)];
         let block = &Take::block(&charges, 5, 1)[0];
-        let counter = Counter::of(&charges[0]).take(&take(100, 1), at(0)).unwrap().take(block, at(7)).unwrap();
+        let counter = Counter::of(&charges[0]).taken(&take(100, 1), at(0)).unwrap().taken(block, at(7)).unwrap();
         assert_eq!(counter.sent.used(at(7), MINUTE), 11 * ONE);
-        let back = counter.give_back(&GiveBack::unused(&charges, at(7), 3)[0], at(50));
+        let back = counter.clone().given_back(&GiveBack::unused(&charges, at(7), 3)[0], at(50));
         assert_eq!([&back.asked, &back.sent].map(|ledger| ledger.used(at(50), MINUTE)), [5 * ONE; 2]);
     }
 
     #[test]
     fn a_gap_of_several_windows_begins_anew_and_leaves_nothing_behind() {
-        let counter = Counter::of(&charge(1, 1, MINUTE)).take(&take(1, 1), at(0)).unwrap();
+        let counter = Counter::of(&charge(1, 1, MINUTE)).taken(&take(1, 1), at(0)).unwrap();
         assert!(!counter.is_idle(at(60_000)) && counter.is_idle(at(60_100)));
-        let later = counter.take(&take(1, 1), at(600_000)).unwrap();
+        let later = counter.clone().taken(&take(1, 1), at(600_000)).unwrap();
         assert_eq!(later.sent.0.len(), 1);
     }
 
     #[test]
     fn a_clock_that_jumps_back_gives_nothing() {
-        let counter = Counter::of(&charge(2, 1, MINUTE)).take(&take(2, 1), at(3_600_000)).unwrap();
-        let counter = counter.take(&take(2, 1), at(0)).unwrap();
-        assert!(counter.take(&take(2, 1), at(70_000)).is_err(), "both count from the later time");
-        assert!(counter.take(&take(2, 1), at(3_660_100)).is_ok());
+        let counter = Counter::of(&charge(2, 1, MINUTE)).taken(&take(2, 1), at(3_600_000)).unwrap();
+        let counter = counter.clone().taken(&take(2, 1), at(0)).unwrap();
+        assert!(counter.clone().taken(&take(2, 1), at(70_000)).is_err(), "both count from the later time");
+        assert!(counter.clone().taken(&take(2, 1), at(3_660_100)).is_ok());
     }
 
     #[test]
@@ -358,10 +348,10 @@ mod tests {
 
     #[test]
     fn takes_of_the_future_count_from_now_once_the_clock_is_right_again() {
-        let counter = Counter::of(&charge(2, 1, MINUTE)).take(&take(2, 1), at(0)).unwrap().take(&take(2, 1), at(86_400_000)).unwrap();
+        let counter = Counter::of(&charge(2, 1, MINUTE)).taken(&take(2, 1), at(0)).unwrap().taken(&take(2, 1), at(86_400_000)).unwrap();
         let right = counter.set_right(at(1_000)).unwrap();
         assert_eq!(right.sent.0, [(at(1_100).as_millisecond(), ONE)]);
-        assert!(right.take(&take(1, 1), at(61_199)).is_err() && right.take(&take(1, 1), at(61_200)).is_ok());
+        assert!(right.clone().taken(&take(1, 1), at(61_199)).is_err() && right.clone().taken(&take(1, 1), at(61_200)).is_ok());
         assert_eq!(right.set_right(at(1_000)), None);
     }
 
@@ -372,7 +362,7 @@ mod tests {
         for (step, amount) in steps {
             now += i64::from(*step);
             let take = Take { charge: charge(max, *amount, window), asked: true, sent: true, most_keys: 1 };
-            if let Ok(next) = counter.take(&take, at(now)) {
+            if let Ok(next) = counter.clone().taken(&take, at(now)) {
                 counter = next;
                 through.push((now, *amount));
             }

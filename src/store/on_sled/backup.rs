@@ -41,7 +41,6 @@ impl Backups for OnSled {
         let (disk, poisoned, file) = (Arc::clone(&self.inner.disk), self.inner.poisoned.clone(), file.to_owned());
         let writing = tokio::task::spawn_blocking(move || {
             let order = Order { format: open::FORMAT, trees: TREES.len(), made_at: at, file: &file, replace: false };
-            // Its trees hold what no sync has confirmed.
             let refused = || poisoned.borrow().clone().map(StoreError::Poisoned);
             let done = write(&disk, &order, &refused);
             drop(disk);
@@ -94,6 +93,9 @@ fn fill(disk: &Disk, order: &Order<'_>, file: File, draft: &Path, refused: &dyn 
     let (mut calls, mut bodies) = (0, BTreeSet::new());
     let (mut writer, head) = {
         let _still = disk.still();
+        // Its trees hold what no sync has confirmed. The committer says so first where it lets go of them, and only then
+        // that it takes no more.
+        disk.sure()?;
         if let Some(why) = refused() {
             return Err(why.into());
         }

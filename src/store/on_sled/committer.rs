@@ -3,13 +3,15 @@
 //! Any error or panic on that way poisons the store: a sync is never tried again, because the kernel may have
 //! dropped the pages that it could not write. Started by `open`.
 
+use super::bounded::Bounded;
+use super::counters::Counters;
 use super::disk::{Disk, Durable};
-use super::layout::{self, TREES, Tree};
+use super::known;
+use super::layout::{TREES, Tree};
 use super::marker;
 use super::plan::{Batch, Operations};
-use super::tally::Tally;
 use crate::domain::audit::Head;
-use crate::store::{Change, CommitError, Hint, Kind, StoreError, rules};
+use crate::store::{Change, CommitError, Hint, StoreError, rules};
 use sled::Transactional as _;
 use sled::transaction::TransactionError;
 use std::collections::VecDeque;
@@ -23,7 +25,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 const CHANGES_MOST: usize = 256;
 
 /// Most operations in one transaction, unless a single change needs more. Large ones cost sled much memory.
-const OPERATIONS_MOST: usize = 128;
+pub(super) const OPERATIONS_MOST: usize = 128;
 
 /// A change and who waits for it. When the sender is dropped unused, the waiter learns `Lost`.
 #[derive(Debug)]
@@ -39,7 +41,8 @@ pub(super) type Sync = Box<dyn FnMut() -> io::Result<()> + Send>;
 pub(super) struct Committer {
     pub(super) disk: Arc<Disk>,
     pub(super) head: Head,
-    pub(super) tally: Tally,
+    pub(super) bounded: Bounded,
+    pub(super) counters: Counters,
     pub(super) sync: Sync,
     /// Why the store takes nothing more.
     pub(super) poisoned: watch::Sender<Option<String>>,
@@ -100,24 +103,27 @@ impl Committer {
     /// batch.
     fn commit(&mut self, waiting: &mut VecDeque<Job>) -> Result<(), String> {
         let disk = Arc::clone(&self.disk);
-        let mut batch = Batch::new(&disk, self.head.clone(), &self.tally);
+        // Lent: only a batch that is durable gives them back.
+        let mut batch = Batch::new(&disk, self.head.clone(), &self.bounded, std::mem::take(&mut self.counters));
         let mut answers = Vec::with_capacity(waiting.len());
         let mut hints = Vec::with_capacity(waiting.len());
         for job in waiting.drain(..) {
-            match batch.plan(&job.change) {
-                Err(why) => answers.push((job.answer, Err(why))),
-                Ok(plan) => {
-                    answers.push((job.answer, Ok(plan.head.clone())));
-                    hints.extend(rules::hint(&job.change));
-                    batch.add(plan, OPERATIONS_MOST);
-                }
+            let planned = batch.plan(&job.change).and_then(|plan| {
+                let head = plan.head.clone();
+                batch.add(plan, OPERATIONS_MOST)?;
+                Ok(head)
+            });
+            if planned.is_ok() {
+                hints.extend(rules::hint(&job.change));
             }
+            answers.push((job.answer, planned));
         }
         match write(&disk, &mut self.sync, &mut batch) {
             Ok(()) => {
-                let Batch { head, steps, .. } = batch;
+                let Batch { head, steps, counters, .. } = batch;
                 self.head = head;
-                steps.iter().for_each(|step| self.tally.take(step));
+                self.counters = counters.into_inner().settled();
+                steps.iter().for_each(|step| self.bounded.take(step));
                 for (to, result) in answers {
                     answer(to, result);
                 }
@@ -139,6 +145,7 @@ impl Committer {
 }
 
 fn write(disk: &Disk, sync: &mut Sync, batch: &mut Batch<'_>) -> Result<(), Failed> {
+    batch.close().map_err(|cause| Failed::Before(cause.to_string()))?;
     if batch.transactions.is_empty() {
         return Ok(());
     }
@@ -147,10 +154,9 @@ fn write(disk: &Disk, sync: &mut Sync, batch: &mut Batch<'_>) -> Result<(), Fail
         written.and_then(|()| disk.sync_bodies()).map_err(|cause| Failed::Before(format!("writing a body file failed: {cause}")))?;
     }
     let before = batch.before().map_err(|cause| Failed::Before(cause.to_string()))?;
-    batch.keys(Tree::Newest).for_each(|key| disk.known.may_come(Tree::Newest, key));
-    batch.keys(Tree::ByRecipient).filter_map(|key| key.get(..=layout::RECIPIENT)).for_each(|key| disk.known.may_come(Tree::ByRecipient, key));
-    let refusals = [layout::kind_tag(Kind::Refusals)];
-    batch.keys(Tree::Rows).filter(|key| key.starts_with(&refusals)).for_each(|key| disk.known.may_come(Tree::Rows, key));
+    for tree in known::NOTED {
+        batch.keys(tree).for_each(|key| disk.known.may_come(tree, key));
+    }
     let ahead = disk.get_ahead(before);
     for operations in &batch.transactions {
         transact(disk, operations).map_err(|cause| Failed::Unknown(format!("writing failed: {cause}")))?;

@@ -18,7 +18,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
 /// The folder of long texts in the data folder.
 pub(super) const BODIES: &str = "bodies";
@@ -106,8 +106,8 @@ impl Disk {
         &self.trees[tree as usize]
     }
 
-    /// What is durable, as one moment that stays as long as this lives; a batch cannot begin or end meanwhile. A
-    /// panic of the committer does not end reading.
+    /// What is durable, as one moment that stays as long as this lives; a batch cannot begin or end meanwhile, so whoever
+    /// reads much takes many (reads.rs). A panic of the committer does not end reading.
     pub(super) fn snapshot(&self) -> Snapshot<'_> {
         Snapshot::new(self, self.before.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -123,9 +123,18 @@ impl Disk {
     }
 
     /// The register of what is open. A moment behind a snapshot that is taken after it, and never ahead of one: a call that it
-    /// names is there.
+    /// names is there. For what memory answers: threads of the runtime wait for whoever holds it.
     pub(super) fn open(&self) -> RwLockReadGuard<'_, Open> {
         self.open.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same without waiting; `None` while the moves of a batch are written down.
+    pub(super) fn try_open(&self) -> Option<RwLockReadGuard<'_, Open>> {
+        match self.open.try_read() {
+            Ok(open) => Some(open),
+            Err(TryLockError::Poisoned(open)) => Some(open.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// These moves are durable.
@@ -144,6 +153,11 @@ impl Disk {
     fn put_before(&self, before: Before) {
         // Dropped outside of the lock.
         let _old = std::mem::replace(&mut *self.before.write().unwrap_or_else(PoisonError::into_inner), before);
+    }
+
+    /// The trees may hold a change whose sync failed.
+    pub(super) fn sure(&self) -> Result<(), StoreError> {
+        if self.durable().unsure { Err(StoreError::Poisoned("the last change may not be durable".to_owned())) } else { Ok(()) }
     }
 
     pub(super) fn set_durable(&self, durable: Durable) {

@@ -28,6 +28,20 @@ pub(super) fn keeps(kind: Kind) -> bool {
 
 const KEPT: [Kind; 5] = [Kind::Agent, Kind::Person, Kind::Credential, Kind::Pause, Kind::Restored];
 
+/// The trees of which keys are noted in the bit set.
+pub(super) const NOTED: [Tree; 3] = [Tree::Newest, Tree::Rows, Tree::ByRecipient];
+
+/// What is noted of a key: by that it is asked for.
+fn noted(tree: Tree, key: &[u8]) -> Option<&[u8]> {
+    match tree {
+        Tree::Newest => Some(key),
+        Tree::Rows => Some(key).filter(|key| key.starts_with(&[layout::kind_tag(Kind::Refusals)])),
+        // Recipient and state.
+        Tree::ByRecipient => key.get(..=layout::RECIPIENT),
+        Tree::Calls | Tree::ByTime | Tree::ByDeadline | Tree::Entries | Tree::Chunks | Tree::Bodies | Tree::ByEnd => None,
+    }
+}
+
 pub(super) struct Known {
     rows: RwLock<BTreeMap<Kind, BTreeMap<String, Row>>>,
     bits: Vec<AtomicU64>,
@@ -46,9 +60,7 @@ impl Known {
             self.may_come(Tree::Newest, &pair?.0);
         }
         for pair in from.all(Tree::ByRecipient) {
-            if let Some(key) = pair?.0.get(..=layout::RECIPIENT) {
-                self.may_come(Tree::ByRecipient, key);
-            }
+            self.may_come(Tree::ByRecipient, &pair?.0);
         }
         for pair in of_kind(from, Kind::Refusals, None) {
             self.may_come(Tree::Rows, &pair?.0);
@@ -88,6 +100,7 @@ impl Known {
 
     /// The key is about to be written.
     pub(super) fn may_come(&self, tree: Tree, key: &[u8]) {
+        let Some(key) = noted(tree, key) else { return };
         for bit in probes(tree, key) {
             self.bits[bit / 64].fetch_or(1 << (bit % 64), Ordering::AcqRel);
         }
@@ -129,5 +142,11 @@ mod tests {
         let needless = (20_000..40_000).filter(|number| known.may_be(Tree::Newest, &key(*number))).count();
         assert!(needless < 20, "{needless} of 20,000");
         assert!(!known.may_be(Tree::Rows, &key(1)));
+        let rows = [Kind::Refusals, Kind::Letter].map(|kind| layout::row(kind, "one"));
+        rows.iter().for_each(|key| known.may_come(Tree::Rows, key));
+        assert_eq!(rows.map(|key| known.may_be(Tree::Rows, &key)), [true, false], "only what is asked for is noted");
+        let recipient = [7; layout::RECIPIENT + 1];
+        known.may_come(Tree::ByRecipient, &[&recipient[..], b"place"].concat());
+        assert!(known.may_be(Tree::ByRecipient, &recipient));
     }
 }

@@ -94,10 +94,14 @@ pub(super) fn by_time(call: &Call) -> Vec<u8> {
     place_in(tag, &Cursor::of(call))
 }
 
+/// Longest value in `ByTime`, bytes: a value may have 4 KiB, and an index is to be small. The names of some thirty groups.
+const ABOUT_MOST: usize = 1024;
+
 /// Value in `ByTime`: what the register of open calls needs of one, so that a start need not read each of many. Nothing
-/// for calls that are over, nor from a binary before format 5.
+/// for calls that are over, for those of which it would be long, nor from a binary before format 5.
 pub(super) fn about(call: &Call) -> Vec<u8> {
-    Place::of(call).and_then(|place| serde_json::to_vec(&place.about()).ok()).unwrap_or_default()
+    let about = Place::of(call).and_then(|place| serde_json::to_vec(&place.about()).ok());
+    about.filter(|about| about.len() <= ABOUT_MOST).unwrap_or_default()
 }
 
 /// The register's place of a pair in `ByTime`; `None` when the value does not tell it.

@@ -6,8 +6,10 @@
 mod archive;
 mod backup;
 mod blocks;
+mod bounded;
 mod committer;
 mod compact;
+mod counters;
 mod disk;
 mod fresh;
 mod known;
@@ -21,7 +23,6 @@ mod records;
 mod restore;
 mod snapshot;
 mod space;
-mod tally;
 
 pub use backup::draft_of;
 pub use compact::{Compacted, NEW_DATABASE, compact};
@@ -33,12 +34,12 @@ use crate::domain::audit::{Entry, Head};
 use crate::domain::call::{AskKey, Call, CallId};
 use async_trait::async_trait;
 use committer::{Committer, Job};
+use counters::Counters;
 use disk::Disk;
 use jiff::Timestamp;
 use layout::Tree;
 use open::Opened;
 use records::Records as _;
-use snapshot::Snapshot;
 use space::Meter;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -111,14 +112,14 @@ impl OnSled {
     }
 
     fn start(opened: Opened, path: &Path, settings: &Settings) -> Result<OnSled, OpenError> {
-        let Opened { disk, head, tally, sync } = opened;
+        let Opened { disk, head, bounded, sync } = opened;
         let disk = Arc::new(disk);
         let meter = Arc::new(Meter::new(path, settings.min_free));
         let measuring = space::watch(Arc::clone(&meter), settings.ballast).map_err(|cause| OpenError::io(path, cause))?;
         let hints = broadcast::Sender::new(settings.hints.max(1));
         let (poison, poisoned) = watch::channel(None);
         let (jobs, queue) = mpsc::channel(settings.queue.max(1));
-        let committer = Committer { disk: Arc::clone(&disk), head, tally, sync, poisoned: poison, hints: hints.clone() };
+        let committer = Committer { disk: Arc::clone(&disk), head, bounded, counters: Counters::default(), sync, poisoned: poison, hints: hints.clone() };
         let thread = std::thread::Builder::new().name("store-committer".to_owned()).spawn(move || committer.run(queue));
         let thread = thread.map_err(|cause| OpenError::io(path, cause))?;
         let reads = Arc::new(Semaphore::new(READS as usize));
@@ -141,14 +142,14 @@ impl OnSled {
     }
 
     /// Reads what is durable, unless nobody can tell what is.
-    async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Snapshot<'_>) -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
+    async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Disk) -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
         self.sure()?;
         let Ok(turn) = Arc::clone(&self.inner.reads).acquire_owned().await else {
             return Err(StoreError::Busy);
         };
         let disk = Arc::clone(&self.inner.disk);
         let reading = tokio::task::spawn_blocking(move || {
-            let answer = look(&disk.snapshot());
+            let answer = look(&disk);
             // In this order: whoever waits for the turn may open the folder again.
             drop(disk);
             drop(turn);
@@ -159,9 +160,8 @@ impl OnSled {
         answer
     }
 
-    /// The trees may hold a change whose sync failed.
     fn sure(&self) -> Result<(), StoreError> {
-        if self.inner.disk.durable().unsure { Err(StoreError::Poisoned("the last change may not be durable".to_owned())) } else { Ok(()) }
+        self.inner.disk.sure()
     }
 }
 
@@ -220,7 +220,7 @@ impl Store for OnSled {
 impl Views for OnSled {
     async fn call(&self, id: &CallId) -> Result<Option<Call>, StoreError> {
         let id = id.clone();
-        self.look(move |seen| reads::call(seen, &id)).await
+        self.look(move |disk| reads::call(&disk.snapshot(), &id)).await
     }
 
     async fn newest(&self, key: &AskKey) -> Result<Option<Call>, StoreError> {
@@ -228,7 +228,7 @@ impl Views for OnSled {
             return self.sure().map(|()| None);
         }
         let key = key.clone();
-        self.look(move |seen| reads::newest(seen, &key)).await
+        self.look(move |disk| reads::newest(&disk.snapshot(), &key)).await
     }
 
     async fn calls(&self, query: &Query) -> Result<Page, StoreError> {
@@ -239,15 +239,15 @@ impl Views for OnSled {
             }
         }
         let query = query.clone();
-        self.look(move |seen| reads::calls(seen, &seen.open(), &query)).await
+        self.look(move |disk| reads::calls(disk, &query)).await
     }
 
     async fn due(&self, until: Timestamp, most: usize) -> Result<Due, StoreError> {
-        self.look(move |seen| reads::due(seen, until, most)).await
+        self.look(move |disk| reads::due(&disk.snapshot(), until, most)).await
     }
 
     async fn over(&self, until: Timestamp, most: usize) -> Result<Vec<CallId>, StoreError> {
-        self.look(move |seen| reads::over(seen, until, most)).await
+        self.look(move |disk| reads::over(&disk.snapshot(), until, most)).await
     }
 
     async fn row(&self, kind: Kind, key: &str) -> Result<Option<Row>, StoreError> {
@@ -258,7 +258,7 @@ impl Views for OnSled {
             return self.sure().map(|()| None);
         }
         let key = key.to_owned();
-        self.look(move |seen| seen.row(kind, &key)).await
+        self.look(move |disk| disk.snapshot().row(kind, &key)).await
     }
 
     async fn rows(&self, kind: Kind, after: Option<&str>, most: usize) -> Result<Vec<Row>, StoreError> {
@@ -266,11 +266,11 @@ impl Views for OnSled {
             return self.sure().map(|()| self.inner.disk.known.rows(kind, after, most));
         }
         let after = after.map(str::to_owned);
-        self.look(move |seen| reads::rows(seen, kind, after.as_deref(), most)).await
+        self.look(move |disk| reads::rows(disk, kind, after.as_deref(), most)).await
     }
 
     async fn entries(&self, from: u64, most: usize) -> Result<Vec<Entry>, StoreError> {
-        self.look(move |seen| reads::entries(seen, from, most)).await
+        self.look(move |disk| reads::entries(disk, from, most)).await
     }
 
     async fn head(&self) -> Result<Head, StoreError> {
@@ -295,7 +295,7 @@ impl Views for OnSled {
 
     fn is_unsettled(&self, id: &CallId) -> bool {
         let disk = &self.inner.disk;
-        !disk.durable().unsure && disk.open().is_unsettled(id)
+        !disk.durable().unsure && disk.try_open().is_some_and(|open| open.is_unsettled(id))
     }
 
     fn space(&self) -> Space {
@@ -315,6 +315,19 @@ mod tests {
     fn change() -> Change {
         let fact = Fact { kind: "test.fact", call: None, actor: "paraph".to_owned(), data: serde_json::json!({}).into() };
         Change::of_facts(Timestamp::UNIX_EPOCH, vec![fact])
+    }
+
+    /// Held at so many seconds.
+    pub(super) fn call(number: i64) -> Call {
+        let digest = format!("sha256:{number:064x}");
+        let at = Timestamp::from_second(number).unwrap();
+        let call = serde_json::json!({
+            "id": format!("c_{number:032x}"), "revision": 1, "version": 1, "state": { "is": "held", "expires_at": at },
+            "server": "mail", "tool": "send", "agent": "bot", "arguments": "{}", "digest": digest, "asked_digest": digest,
+            "rule": "ask", "reason": null, "reviewers": [], "approvals": 1, "message": null, "meta_dropped": false, "held_at": at,
+            "terms": { "expires_in": 1, "undo": 1, "permit_for": 1 }, "cancelled": false, "delivered": false, "decisions": [], "views": []
+        });
+        serde_json::from_value(call).unwrap()
     }
 
     /// The first sync works, the second does what the test asks for, and a third must not come.
@@ -346,6 +359,18 @@ mod tests {
     #[tokio::test]
     async fn a_failed_sync_poisons_the_store_and_loses_the_acknowledgement() {
         poisons(|| Err(std::io::Error::other("no space left"))).await;
+    }
+
+    #[tokio::test]
+    async fn a_backup_that_waits_for_a_batch_whose_sync_fails_is_refused_before_the_committer_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = OnSled::open(&folder.path().join("data"), &Settings::default()).unwrap();
+        let file = folder.path().join("one.backup");
+        drop(store.inner.disk.get_ahead(snapshot::Before::default()));
+        assert_eq!(*store.poisoned().borrow(), None);
+        let backup = backup::Backups::backup(&store, &file, Timestamp::UNIX_EPOCH).await;
+        assert!(matches!(backup, Err(BackupError::Store(StoreError::Poisoned(_)))));
+        assert!(!file.exists());
     }
 
     #[tokio::test]
@@ -426,5 +451,27 @@ mod tests {
         assert!(matches!(store.commit(change).await, Err(CommitError::Store(StoreError::Poisoned(_)))));
         assert_eq!(store.head().await.unwrap(), Head::default());
         assert!(store.entries(1, 10).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_call_for_very_many_groups_has_no_long_key_of_an_index_and_is_registered_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        let mut store = OnSled::open(&path, &Settings::default()).unwrap();
+        let groups = |count: usize| (0..count).map(|number| format!("group {number:0>100}")).collect::<Vec<_>>();
+        for (number, count) in (0..).zip([0, 3, 60, 600]) {
+            let held = Call { reviewers: groups(count), ..call(number) };
+            store.commit(Change::of_call(Timestamp::UNIX_EPOCH, held, change().facts.remove(0))).await.unwrap();
+        }
+        let lengths: Vec<usize> = store.inner.disk.tree(Tree::ByTime).iter().values().map(|value| value.unwrap().len()).collect();
+        assert!(lengths.iter().all(|length| *length <= 1024), "{lengths:?}");
+        assert_eq!(lengths.iter().filter(|length| **length == 0).count(), 2, "{lengths:?}");
+        for _ in 0..2 {
+            assert_eq!(store.tally(None).await.unwrap().held, 4);
+            assert_eq!(store.tally(Some(&groups(600)[500..])).await.unwrap().held, 2, "also by the last of its groups");
+            assert!((0..4).all(|number| store.is_unsettled(&call(number).id)));
+            drop(store);
+            store = OnSled::open(&path, &Settings::default()).unwrap();
+        }
     }
 }

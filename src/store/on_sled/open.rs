@@ -3,9 +3,9 @@
 //! would forget who decided what. Called by `OnSled::open`.
 
 use super::Settings;
+use super::bounded::Bounded;
 use super::committer::Sync;
 use super::disk::{BODIES, Disk, Durable};
-use super::tally::Tally;
 use super::{blocks, compact, marker, migrate, reads, space};
 use crate::domain::audit::Head;
 use crate::store::StoreError;
@@ -87,7 +87,7 @@ impl OpenError {
 pub(super) struct Opened {
     pub(super) disk: Disk,
     pub(super) head: Head,
-    pub(super) tally: Tally,
+    pub(super) bounded: Bounded,
     pub(super) sync: Sync,
 }
 
@@ -145,15 +145,15 @@ fn attempt(path: &Path, settings: &Settings) -> Result<Opened, OpenError> {
         check_marker(&disk, marked).map_err(wrong)?;
         migrate::bring(&disk, format, &database)?;
         disk.known.fill(&disk.snapshot()).map_err(wrong)?;
-        Ok((blocks::head(&disk).map_err(wrong)?, Tally::count(&disk).map_err(wrong)?))
+        Ok((blocks::head(&disk).map_err(wrong)?, Bounded::count(&disk).map_err(wrong)?))
     }));
-    let (head, tally) = match read {
+    let (head, bounded) = match read {
         Ok(read) => read?,
         Err(_) => return Err(damaged("its pages make no sense".to_owned())),
     };
     disk.sweep_bodies().and_then(|()| marker::write(path, &head)).and_then(|()| compact::tidy(path)).map_err(at(path))?;
-    disk.set_durable(Durable { head: head.clone(), held: tally.held(), unsure: false });
-    Ok(Opened { disk, head, tally, sync: Box::new(move || database.sync_data()) })
+    disk.set_durable(Durable { head: head.clone(), held: bounded.held(), unsure: false });
+    Ok(Opened { disk, head, bounded, sync: Box::new(move || database.sync_data()) })
 }
 
 /// Why the trees were not reached.
@@ -228,7 +228,7 @@ fn check_format(db: &sled::Db, path: &Path, is_new: bool) -> Result<u32, Early> 
 
 fn check_marker(disk: &Disk, marked: Option<Head>) -> Result<(), StoreError> {
     let Some(marked) = marked.filter(|head| head.seq > 0) else { return Ok(()) };
-    let entry = reads::entries(&disk.snapshot(), marked.seq, 1)?.pop();
+    let entry = reads::entries(disk, marked.seq, 1)?.pop();
     if entry.is_some_and(|entry| entry.head() == marked) {
         return Ok(());
     }

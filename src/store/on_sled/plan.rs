@@ -2,11 +2,12 @@
 //! batch, and written down as single operations. Only the committer plans, and only the committer writes, so
 //! what was read while planning is still true in the transaction.
 
+use super::bounded::{Bounded, Step};
+use super::counters::{self, Counters};
 use super::disk::Disk;
 use super::layout::{self, TREES, Tree};
 use super::records::Records;
 use super::snapshot::Before;
-use super::tally::{Step, Tally};
 use super::{blocks, known};
 use crate::domain::audit::Head;
 use crate::domain::call::{AskKey, Call, CallId};
@@ -16,6 +17,7 @@ use crate::store::record::{self, Apart, CallHead, Written};
 use crate::store::rules::{self, Ledger};
 use crate::store::{Change, CommitError, Kind, Row, StoreError};
 use sled::IVec;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// Operations by tree and key; `None` removes.
@@ -25,9 +27,13 @@ pub(super) type Operations = BTreeMap<(Tree, IVec), Option<IVec>>;
 /// changes: a crash in between leaves the first ones, and nobody was told of any.
 pub(super) struct Batch<'a> {
     disk: &'a Disk,
-    tally: &'a Tally,
+    bounded: &'a Bounded,
     /// What the transactions do, in this order.
     pub(super) transactions: Vec<Operations>,
+    /// What the one does that is not closed yet, besides its counters.
+    open: Operations,
+    /// Counters behind it. The rules only look at a batch, and a first look at a counter reads it.
+    pub(super) counters: RefCell<Counters>,
     /// The same as one, to look things up.
     planned: [BTreeMap<IVec, Option<IVec>>; TREES.len()],
     /// Files to be there before it.
@@ -45,9 +51,10 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(disk: &'a Disk, head: Head, tally: &'a Tally) -> Batch<'a> {
+    pub(super) fn new(disk: &'a Disk, head: Head, bounded: &'a Bounded, counters: Counters) -> Batch<'a> {
         let (transactions, bodies, dropped, rows, steps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Batch { disk, tally, transactions, planned: Default::default(), bodies, dropped, rows, head, steps, moves: Vec::new() }
+        let (open, counters, planned) = (Operations::new(), RefCell::new(counters), Default::default());
+        Batch { disk, bounded, transactions, open, counters, planned, bodies, dropped, rows, head, steps, moves: Vec::new() }
     }
 
     /// What a change adds to the batch, and its facts go with it; the batch itself stays as it is.
@@ -60,15 +67,11 @@ impl<'a> Batch<'a> {
         for row in &change.rows {
             plan.row(self, row)?;
         }
-        for counter in counters {
-            if counter.revision == 1 {
-                plan.steps.push(Step::key(counter.key.as_str(), 1));
-            }
-            plan.row(self, &Row::Counter(counter))?;
-        }
+        plan.counters.extend(counters.into_iter().map(|counter| (counter.key.as_str().to_owned(), Some(counter))));
         for (kind, key) in &change.removed {
             if *kind == Kind::Counter {
-                plan.steps.push(Step::key(key, -1));
+                plan.counters.insert(key.clone(), None);
+                continue;
             }
             if known::keeps(*kind) {
                 plan.rows.push((*kind, key.clone(), None));
@@ -83,22 +86,40 @@ impl<'a> Batch<'a> {
     }
 
     /// Takes a plan that was made for this batch as it is. A transaction gets no more than so many operations, unless
-    /// a single change has more.
-    pub(super) fn add(&mut self, plan: Plan, together: usize) {
-        for ((tree, key), value) in &plan.operations {
-            self.planned[*tree as usize].insert(key.clone(), value.clone());
+    /// a single change has more. After an error the batch cannot be written.
+    pub(super) fn add(&mut self, plan: Plan, together: usize) -> Result<(), StoreError> {
+        if self.open.len() + plan.operations.len() + self.counters.get_mut().operations_with(&plan.counters) > together {
+            self.close()?;
         }
-        match self.transactions.last_mut() {
-            Some(last) if last.len() + plan.operations.len() <= together => last.extend(plan.operations),
-            _ if plan.operations.is_empty() => {}
-            _ => self.transactions.push(plan.operations),
-        }
+        self.steps.extend(plan.steps);
+        self.steps.extend(self.counters.get_mut().change(plan.counters));
+        self.note(plan.operations);
         self.bodies.extend(plan.bodies);
         self.dropped.extend(plan.dropped);
         self.rows.extend(plan.rows);
         self.head = plan.head;
-        self.steps.extend(plan.steps);
         self.moves.push(plan.moved);
+        Ok(())
+    }
+
+    /// Ends a transaction with the counters as they are behind its changes.
+    pub(super) fn close(&mut self) -> Result<(), StoreError> {
+        let mut plan = Plan::default();
+        self.counters.get_mut().write(&mut plan)?;
+        self.note(plan.operations);
+        self.bodies.extend(plan.bodies);
+        self.dropped.extend(plan.dropped);
+        if !self.open.is_empty() {
+            self.transactions.push(std::mem::take(&mut self.open));
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, operations: Operations) {
+        for ((tree, key), value) in &operations {
+            self.planned[*tree as usize].insert(key.clone(), value.clone());
+        }
+        self.open.extend(operations);
     }
 
     /// What stands now where the batch writes.
@@ -116,7 +137,7 @@ impl<'a> Batch<'a> {
 
     /// How many calls are held after it.
     pub(super) fn held(&self) -> usize {
-        self.tally.held_of(&self.steps, "").0
+        self.bounded.held_of(&self.steps, "").0
     }
 
     /// The keys of a tree that the batch writes.
@@ -153,6 +174,9 @@ impl Ledger for Batch<'_> {
     }
 
     fn row_revision(&self, kind: Kind, key: &str) -> Result<Option<u64>, StoreError> {
+        if kind == Kind::Counter {
+            return self.counters.borrow_mut().revision(self.disk, key);
+        }
         let here = self.rows.iter().rev().find(|(of, name, _)| *of == kind && name == key);
         match here {
             Some((_, _, row)) => Ok(row.as_ref().map(Row::revision)),
@@ -162,18 +186,15 @@ impl Ledger for Batch<'_> {
     }
 
     fn held_of(&self, agent: &str) -> (usize, usize) {
-        self.tally.held_of(&self.steps, agent)
+        self.bounded.held_of(&self.steps, agent)
     }
 
     fn counter(&self, key: &CounterKey) -> Result<Option<Counter>, StoreError> {
-        Ok(match self.row(Kind::Counter, key.as_str())? {
-            Some(Row::Counter(counter)) => Some(counter),
-            _ => None,
-        })
+        self.counters.borrow_mut().counter(self.disk, key.as_str())
     }
 
     fn counters_of(&self, group: &str) -> usize {
-        self.tally.counters_of(&self.steps, group)
+        self.bounded.counters_of(&self.steps, group)
     }
 }
 
@@ -194,6 +215,8 @@ pub(super) struct Plan {
     bodies: Vec<(Apart, Vec<u8>)>,
     dropped: Vec<Apart>,
     rows: Vec<(Kind, String, Option<Row>)>,
+    /// Written when the transaction is closed.
+    counters: counters::Next,
     /// The chain behind the change: its acknowledgement.
     pub(super) head: Head,
     steps: Vec<Step>,
@@ -234,6 +257,10 @@ impl Plan {
     }
 
     fn row(&mut self, batch: &Batch<'_>, row: &Row) -> Result<(), StoreError> {
+        if let Row::Counter(counter) = row {
+            self.counters.insert(row.key().to_owned(), Some(counter.clone()));
+            return Ok(());
+        }
         if known::keeps(row.kind()) {
             self.rows.push((row.kind(), row.key().to_owned(), Some(row.clone())));
         }
@@ -250,7 +277,8 @@ impl Plan {
         Ok(())
     }
 
-    fn write(&mut self, tree: Tree, key: &[u8], written: Written, named: &[Apart]) {
+    /// The same, where `named` is all that the last revision named.
+    pub(super) fn write(&mut self, tree: Tree, key: &[u8], written: Written, named: &[Apart]) {
         if !(named.is_empty() && written.apart.is_empty()) {
             let owner = layout::owner(tree, key);
             for apart in named.iter().filter(|old| written.apart.iter().all(|(new, _)| new != *old)) {
@@ -266,13 +294,17 @@ impl Plan {
     }
 
     fn remove(&mut self, batch: &Batch<'_>, tree: Tree, key: &[u8]) -> Result<(), StoreError> {
-        if let Some(old) = batch.value(tree, key)?
-            && let Some(apart) = record::named(&old)?
-        {
-            self.forget(&layout::owner(tree, key), &apart);
+        let named = batch.value(tree, key)?.map(|old| record::named(&old)).transpose()?.flatten();
+        self.gone(tree, key, named.as_ref());
+        Ok(())
+    }
+
+    /// Removes a record, which names this.
+    pub(super) fn gone(&mut self, tree: Tree, key: &[u8], named: Option<&Apart>) {
+        if let Some(apart) = named {
+            self.forget(&layout::owner(tree, key), apart);
         }
         self.put(tree, key, None);
-        Ok(())
     }
 
     fn keep(&mut self, owner: &[u8], apart: Apart, bytes: Vec<u8>) {

@@ -1,12 +1,11 @@
 //! What readers see: the trees, and in front of them what a batch that is not yet durable has replaced. Reading goes
 //! on while the committer syncs, which takes most of its time, and still shows one durable moment: a batch can
-//! neither begin nor end as long as a snapshot lives. Made by `disk`, used by `reads`.
+//! neither begin nor end as long as a snapshot lives, so that none may live for long. Made by `disk`, used by `reads`.
 
 use super::disk::{Disk, damaged};
 use super::layout::{TREES, Tree};
 use super::records::Records;
 use crate::store::StoreError;
-use crate::store::open::Open;
 use crate::store::record::Apart;
 use sled::IVec;
 use std::cmp::Ordering;
@@ -33,11 +32,6 @@ pub(super) struct Snapshot<'a> {
 impl<'a> Snapshot<'a> {
     pub(super) fn new(disk: &'a Disk, before: RwLockReadGuard<'a, Before>) -> Snapshot<'a> {
         Snapshot { disk, before }
-    }
-
-    /// The register of what is open, which is no newer than this.
-    pub(super) fn open(&self) -> RwLockReadGuard<'_, Open> {
-        self.disk.open()
     }
 
     /// The pairs of a stretch of keys, in their order or from its end.

@@ -13,6 +13,7 @@ use paraph::store::on_sled::{OnSled, OpenError, Settings};
 use paraph::store::{Change, CommitError, Kind, Page, Query, Row, Store};
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -149,6 +150,17 @@ pub(super) fn hold(call: Call) -> Change {
 pub(super) async fn put(store: &Arc<dyn Store>, call: Call) -> Call {
     store.commit(hold(call.clone())).await.unwrap();
     call
+}
+
+/// Changes in this order, none of which waits for the answer to the one before.
+pub(super) async fn at_once(store: &Arc<dyn Store>, changes: Vec<Change>) -> Vec<Result<Head, CommitError>> {
+    let mut answers: Vec<_> = changes.into_iter().map(|change| futures_util::future::maybe_done(store.commit(change))).collect();
+    for answer in &mut answers {
+        // The first poll submits it.
+        let _ = futures_util::poll!(Pin::new(&mut *answer));
+    }
+    futures_util::future::join_all(answers.iter_mut()).await;
+    answers.iter_mut().map(|answer| Pin::new(answer).take_output().unwrap()).collect()
 }
 
 pub(super) async fn put_row(store: &Arc<dyn Store>, row: Row) -> Result<Head, CommitError> {

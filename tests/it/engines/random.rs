@@ -251,4 +251,27 @@ proptest! {
             compare(model.store(), kept.store()).await;
         });
     }
+
+    /// Changes that wait for the engine while it syncs are planned one behind the other, before any is durable.
+    #[test]
+    fn random_changes_that_wait_together_leave_both_engines_alike(steps in proptest::collection::vec(any_step(), 1..80)) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let model = Bench::in_memory();
+            let mut kept = Bench::on_sled();
+            for (round, steps) in (1..).zip(steps.split_inclusive(|step| matches!(step, Step::Reopen))) {
+                let (mut changes, mut expected) = (Vec::new(), Vec::new());
+                for (number, step) in (100 * round..).zip(steps) {
+                    if let Some(change) = change_of(step, number, model.store()).await {
+                        expected.push(model.store().commit(change.clone()).await);
+                        changes.push(change);
+                    }
+                }
+                assert_eq!(at_once(kept.store(), changes).await, expected);
+                compare(model.store(), kept.store()).await;
+                kept.reopen();
+                compare(model.store(), kept.store()).await;
+            }
+        });
+    }
 }

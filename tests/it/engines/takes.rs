@@ -132,3 +132,44 @@ pub(super) async fn a_counter_has_so_many_keys_and_idle_ones_that_are_taken_away
     bench.store().commit(within(2, &of("c"))).await.unwrap();
     assert_eq!(bench.store().commit(within(3, &of("a"))).await.map(drop), crowded(3));
 }
+
+pub(super) async fn changes_that_wait_together_count_as_one_after_the_other_also_behind_a_removal(mut bench: Bench) {
+    let three = [charge("rate", "bob", 3), charge("rate", "eve", 3)];
+    let key = three[0].key.as_str();
+    let refused = |at: i64| limited(&three[0], TAKEN + at).map(|()| 0);
+    // Below 4 KiB a counter stands in its row, above it apart: both ways.
+    for (round, many) in (0..).zip([1_u32, 300]) {
+        let wide = Charge { max: 10_000 * ONE, ..charge("wide", &round.to_string(), 1) };
+        let mut changes: Vec<Change> = (0..i64::from(many)).map(|at| both(at, std::slice::from_ref(&wide))).collect();
+        let begun = changes.len();
+        let away = || take_away(Kind::Counter, key);
+        let right = |revision: u64, at: i64| {
+            let counter = Counter::of(&three[0]).taken(&Take::at_once(&three[..1], 9)[0], ms(at)).unwrap();
+            Change { rows: vec![Row::Counter(Counter { revision, ..counter })], ..Change::of_facts(ms(at), vec![fact("limit.set_right")]) }
+        };
+        changes.extend([both(0, &three), both(1, &three), both(2, &three), both(3, &three), away(), away()]);
+        changes.extend([both(4, &three[..1]), right(7, 5), right(2, 5), both(6, &three[..1]), both(7, &three[..1]), both(8, &three[..1])]);
+        let seen = Seen { kind: Kind::Counter, key: key.to_owned(), revision: 4 };
+        changes.push(Change { seen: vec![seen.clone()], ..both(9, &[]) });
+        changes.push(Change { seen: vec![Seen { revision: 3, ..seen }], ..both(9, &[]) });
+        let before = bench.store().head().await.unwrap().seq;
+        let answers = at_once(bench.store(), changes).await;
+        let numbers: Vec<_> = answers.into_iter().skip(begun).map(|answer| answer.map(|head| head.seq - before - u64::from(many))).collect();
+        let conflict = Err(CommitError::Conflict);
+        let first = [Ok(1), Ok(2), Ok(3), refused(0), Ok(4), conflict.clone()];
+        assert_eq!(numbers[..6], first);
+        assert_eq!(numbers[6..], [Ok(5), conflict.clone(), Ok(6), Ok(7), Ok(8), refused(5), Ok(9), conflict]);
+        for _ in 0..2 {
+            let store = bench.store();
+            let [bob, eve, wide] = [&three[0], &three[1], &wide].map(|charge| counter(store, charge));
+            let (bob, eve, wide) = (bob.await.unwrap(), eve.await.unwrap(), wide.await.unwrap());
+            assert_eq!((bob.revision, bob.sent.used(ms(9), three[0].window)), (4, 3 * ONE));
+            assert_eq!((eve.revision, eve.sent.used(ms(9), three[1].window)), (3, 3 * ONE));
+            assert_eq!((wide.revision, wide.sent.used(ms(9), three[1].window)), (u64::from(many), u64::from(many) * ONE));
+            bench.reopen();
+        }
+        for charge in &three {
+            bench.store().commit(take_away(Kind::Counter, charge.key.as_str())).await.unwrap();
+        }
+    }
+}

@@ -183,18 +183,18 @@ async fn every_counter_row() {
         match row["name"].as_str().unwrap() {
             "first reserve" => {
                 let (amount, max) = (row["ops"][0][1].as_u64().unwrap(), row["ops"][0][2].as_u64().unwrap());
-                let counter = Counter::of(&charge(max, amount)).take(&take(max, amount), at(0)).unwrap();
+                let counter = Counter::of(&charge(max, amount)).taken(&take(max, amount), at(0)).unwrap();
                 assert_eq!(json!(["ok", sent(&counter, 0)]), *outcome);
             }
             "one reservation of exactly the limit" => {
                 assert_eq!(outcome, "ok; then 1 more denied");
                 let (limit, amount) = (row["limit"].as_u64().unwrap(), row["ops"][0][1].as_u64().unwrap());
-                let counter = Counter::of(&charge(limit, amount)).take(&take(limit, amount), at(0)).unwrap();
-                assert!(counter.take(&take(limit, 1), at(1)).is_err());
+                let counter = Counter::of(&charge(limit, amount)).taken(&take(limit, amount), at(0)).unwrap();
+                assert!(counter.clone().taken(&take(limit, 1), at(1)).is_err());
             }
             "rollback 3 of 5" => {
-                let counter = Counter::of(&charge(9, 1)).take(&take(9, 3), at(0)).and_then(|counter| counter.take(&take(9, 2), at(1))).unwrap();
-                let back = counter.give_back(&GiveBack { key: counter.key.clone(), at: at(0), amount: 3 * ONE, asked: false }, at(2));
+                let counter = Counter::of(&charge(9, 1)).taken(&take(9, 3), at(0)).and_then(|counter| counter.clone().taken(&take(9, 2), at(1))).unwrap();
+                let back = counter.clone().given_back(&GiveBack { key: counter.key.clone(), at: at(0), amount: 3 * ONE, asked: false }, at(2));
                 assert_eq!(json!(sent(&back, 2)), *outcome);
             }
             "rollback / reset / get of unknown key" => {
@@ -206,9 +206,9 @@ async fn every_counter_row() {
             }
             "gap of several windows" => {
                 assert_eq!(outcome, "restarts");
-                let counter = Counter::of(&charge(1, 1)).take(&take(1, 1), at(0)).unwrap();
+                let counter = Counter::of(&charge(1, 1)).taken(&take(1, 1), at(0)).unwrap();
                 assert_eq!(sent(&counter, 600), 0);
-                assert!(counter.take(&take(1, 1), at(600)).is_ok());
+                assert!(counter.clone().taken(&take(1, 1), at(600)).is_ok());
             }
             "value survives reopen of the store" => assert_eq!(json!(reopened().await), *outcome),
             "key prefix isolation between servers" => {
@@ -219,8 +219,8 @@ async fn every_counter_row() {
             }
             "rollback arriving after the window turned" => {
                 assert_eq!(outcome, "no effect on the new window");
-                let counter = Counter::of(&charge(2, 1)).take(&take(2, 1), at(0)).and_then(|counter| counter.take(&take(2, 1), at(70))).unwrap();
-                let back = counter.give_back(&GiveBack { key: counter.key.clone(), at: at(0), amount: ONE, asked: false }, at(71));
+                let counter = Counter::of(&charge(2, 1)).taken(&take(2, 1), at(0)).and_then(|counter| counter.clone().taken(&take(2, 1), at(70))).unwrap();
+                let back = counter.clone().given_back(&GiveBack { key: counter.key.clone(), at: at(0), amount: ONE, asked: false }, at(71));
                 assert_eq!((sent(&counter, 71), sent(&back, 71)), (1, 1));
             }
             "limit 3; upstream answers result.isError 6 times" => {

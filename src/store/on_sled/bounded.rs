@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::ops::Bound;
 
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct Bounded {
     held: usize,
     of_agent: HashMap<String, usize>,
     counters: HashMap<String, usize>,
@@ -38,17 +38,17 @@ impl Step {
     }
 }
 
-impl Tally {
+impl Bounded {
     /// Counts what the store holds, at open, and registers what is open.
-    pub(super) fn count(disk: &Disk) -> Result<Tally, StoreError> {
-        let (mut tally, seen) = (Tally::default(), disk.snapshot());
+    pub(super) fn count(disk: &Disk) -> Result<Bounded, StoreError> {
+        let (mut counts, seen) = (Bounded::default(), disk.snapshot());
         for tag in layout::state_tags(&OPEN.map(str::to_owned)) {
             for pair in seen.range(Tree::ByTime, Bound::Included(&[tag]), Bound::Excluded(&[tag + 1]), false) {
                 let (key, value) = pair?;
                 let told = layout::read_about(&key, &value)?;
                 let Some(place) = (if told.is_some() { told } else { read(&seen, &key)? }) else { continue };
                 if tag == HELD {
-                    tally.take(&Step::held(place.agent(), 1));
+                    counts.take(&Step::held(place.agent(), 1));
                 }
                 disk.move_open([Move { to: Some(place), ..Move::default() }]);
             }
@@ -58,9 +58,9 @@ impl Tally {
             disk.move_open([Move { letters: (1, 0), ..Move::default() }]);
         }
         for pair in known::of_kind(&seen, Kind::Counter, None) {
-            tally.take(&Step::key(&String::from_utf8_lossy(&pair?.0[1..]), 1));
+            counts.take(&Step::key(&String::from_utf8_lossy(&pair?.0[1..]), 1));
         }
-        Ok(tally)
+        Ok(counts)
     }
 
     /// How many are held.
