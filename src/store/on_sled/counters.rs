@@ -199,7 +199,7 @@ mod tests {
     }
 
     fn take(charges: &[Charge], at: i64) -> Change {
-        let fact = Fact { kind: "test.fact", call: None, actor: "paraph".into(), data: serde_json::json!({}) };
+        let fact = Fact { kind: "test.fact", call: None, actor: "paraph".into(), data: serde_json::json!({}).into() };
         Change { takes: Take::at_once(charges, 10_000), ..Change::of_facts(Timestamp::from_millisecond(1_700_000_000_000 + at).unwrap(), vec![fact]) }
     }
 
