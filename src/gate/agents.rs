@@ -7,7 +7,7 @@ use super::people::{PeopleError, address};
 use super::registrar::{Registrar, RegistrarError, again};
 use super::reviewer::Reviewer;
 use super::{Failure, Gate};
-use crate::domain::call::State;
+use crate::domain::call::{Call, State};
 use crate::domain::digest::Digest;
 use crate::domain::people::{Agent, Credential, CredentialKind, OldToken};
 use crate::store::{Change, Kind, Row};
@@ -18,6 +18,10 @@ use std::time::Duration;
 
 /// How long the old token counts after a rotation (semantics.md 36).
 pub const OLD_TOKEN_FOR: Duration = Duration::from_secs(3600);
+/// Why the calls of an agent that was revoked are withdrawn.
+pub(super) const REVOKED: &str = "its agent was revoked";
+/// Why calls of a server that their agent lost are withdrawn.
+const NO_GRANT: &str = "its agent may not use this server any more";
 /// The longest time of its own that one request of an agent stays open.
 const LONGEST: Duration = Duration::from_secs(3650 * 24 * 3600);
 
@@ -108,6 +112,31 @@ impl Gate {
             agent,
         };
         Ok(agents.into_iter().map(listed).collect())
+    }
+
+    /// Withdraws what revocations left open that were cut short by a crash or a fault.
+    pub(super) async fn finish_revocations(&self) -> Result<(), Failure> {
+        let agents = self.inner.store.open_of_agents().await.map_err(|e| self.failed(&e))?;
+        for name in agents.into_keys() {
+            let row = self.inner.store.row(Kind::Agent, &name).await.map_err(|e| self.failed(&e))?;
+            if matches!(row, Some(Row::Agent(agent)) if agent.revoked_at.is_some()) {
+                let mut open = OpenCalls::of_agent(&name);
+                while let Some(id) = open.next_id(self).await? {
+                    self.withdraw(&id, REVOKED, "paraph").await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A call that was judged before its agent was revoked, or lost the server, and held after it is seen by nobody else.
+    pub(super) async fn if_its_agent_left(&self, call: &Call) -> Result<(), Failure> {
+        let row = self.inner.store.row(Kind::Agent, &call.agent).await.map_err(|e| self.failed(&e))?;
+        match row {
+            Some(Row::Agent(agent)) if agent.revoked_at.is_some() => self.withdraw(&call.id, REVOKED, "paraph").await,
+            Some(Row::Agent(agent)) if !agent.may_use(&call.server) => self.withdraw(&call.id, NO_GRANT, "paraph").await,
+            _ => Ok(()),
+        }
     }
 
     /// Who owns the agent, as far as there is such an agent.
@@ -221,7 +250,7 @@ impl Registrar {
         let mut open = OpenCalls::of_agent(name);
         while let Some(call) = open.next(&self.gate).await? {
             if !next.may_use(&call.server) {
-                self.gate.withdraw(&call.id, "its agent may not use this server any more", &self.actor).await?;
+                self.gate.withdraw(&call.id, NO_GRANT, &self.actor).await?;
             }
         }
         if let Some(owner) = &next.owner {
@@ -252,7 +281,7 @@ impl Registrar {
         gate.inner.upstream.close_agent(name).await;
         let (mut open, mut withdrawn) = (OpenCalls::of_agent(name), 0);
         while let Some(id) = open.next_id(gate).await? {
-            gate.withdraw(&id, "its agent was revoked", &self.actor).await?;
+            gate.withdraw(&id, REVOKED, &self.actor).await?;
             let after = gate.inner.store.call(&id).await.map_err(|e| gate.failed(&e))?;
             withdrawn += usize::from(after.is_some_and(|call| matches!(call.state, State::Withdrawn { .. })));
         }

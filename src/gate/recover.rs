@@ -64,6 +64,7 @@ impl Gate {
         let opened = Fact { kind: OPENED, call: None, actor: "paraph".into(), data: json!({}) };
         self.record_all(vec![opened, self.policies_loaded()]).await?;
         self.finish_pause("paraph").await?;
+        self.finish_revocations().await?;
         let mut open = OpenCalls::of(self.states_to_look_at().await?);
         while let Some(call) = open.next(self).await? {
             if !self.settings().servers.contains_key(&call.server) {

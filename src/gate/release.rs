@@ -3,6 +3,7 @@
 //! proven to have stayed here is `Unconfirmed` and never sent again by itself (semantics.md 19, 21).
 //! Called by `deadlines` when a release is due.
 
+use super::agents::REVOKED;
 use super::forward::is_tool_error;
 use super::limits::Limited;
 use super::reload::GONE;
@@ -187,7 +188,7 @@ impl Gate {
         }
         let agent = match self.inner.store.row(Kind::Agent, &call.agent).await.map_err(|e| self.failed(&e))? {
             Some(Row::Agent(agent)) if agent.revoked_at.is_none() && agent.may_use(&call.server) => agent,
-            _ => return Ok(Err("its agent was revoked".into())),
+            _ => return Ok(Err(REVOKED.into())),
         };
         let Some(server) = under.server(&call.server) else {
             return Ok(Err(GONE.into()));
