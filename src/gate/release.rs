@@ -109,6 +109,10 @@ impl Gate {
         if !matches!(call.state, State::Approved { .. }) || call.is_permit() {
             return Ok(());
         }
+        // While the gateway is paused nothing is asked of a server, not even whether it is there.
+        if self.pause_record().await?.stopped.is_some() {
+            return Ok(());
+        }
         // Before anything is counted or on record: until then a pause, an undo and a revocation are in time.
         tokio::select! {
             _waited = self.inner.upstream.ready(&call.server, &call.agent, true) => {}

@@ -40,7 +40,8 @@ pub(super) async fn open_places_are_of_the_asked_states_and_agent_in_the_order_o
     for reopened in [false, true] {
         for states in [&["held"][..], &["approved"], &["held", "approved"], &["sending", "held", "approved"], &["lapsed"], &[]] {
             for agent in [None, Some("a"), Some("b"), Some("often"), Some("nobody")] {
-                let asked = |call: &&Call| states.contains(&call.state.word()) && call.state.word() != "lapsed" && agent.is_none_or(|agent| agent == call.agent);
+                let asked =
+                    |call: &&Call| states.contains(&call.state.word()) && call.state.word() != "lapsed" && agent.is_none_or(|agent| agent == call.agent);
                 let expected: Vec<CallId> = all.iter().filter(asked).map(|call| call.id.clone()).collect();
                 for most in [1, 7, 1_000] {
                     assert_eq!(places(bench.store(), states, agent, most).await, expected, "{states:?} {agent:?} {most} {reopened}");
