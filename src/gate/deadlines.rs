@@ -14,7 +14,7 @@ use tokio::sync::broadcast;
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// Pause after the store could not be read.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// While the gateway is paused a look costs the more, the more calls wait for the resume: at least so long between two.
+/// A look costs the more, the more calls wait for the resume: at least so long between two when they are many.
 const AT_REST: Duration = Duration::from_secs(1);
 /// Due calls looked at in one round.
 const TOGETHER: usize = 256;
@@ -23,8 +23,8 @@ const TOGETHER: usize = 256;
 struct Rest {
     /// What is due next.
     until: Duration,
-    /// Nothing leaves before the resume.
-    paused: bool,
+    /// More calls wait for the resume than a round looks at.
+    crowded: bool,
 }
 
 impl Gate {
@@ -35,17 +35,18 @@ impl Gate {
         while !draining.is_cancelled() {
             // Everything hinted so far is covered by the read that follows.
             hints = hints.resubscribe();
-            let rest = self.act_on_due(&mut seen_asleep).await.unwrap_or(Rest { until: AFTER_FAILURE, paused: false });
+            let rest = self.act_on_due(&mut seen_asleep).await.unwrap_or(Rest { until: AFTER_FAILURE, crowded: false });
             tokio::select! {
                 () = draining.cancelled() => return,
                 () = tokio::time::sleep(rest.until) => {}
-                () = heard(&mut hints, rest.paused) => {}
+                () = heard(&mut hints, rest.crowded) => {}
             }
         }
     }
 
-    /// Does what is due and says how long nothing will be. While the gateway is paused, approved calls sleep: they
-    /// stay due and are not read, but for a look at whether they have lapsed, twice a minute; `seen_asleep` is when that was.
+    /// Does what is due and says how long nothing will be. While the gateway is paused, approved calls sleep: they stay
+    /// due and nothing is asked of a server for them. When they are many, whether they have lapsed is looked at twice a
+    /// minute; `seen_asleep` is when that was.
     async fn act_on_due(&self, seen_asleep: &mut Option<Timestamp>) -> Result<Rest, Failure> {
         let now = self.inner.clock.now();
         let paused = self.pause_record().await?.stopped.is_some();
@@ -53,7 +54,8 @@ impl Gate {
         // They, and those that wait at their server's door, stay due: look past them.
         let most = TOGETHER + self.inner.lives.sends.count() + asleep.len();
         let due = self.inner.store.due(now, most).await.map_err(|e| self.failed(&e))?;
-        let look_at_all = seen_asleep.is_none_or(|at| now < at || now >= at + LONGEST_SLEEP);
+        let crowded = asleep.len() > TOGETHER;
+        let look_at_all = !crowded || seen_asleep.is_none_or(|at| now < at || now >= at + LONGEST_SLEEP);
         for id in due.calls {
             if asleep.contains(&id) && !look_at_all {
                 continue;
@@ -79,14 +81,14 @@ impl Gate {
             *seen_asleep = Some(now);
         }
         let next = due.next.map(|next| Duration::try_from(next.duration_since(self.inner.clock.now())).unwrap_or(Duration::ZERO));
-        let least = if paused { AT_REST } else { Duration::ZERO };
-        Ok(Rest { until: next.unwrap_or(LONGEST_SLEEP).clamp(least, LONGEST_SLEEP), paused })
+        let least = if crowded { AT_REST } else { Duration::ZERO };
+        Ok(Rest { until: next.unwrap_or(LONGEST_SLEEP).clamp(least, LONGEST_SLEEP), crowded })
     }
 }
 
-/// Until something changed. While the gateway is paused a change of a call waits until there was some rest; a change of rows
-/// may be the resume.
-async fn heard(hints: &mut broadcast::Receiver<Hint>, paused: bool) {
+/// Until something changed. When many calls wait for the resume, a change of a call waits until there was some rest; a change
+/// of rows may be the resume.
+async fn heard(hints: &mut broadcast::Receiver<Hint>, crowded: bool) {
     let rested = tokio::time::sleep(AT_REST);
     tokio::pin!(rested);
     let mut changed = false;
@@ -94,7 +96,7 @@ async fn heard(hints: &mut broadcast::Receiver<Hint>, paused: bool) {
         tokio::select! {
             () = &mut rested, if changed => return,
             hint = hints.recv() => match hint {
-                Ok(Hint { call: Some(_) }) if paused => changed = true,
+                Ok(Hint { call: Some(_) }) if crowded => changed = true,
                 // Also when some were missed.
                 Ok(Hint { .. }) | Err(_) => return,
             },
