@@ -2,14 +2,15 @@
 //! its digest is kept. What an agent may not do any more is taken back at once: its calls, its sessions, the approvals
 //! of a new owner. Called by `mcp` for every request, by `web` and by `control`.
 
-use super::people::{OpenCalls, PeopleError, address};
+use super::open::OpenCalls;
+use super::people::{PeopleError, address};
 use super::registrar::{Registrar, RegistrarError, again};
 use super::reviewer::Reviewer;
 use super::{Failure, Gate};
-use crate::domain::call::State;
+use crate::domain::call::{Call, State};
 use crate::domain::digest::Digest;
 use crate::domain::people::{Agent, Credential, CredentialKind, OldToken};
-use crate::store::{Change, Kind, Query, Row};
+use crate::store::{Change, Kind, Row};
 use jiff::Timestamp;
 use serde_json::json;
 use std::collections::HashMap;
@@ -17,8 +18,10 @@ use std::time::Duration;
 
 /// How long the old token counts after a rotation (semantics.md 36).
 pub const OLD_TOKEN_FOR: Duration = Duration::from_secs(3600);
-/// Calls looked at in one read.
-const TOGETHER: usize = 100;
+/// Why the calls of an agent that was revoked are withdrawn.
+pub(super) const REVOKED: &str = "its agent was revoked";
+/// Why calls of a server that their agent lost are withdrawn.
+const NO_GRANT: &str = "its agent may not use this server any more";
 /// The longest time of its own that one request of an agent stays open.
 const LONGEST: Duration = Duration::from_secs(3650 * 24 * 3600);
 
@@ -109,6 +112,31 @@ impl Gate {
             agent,
         };
         Ok(agents.into_iter().map(listed).collect())
+    }
+
+    /// Withdraws what revocations left open that were cut short by a crash or a fault.
+    pub(super) async fn finish_revocations(&self) -> Result<(), Failure> {
+        let agents = self.inner.store.open_of_agents().await.map_err(|e| self.failed(&e))?;
+        for name in agents.into_keys() {
+            let row = self.inner.store.row(Kind::Agent, &name).await.map_err(|e| self.failed(&e))?;
+            if matches!(row, Some(Row::Agent(agent)) if agent.revoked_at.is_some()) {
+                let mut open = OpenCalls::of_agent(&name);
+                while let Some(id) = open.next_id(self).await? {
+                    self.withdraw(&id, REVOKED, "paraph").await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A call that was judged before its agent was revoked, or lost the server, and held after it is seen by nobody else.
+    pub(super) async fn if_its_agent_left(&self, call: &Call) -> Result<(), Failure> {
+        let row = self.inner.store.row(Kind::Agent, &call.agent).await.map_err(|e| self.failed(&e))?;
+        match row {
+            Some(Row::Agent(agent)) if agent.revoked_at.is_some() => self.withdraw(&call.id, REVOKED, "paraph").await,
+            Some(Row::Agent(agent)) if !agent.may_use(&call.server) => self.withdraw(&call.id, NO_GRANT, "paraph").await,
+            _ => Ok(()),
+        }
     }
 
     /// Who owns the agent, as far as there is such an agent.
@@ -219,14 +247,14 @@ impl Registrar {
         let next = Agent { revision: agent.revision + 1, servers, owner, keep_open, ..agent };
         let data = json!({ "agent": name, "servers": next.servers, "owner": next.owner });
         self.write(Change::of_row(self.gate.inner.clock.now(), Row::Agent(next.clone()), self.fact("agent.changed", data))).await?;
-        let mut open = OpenCalls::of(Some(name));
-        while let Some(calls) = open.next(&self.gate).await? {
-            for call in calls.iter().filter(|call| !next.may_use(&call.server)) {
-                self.gate.withdraw(&call.id, "its agent may not use this server any more", &self.actor).await?;
+        let mut open = OpenCalls::of_agent(name);
+        while let Some(call) = open.next(&self.gate).await? {
+            if !next.may_use(&call.server) {
+                self.gate.withdraw(&call.id, NO_GRANT, &self.actor).await?;
             }
         }
         if let Some(owner) = &next.owner {
-            self.gate.void_approvals(owner, OpenCalls::of(Some(name)), &self.actor, "agent.changed").await?;
+            self.gate.void_approvals(owner, OpenCalls::of_agent(name), &self.actor, "agent.changed").await?;
         }
         Ok(next)
     }
@@ -251,20 +279,13 @@ impl Registrar {
     async fn end_agent(&self, name: &str) -> Result<usize, Failure> {
         let gate = &self.gate;
         gate.inner.upstream.close_agent(name).await;
-        let mut withdrawn = 0;
-        loop {
-            let states = vec!["held".to_owned(), "approved".to_owned()];
-            let query = Query { states, agent: Some(name.to_owned()), limit: TOGETHER, ..Query::default() };
-            let page = gate.inner.store.calls(&query).await.map_err(|e| gate.failed(&e))?;
-            if page.calls.is_empty() {
-                return Ok(withdrawn);
-            }
-            for call in &page.calls {
-                gate.withdraw(&call.id, "its agent was revoked", &self.actor).await?;
-                let after = gate.inner.store.call(&call.id).await.map_err(|e| gate.failed(&e))?;
-                withdrawn += usize::from(after.is_some_and(|call| matches!(call.state, State::Withdrawn { .. })));
-            }
+        let (mut open, mut withdrawn) = (OpenCalls::of_agent(name), 0);
+        while let Some(id) = open.next_id(gate).await? {
+            gate.withdraw(&id, REVOKED, &self.actor).await?;
+            let after = gate.inner.store.call(&id).await.map_err(|e| gate.failed(&e))?;
+            withdrawn += usize::from(after.is_some_and(|call| matches!(call.state, State::Withdrawn { .. })));
         }
+        Ok(withdrawn)
     }
 
     async fn agent(&self, name: &str) -> Result<Agent, RegistrarError> {

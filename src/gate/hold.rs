@@ -159,6 +159,7 @@ impl Gate {
             Ok(_) => {
                 tracing::info!(call.id = %call.id, server = call.server, rule = call.rule, "a call is held");
                 self.if_its_server_left(&call).await?;
+                self.if_its_agent_left(&call).await?;
                 Ok(Held::Seated(seat))
             }
             Err(CommitError::Full { of_agent }) => {

@@ -17,6 +17,8 @@ use std::borrow::Cow;
 const AT_ONCE: usize = 64 * 1024;
 /// Earlier calls of an agent among which its last value is looked for.
 const EARLIER: usize = 20;
+/// Reads for them: there is no index by agents.
+const READS: usize = 8;
 
 /// Whether a masked value is the one that its agent used last with the same tool, at the same place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +101,7 @@ impl Reviewer {
         if listed.masks.is_empty() {
             return Ok(Vec::new());
         }
-        let query = Query {
+        let mut query = Query {
             server: Some(call.server.clone()),
             agent: Some(call.agent.clone()),
             newest_first: true,
@@ -107,9 +109,19 @@ impl Reviewer {
             cursor: Some(Cursor::of(call).to_string()),
             ..Query::default()
         };
-        let page = gate.inner.store.calls(&query).await.map_err(|e| gate.failed(&e))?;
+        let mut found = Vec::new();
+        // A page may be short or empty, when calls of others lie between.
+        for _ in 0..READS {
+            query.limit = EARLIER - found.len();
+            let page = gate.inner.store.calls(&query).await.map_err(|e| gate.failed(&e))?;
+            found.extend(page.calls);
+            query.cursor = page.next;
+            if query.cursor.is_none() || found.len() >= EARLIER {
+                break;
+            }
+        }
         let mut before = vec![Before::None; listed.masks.len()];
-        for earlier in page.calls.into_iter().filter(|earlier| earlier.tool == call.tool && earlier.erased_at.is_none()) {
+        for earlier in found.into_iter().filter(|earlier| earlier.tool == call.tool && earlier.erased_at.is_none()) {
             let id = self.person().may_see(&earlier).then(|| earlier.id.clone());
             // What the agent asked for: what a person put in its place was not the agent's.
             let asked = Call { arguments: earlier.asked_arguments.clone().unwrap_or_else(|| earlier.arguments.clone()), asked_arguments: None, ..earlier };

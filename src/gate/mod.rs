@@ -30,6 +30,7 @@ mod lookout;
 mod mailing;
 pub mod masking;
 mod notice;
+mod open;
 pub mod passkeys;
 mod passwords;
 pub mod pause;

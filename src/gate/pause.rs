@@ -3,17 +3,18 @@
 //! change that lets something out names the revision it saw: of a pause and a send exactly one is first.
 //! Called by `control` and `web`; looked at by `admit`, `hold` and `release`.
 
+use super::open::OpenCalls;
 use super::{Failure, Gate};
 use crate::domain::audit::{Data, Fact};
 use crate::domain::call::CallId;
 use crate::domain::pause::{Pause, Stopped};
-use crate::store::{Change, CommitError, Kind, PAUSE, Query, Row, Seen};
+use crate::store::{Change, CommitError, Kind, PAUSE, Row, Seen};
 use serde_json::json;
 use std::collections::HashSet;
 
 /// The name that stands where a rule's name stands when the pause refuses a call; also the entry's kind.
 pub const PAUSED: &str = "paused";
-/// Calls or entries looked at in one read.
+/// Entries looked at in one read.
 const TOGETHER: usize = 100;
 /// Characters of a reason to pause; longer ones are refused.
 pub const MAX_REASON: usize = 500;
@@ -112,18 +113,14 @@ impl Gate {
         Err(self.failed(&CommitError::Conflict).into())
     }
 
-    /// Whatever is approved and has not left.
-    async fn approved(&self) -> Result<Vec<CallId>, Failure> {
-        let mut approved = Vec::new();
-        let mut query = Query { states: vec!["approved".to_owned()], limit: TOGETHER, ..Query::default() };
-        loop {
-            let page = self.inner.store.calls(&query).await.map_err(|e| self.failed(&e))?;
-            approved.extend(page.calls.into_iter().map(|call| call.id));
-            if page.next.is_none() {
-                return Ok(approved);
-            }
-            query.cursor = page.next;
+    /// Whatever is approved and has not left. All of them in one moment, as ids: who goes through them one by one takes
+    /// back what is approved meanwhile, and that is to leave at the resume.
+    pub(super) async fn approved(&self) -> Result<Vec<CallId>, Failure> {
+        let (mut open, mut approved) = (OpenCalls::of(&["approved"]), Vec::new());
+        while let Some(id) = open.next_id(self).await? {
+            approved.push(id);
         }
+        Ok(approved)
     }
 
     /// What people decided since the gateway was paused last. The chain knows the order, whatever clocks did.

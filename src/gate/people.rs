@@ -4,6 +4,7 @@
 
 use super::account::TOKEN_NAME;
 pub use super::agents::NewAgent;
+use super::open::{OpenCalls, UNSENT};
 use super::registrar::{Registrar, RegistrarError, again};
 use super::reviewer::Reviewer;
 use super::{Failure, Gate};
@@ -12,7 +13,7 @@ use crate::domain::call::{Call, CallId};
 use crate::domain::letter::Letter;
 use crate::domain::people::{Credential, CredentialKind, Person, Role};
 use crate::domain::reveal::{Run, reveal_line};
-use crate::store::{Change, Kind, Query, Row, Seen};
+use crate::store::{Change, Kind, Row, Seen};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
@@ -26,7 +27,7 @@ pub const LINK_FOR: Duration = Duration::from_secs(15 * 60);
 pub const MAX_NAME: usize = 100;
 /// Groups of one person.
 const MAX_GROUPS: usize = 50;
-/// Calls or rows looked at in one read, or removed in one change.
+/// Rows removed in one change.
 const TOGETHER: usize = 60;
 /// The life of the first operator's link (semantics.md 36).
 pub const FIRST_LINK_FOR: Duration = Duration::from_secs(60 * 60);
@@ -87,28 +88,6 @@ pub struct ListedPerson {
     pub seen_at: Option<Timestamp>,
 }
 
-/// Calls that have not left, page by page; what became of one of them meanwhile does not matter.
-pub(super) struct OpenCalls {
-    query: Option<Query>,
-}
-
-impl OpenCalls {
-    pub(super) fn of(agent: Option<&str>) -> OpenCalls {
-        let states = vec!["held".to_owned(), "approved".to_owned()];
-        OpenCalls { query: Some(Query { states, agent: agent.map(str::to_owned), limit: TOGETHER, ..Query::default() }) }
-    }
-
-    pub(super) async fn next(&mut self, gate: &Gate) -> Result<Option<Vec<Call>>, Failure> {
-        let Some(mut query) = self.query.take() else { return Ok(None) };
-        let page = gate.inner.store.calls(&query).await.map_err(|e| gate.failed(&e))?;
-        if page.next.is_some() {
-            query.cursor = page.next;
-            self.query = Some(query);
-        }
-        Ok(Some(page.calls))
-    }
-}
-
 impl Gate {
     /// Adds a person.
     pub async fn add_person(&self, email: &str, name: Option<String>, groups: Vec<String>, role: Role) -> Result<Person, PeopleError> {
@@ -156,11 +135,10 @@ impl Gate {
 
     /// What of this person's approvals may not count any more, and has not left, goes back to held (semantics.md 21).
     pub(super) async fn void_approvals(&self, email: &str, mut open: OpenCalls, actor: &str, why: &str) -> Result<(), Failure> {
-        while let Some(calls) = open.next(self).await? {
-            for call in calls.iter().filter(|call| call.decisions.iter().any(|decision| !decision.void && decision.by == email)) {
-                if self.still_entitled(email, call).await?.is_none() {
-                    self.void_approval(&call.id, email, actor, why).await?;
-                }
+        while let Some(call) = open.next(self).await? {
+            let decided = call.decisions.iter().any(|decision| !decision.void && decision.by == email);
+            if decided && self.still_entitled(email, &call).await?.is_none() {
+                self.void_approval(&call.id, email, actor, why).await?;
             }
         }
         Ok(())
@@ -311,7 +289,7 @@ impl Registrar {
         let fact = self.fact("person.changed", json!({ "person": next.email, "role": next.role, "groups": next.groups }));
         let change = Change::of_row(self.gate.now(), Row::Person(next.clone()), fact);
         self.write(Change { seen: seen.into_iter().collect(), ..change }).await?;
-        self.gate.void_approvals(&next.email, OpenCalls::of(None), &self.actor, "person.changed").await?;
+        self.gate.void_approvals(&next.email, OpenCalls::of(UNSENT), &self.actor, "person.changed").await?;
         Ok(next)
     }
 
@@ -330,7 +308,7 @@ impl Registrar {
         let next = Person { revision: person.revision + 1, disabled_at: Some(self.gate.now()), ..person };
         let change = Change::of_row(self.gate.now(), Row::Person(next), self.fact("person.disabled", json!({ "person": email })));
         self.write(Change { seen: seen.into_iter().collect(), ..change }).await?;
-        self.gate.void_approvals(&email, OpenCalls::of(None), &self.actor, "person.disabled").await?;
+        self.gate.void_approvals(&email, OpenCalls::of(UNSENT), &self.actor, "person.disabled").await?;
         self.remove_credentials(&email, &[CredentialKind::Session, CredentialKind::Link, CredentialKind::HalfWay, CredentialKind::ApiToken], None).await?;
         Ok(())
     }

@@ -2,11 +2,11 @@
 //! say what happened. Held and approved calls need nothing: they are in the store and their deadlines run.
 //! Called by `serve` before anything is let in.
 
+use super::open::{OpenCalls, UNSENT};
 use super::reload::GONE;
 use super::{Failure, Gate};
 use crate::domain::audit::Fact;
-use crate::domain::call::{Call, Event};
-use crate::store::Query;
+use crate::domain::call::Event;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -19,8 +19,6 @@ const OPENED: &str = "opened";
 const UNCLEAN: &str = "unclean_start";
 /// Entries looked at for it: commands on a store that nobody serves write few.
 const LATELY: u64 = 200;
-/// Calls looked at in one read.
-const TOGETHER: usize = 100;
 
 impl Gate {
     /// Finds what a crash left behind; the number of calls that became unconfirmed.
@@ -32,24 +30,17 @@ impl Gate {
             self.record(Fact { kind: UNCLEAN, call: None, actor: "paraph".into(), data: json!({ "last": head.seq }).into() }).await?;
             let _first_of_this_process = self.inner.unclean_start.set(self.inner.clock.now());
         }
-        let mut lost = 0;
-        loop {
-            let query = Query { states: vec!["sending".into()], limit: TOGETHER, ..Query::default() };
-            let page = self.inner.store.calls(&query).await.map_err(|e| self.failed(&e))?;
-            if page.calls.is_empty() {
-                return Ok(lost);
-            }
-            for Call { id, .. } in &page.calls {
-                let why = "Paraph stopped while it was being sent";
-                self.rewrite(id, |call| {
-                    let next = call.after(&Event::Lose { why: why.into() }, self.inner.clock.now()).ok()?;
-                    let fact = self.call_fact("call.unconfirmed", &next, "paraph", json!({ "why": why }));
-                    Some((next, fact))
-                })
-                .await?;
-                lost += 1;
-            }
+        let (mut open, mut lost) = (OpenCalls::of(&["sending"]), 0);
+        while let Some(id) = open.next_id(self).await? {
+            let why = "Paraph stopped while it was being sent";
+            let written = self.rewrite(&id, |call| {
+                let next = call.after(&Event::Lose { why: why.into() }, self.inner.clock.now()).ok()?;
+                let fact = self.call_fact("call.unconfirmed", &next, "paraph", json!({ "why": why }));
+                Some((next, fact))
+            });
+            lost += usize::from(written.await?.is_some());
         }
+        Ok(lost)
     }
 
     /// When this process started after one that was not stopped cleanly; operators are told (semantics.md 37).
@@ -73,47 +64,41 @@ impl Gate {
         let opened = Fact { kind: OPENED, call: None, actor: "paraph".into(), data: json!({}).into() };
         self.record_all(vec![opened, self.policies_loaded()]).await?;
         self.finish_pause("paraph").await?;
-        let mut query = Query { states: self.states_to_look_at().await?, limit: TOGETHER, ..Query::default() };
-        loop {
-            let page = self.inner.store.calls(&query).await.map_err(|e| self.failed(&e))?;
-            for call in &page.calls {
-                if !self.settings().servers.contains_key(&call.server) {
-                    self.withdraw(&call.id, GONE, "paraph").await?;
-                    continue;
-                }
-                // Nobody else writes yet, so what was read is what is there.
-                let mut again = None;
-                if call.window_again(self.inner.clock.now()).is_some() {
-                    let rewritten = self.rewrite(&call.id, |call| {
-                        let next = call.window_again(self.inner.clock.now())?;
-                        let fact = self.call_fact("call.window_again", &next, "paraph", json!({}));
-                        Some((next, fact))
-                    });
-                    again = rewritten.await?;
-                }
-                self.promise_again(again.as_ref().unwrap_or(call)).await?;
+        self.finish_revocations().await?;
+        let mut open = OpenCalls::of(self.states_to_look_at().await?);
+        while let Some(call) = open.next(self).await? {
+            if !self.settings().servers.contains_key(&call.server) {
+                self.withdraw(&call.id, GONE, "paraph").await?;
+                continue;
             }
-            if page.next.is_none() {
-                // Not for one command on a closed store: it may not know the config's `keep_text`, and sends nothing.
-                self.keep(self.clone().keep_forgetting());
-                self.keep(self.clone().keep_uses());
-                // Last: a release that is faster than the loop above would take the undo window from it, and one that
-                // is faster than `recover` would be taken for the send of a process that is gone.
-                self.keep(self.clone().keep_deadlines());
-                return Ok(());
+            // Nobody else writes yet, so what was read is what is there.
+            let mut again = None;
+            if call.window_again(self.inner.clock.now()).is_some() {
+                let rewritten = self.rewrite(&call.id, |call| {
+                    let next = call.window_again(self.inner.clock.now())?;
+                    let fact = self.call_fact("call.window_again", &next, "paraph", json!({}));
+                    Some((next, fact))
+                });
+                again = rewritten.await?;
             }
-            query.cursor = page.next;
+            self.promise_again(again.as_ref().unwrap_or(&call)).await?;
         }
+        // Not for one command on a closed store: it may not know the config's `keep_text`, and sends nothing.
+        self.keep(self.clone().keep_forgetting());
+        self.keep(self.clone().keep_uses());
+        // Last: a release that is faster than the loop above would take the undo window from it, and one that
+        // is faster than `recover` would be taken for the send of a process that is gone.
+        self.keep(self.clone().keep_deadlines());
+        Ok(())
     }
 
     /// Held calls need nothing but a look whether their server is still there, and there may be a hundred thousand: they
     /// are read only when one of their servers is gone.
-    async fn states_to_look_at(&self) -> Result<Vec<String>, Failure> {
+    pub(super) async fn states_to_look_at(&self) -> Result<&'static [&'static str], Failure> {
         let servers = self.inner.store.servers_of_held().await.map_err(|e| self.failed(&e))?;
         let settings = self.settings();
         let all_there = servers.iter().all(|server| settings.servers.contains_key(server));
-        let states: &[&str] = if all_there { &["approved"] } else { &["held", "approved"] };
-        Ok(states.iter().copied().map(str::to_owned).collect())
+        Ok(if all_there { &["approved"] } else { UNSENT })
     }
 
     /// Writes down that everything is written; the next start can tell it from a crash. A failure is in the log:

@@ -18,12 +18,34 @@ pub const THREE_REFUSALS: &str = "three-refusals";
 pub(super) const CLOSED: &str = "People refused three messages to this recipient within an hour; only a person can open the way again";
 /// Closed ways that one page lists.
 const LISTED: usize = 1_000;
+/// Rows in one read.
+const TOGETHER: usize = 500;
 
 impl Gate {
     /// What was refused lately to a recipient.
     pub(super) async fn refusals(&self, recipient: &RecipientKey, agent: &str, server: &str) -> Result<Refusals, Failure> {
         let row = self.inner.store.row(Kind::Refusals, recipient.as_str()).await.map_err(|e| self.failed(&e))?;
         Ok(if let Some(Row::Refusals(refusals)) = row { refusals } else { Refusals::none(recipient.clone(), agent, server) })
+    }
+
+    /// Those that the question is answered with yes for, at most `most`. Most rows are of ways that are open.
+    async fn refusals_that(&self, fits: impl Fn(&Refusals) -> bool + Send, most: usize) -> Result<Vec<Refusals>, Failure> {
+        let (mut found, mut after): (Vec<Refusals>, Option<String>) = (Vec::new(), None);
+        loop {
+            let rows = self.inner.store.rows(Kind::Refusals, after.as_deref(), TOGETHER).await.map_err(|e| self.failed(&e))?;
+            after = rows.last().map(|row| row.key().to_owned());
+            for row in rows {
+                if let Row::Refusals(refusals) = row
+                    && fits(&refusals)
+                {
+                    found.push(refusals);
+                }
+            }
+            if after.is_none() || found.len() >= most {
+                found.truncate(most);
+                return Ok(found);
+            }
+        }
     }
 
     /// Whether the way to a call's recipient is closed, and what a change that rests on it names.
@@ -49,21 +71,16 @@ impl Reviewer {
         if call.recipient.is_some() || call.erased_at.is_none() {
             return Ok(call.recipient.clone());
         }
-        let gate = self.gate();
-        let rows = gate.inner.store.rows(Kind::Refusals, None, LISTED).await.map_err(|e| gate.failed(&e))?;
-        let named = |row| if let Row::Refusals(refusals) = row { Some(refusals) } else { None };
         let of_call = |refusals: &Refusals| refusals.refused.iter().any(|(_, id)| *id == call.id);
-        Ok(rows.into_iter().filter_map(named).find(of_call).map(|refusals| refusals.recipient))
+        Ok(self.gate().refusals_that(of_call, 1).await?.pop().map(|refusals| refusals.recipient))
     }
 
     /// The last refused call of every closed way that this person may see, the longest closed first.
     pub async fn closed_ways(&self) -> Result<Vec<(Call, Refusals)>, Failure> {
         let gate = self.gate();
-        let rows = gate.inner.store.rows(Kind::Refusals, None, LISTED).await.map_err(|e| gate.failed(&e))?;
         let mut closed = Vec::new();
-        for row in rows {
-            let Row::Refusals(refusals) = row else { continue };
-            let Some((_, id)) = refusals.refused.last().filter(|_| refusals.closed_at.is_some()) else { continue };
+        for refusals in gate.refusals_that(|refusals| refusals.closed_at.is_some(), LISTED).await? {
+            let Some((_, id)) = refusals.refused.last() else { continue };
             let call = gate.inner.store.call(id).await.map_err(|e| gate.failed(&e))?;
             if let Some(call) = call.filter(|call| self.person().may_see(call)) {
                 closed.push((gate.for_people(call).await?.0, refusals));

@@ -3,6 +3,7 @@
 //! proven to have stayed here is `Unconfirmed` and never sent again by itself (semantics.md 19, 21).
 //! Called by `deadlines` when a release is due.
 
+use super::agents::REVOKED;
 use super::forward::is_tool_error;
 use super::limits::Limited;
 use super::reload::GONE;
@@ -111,6 +112,10 @@ impl Gate {
         if !matches!(call.state, State::Approved { .. }) || call.is_permit() {
             return Ok(());
         }
+        // While the gateway is paused nothing is asked of a server, not even whether it is there.
+        if self.pause_record().await?.stopped.is_some() {
+            return Ok(());
+        }
         // Before anything is counted or on record: until then a pause, an undo and a revocation are in time.
         tokio::select! {
             _waited = self.inner.upstream.ready(&call.server, &call.agent, true) => {}
@@ -190,7 +195,7 @@ impl Gate {
         }
         let agent = match self.inner.store.row(Kind::Agent, &call.agent).await.map_err(|e| self.failed(&e))? {
             Some(Row::Agent(agent)) if agent.revoked_at.is_none() && agent.may_use(&call.server) => agent,
-            _ => return Ok(Err("its agent was revoked".into())),
+            _ => return Ok(Err(REVOKED.into())),
         };
         let Some(server) = under.server(&call.server) else {
             return Ok(Err(GONE.into()));

@@ -3,17 +3,15 @@
 //! (semantics.md 21). Only calls whose server is gone are taken back. Called by `reload` with settings that were read
 //! without a mistake.
 
+use super::open::OpenCalls;
 use super::{Failure, Gate, ServerSettings, Settings};
 use crate::domain::audit::Fact;
 use crate::domain::call::Call;
-use crate::store::Query;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 /// Why calls of a server that was taken out of the config are withdrawn.
 pub(super) const GONE: &str = "the server is not in the config any more";
-/// Calls looked at in one read.
-const TOGETHER: usize = 100;
 
 impl Gate {
     /// Puts these settings in the place of the present ones. When a policy changed, the entry that names it is
@@ -28,20 +26,13 @@ impl Gate {
         Ok(())
     }
 
-    /// Takes back the open calls of servers that are not in the config any more; how many it looked at.
+    /// Takes back the open calls of servers that are not in the config any more; how many there were.
     pub async fn withdraw_homeless(&self) -> Result<usize, Failure> {
-        let mut homeless = 0;
-        let mut query = Query { states: vec!["held".into(), "approved".into()], limit: TOGETHER, ..Query::default() };
-        loop {
-            let page = self.inner.store.calls(&query).await.map_err(|e| self.failed(&e))?;
-            for call in &page.calls {
-                homeless += usize::from(self.if_its_server_left(call).await?);
-            }
-            if page.next.is_none() {
-                return Ok(homeless);
-            }
-            query.cursor = page.next;
+        let (mut open, mut homeless) = (OpenCalls::of(self.states_to_look_at().await?), 0);
+        while let Some(call) = open.next(self).await? {
+            homeless += usize::from(self.if_its_server_left(&call).await?);
         }
+        Ok(homeless)
     }
 
     /// A call that was judged before a reload and held after it is seen by nobody else.

@@ -3,12 +3,13 @@
 //! let people in then may have been taken from them since (semantics.md 31). Called by `serve` before anybody
 //! else can open the store.
 
+use super::open::OpenCalls;
 use super::{Failure, Gate};
 use crate::domain::audit::{Fact, Head};
 use crate::domain::call::{CallId, Event};
 use crate::domain::limit::Restored;
 use crate::domain::people::CredentialKind;
-use crate::store::{Change, CommitError, Kind, Query, RESTORED, Row};
+use crate::store::{Change, CommitError, Kind, RESTORED, Row};
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde_json::json;
@@ -52,27 +53,30 @@ impl Gate {
     }
 
     async fn doubt_open_calls(&self) -> Result<usize, Failure> {
-        let states = ["held", "approved", "sending"].map(str::to_owned).to_vec();
-        let mut unsure = 0;
+        let (mut open, mut unsure) = (OpenCalls::of(&["held", "approved", "sending"]), 0);
         loop {
-            let query = Query { states: states.clone(), limit: TOGETHER, ..Query::default() };
-            let page = self.inner.store.calls(&query).await.map_err(|e| self.failed(&e))?;
-            if page.calls.is_empty() {
+            let mut together = Vec::new();
+            while together.len() < TOGETHER
+                && let Some(id) = open.next_id(self).await?
+            {
+                together.push(id);
+            }
+            if together.is_empty() {
                 return Ok(unsure);
             }
             // Side by side, so that one sync serves many.
-            try_join_all(page.calls.iter().map(|call| self.doubt(&call.id))).await?;
-            unsure += page.calls.len();
+            let doubted = try_join_all(together.iter().map(|id| self.doubt(id))).await?;
+            unsure += doubted.into_iter().filter(|done| *done).count();
         }
     }
 
-    async fn doubt(&self, id: &CallId) -> Result<(), Failure> {
+    async fn doubt(&self, id: &CallId) -> Result<bool, Failure> {
         let written = self.rewrite(id, |call| {
             let next = call.after(&Event::Restore { why: WHY.into() }, self.inner.clock.now()).ok()?;
             let fact = self.call_fact("call.unconfirmed", &next, "paraph", json!({ "why": WHY, "was": call.state.word() }));
             Some((next, fact))
         });
-        written.await.map(drop)
+        Ok(written.await?.is_some())
     }
 
     /// The entry `restored` tells of all of them.

@@ -5,6 +5,7 @@
 use crate::domain::audit::{Entry, Head};
 use crate::domain::call::{AskKey, Call, CallId};
 use crate::observe::metrics::Metrics;
+use crate::store::rules::Cursor;
 use crate::store::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Tally, Views};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -92,6 +93,10 @@ impl Views for Counted {
 
     async fn open_of_agents(&self) -> Result<HashMap<String, usize>, StoreError> {
         self.store.open_of_agents().await
+    }
+
+    async fn open_places(&self, states: &[&str], agent: Option<&str>, after: Option<&Cursor>, most: usize) -> Result<Vec<Cursor>, StoreError> {
+        self.store.open_places(states, agent, after, most).await
     }
 
     async fn servers_of_held(&self) -> Result<BTreeSet<String>, StoreError> {

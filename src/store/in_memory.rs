@@ -241,6 +241,10 @@ impl Views for InMemory {
         Ok(self.books().open.of_agents())
     }
 
+    async fn open_places(&self, states: &[&str], agent: Option<&str>, after: Option<&Cursor>, most: usize) -> Result<Vec<Cursor>, StoreError> {
+        Ok(self.books().open.first(states, agent, after, most))
+    }
+
     async fn servers_of_held(&self) -> Result<BTreeSet<String>, StoreError> {
         Ok(self.books().open.servers_of_held())
     }

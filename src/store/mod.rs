@@ -18,6 +18,7 @@ use crate::domain::people::{Agent, Credential, Passkey, Password, Person};
 use crate::domain::recipient::{RecipientKey, Refusals};
 use async_trait::async_trait;
 use jiff::Timestamp;
+use rules::Cursor;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use tokio::sync::broadcast;
@@ -74,6 +75,11 @@ pub trait Views: Send + Sync + 'static {
 
     /// How many calls of each agent are `Held` or `Approved`; agents without any are left out.
     async fn open_of_agents(&self) -> Result<HashMap<String, usize>, StoreError>;
+
+    /// Where the open calls in these states stand, those of this agent or of all: the places behind `after`, the longest held
+    /// first, at most `most`. No call is read for it, and none is left unlooked at: fewer than `most` mean that there are
+    /// no more.
+    async fn open_places(&self, states: &[&str], agent: Option<&str>, after: Option<&Cursor>, most: usize) -> Result<Vec<Cursor>, StoreError>;
 
     /// The servers that calls are `Held` for.
     async fn servers_of_held(&self) -> Result<BTreeSet<String>, StoreError>;

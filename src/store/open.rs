@@ -7,6 +7,7 @@ use super::{Change, Kind, Query, Tally};
 use crate::domain::call::{Call, CallId};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
+use std::sync::Arc;
 
 /// The words of the states in which a call is open.
 pub const OPEN: [&str; 4] = ["held", "approved", "sending", "unconfirmed"];
@@ -14,13 +15,22 @@ pub const OPEN: [&str; 4] = ["held", "approved", "sending", "unconfirmed"];
 /// The register.
 #[derive(Debug, Default)]
 pub struct Open {
-    places: BTreeMap<Class, BTreeSet<Cursor>>,
-    of_agent: HashMap<String, usize>,
+    /// With the agent whose call stands there.
+    places: BTreeMap<Class, BTreeMap<Cursor, Arc<str>>>,
+    of_agent: HashMap<Arc<str>, OfAgent>,
     /// Those that are held, approved or being sent.
     unsettled: HashSet<CallId>,
     /// Held calls.
     of_server: HashMap<String, usize>,
     letters: usize,
+}
+
+/// What an agent has in the register; its name is kept once for all of its calls.
+#[derive(Debug, Default)]
+struct OfAgent {
+    places: usize,
+    /// Those that have not begun to leave.
+    unsent: usize,
 }
 
 /// Calls that the same people may see in the same lists.
@@ -115,22 +125,27 @@ impl Open {
 
     /// A call is where it was not.
     fn add(&mut self, place: Place) {
-        if place.is_unsent() {
-            one_more(&mut self.of_agent, &place.agent);
-        }
         if place.is_held() {
             one_more(&mut self.of_server, &place.server);
         }
         if place.is_unsettled() {
             self.unsettled.insert(place.at.id.clone());
         }
-        self.places.entry(place.class).or_default().insert(place.at);
+        let unsent = usize::from(place.is_unsent());
+        let agent = self.of_agent.get_key_value(place.agent.as_str()).map_or_else(|| Arc::from(place.agent), |(name, _)| Arc::clone(name));
+        let of_agent = self.of_agent.entry(Arc::clone(&agent)).or_default();
+        (of_agent.places, of_agent.unsent) = (of_agent.places + 1, of_agent.unsent + unsent);
+        self.places.entry(place.class).or_default().insert(place.at, agent);
     }
 
     /// A call is where it was no longer.
     fn take(&mut self, place: &Place) {
-        if place.is_unsent() {
-            one_less(&mut self.of_agent, &place.agent);
+        if let Some(of_agent) = self.of_agent.get_mut(place.agent.as_str()) {
+            of_agent.places = of_agent.places.saturating_sub(1);
+            of_agent.unsent = of_agent.unsent.saturating_sub(usize::from(place.is_unsent()));
+            if of_agent.places == 0 {
+                self.of_agent.remove(place.agent.as_str());
+            }
         }
         if place.is_held() {
             one_less(&mut self.of_server, &place.server);
@@ -160,7 +175,7 @@ impl Open {
 
     /// How many calls of each agent have not begun to leave.
     pub fn of_agents(&self) -> HashMap<String, usize> {
-        self.of_agent.clone()
+        self.of_agent.iter().filter(|(_, of)| of.unsent > 0).map(|(name, of)| (name.to_string(), of.unsent)).collect()
     }
 
     /// Whether this call is held, approved or being sent.
@@ -171,6 +186,21 @@ impl Open {
     /// The servers that calls are held for.
     pub fn servers_of_held(&self) -> BTreeSet<String> {
         self.of_server.keys().cloned().collect()
+    }
+
+    /// The first places behind `after` of calls in these states, of this agent or of all, in the order of time; at most `most`.
+    pub fn first(&self, states: &[&str], agent: Option<&str>, after: Option<&Cursor>, most: usize) -> Vec<Cursor> {
+        let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let asked = self.places.iter().filter(|(class, _)| states.contains(&class.word));
+        // Each class gives as many as are asked for: the first of all are among them.
+        let first = |places: &'_ BTreeMap<Cursor, Arc<str>>| {
+            let own = places.range::<Cursor, _>(range).filter(|(_, of)| agent.is_none_or(|agent| agent == &***of));
+            own.take(most).map(|(place, _)| place.clone()).collect::<Vec<_>>()
+        };
+        let mut found: Vec<Cursor> = asked.flat_map(|(_, places)| first(places)).collect();
+        found.sort_unstable();
+        found.truncate(most);
+        found
     }
 
     /// The places of a query that the register [`serves`], class by class, each in its order and behind `start`.
@@ -187,7 +217,7 @@ impl Open {
                 && query.permit.is_none_or(|permit| permit == class.permit)
         };
         let found = self.places.iter().filter(|(class, _)| asked(class)).map(|(_, places)| {
-            let places = places.range(range.clone());
+            let places = places.range(range.clone()).map(|(place, _)| place);
             if query.newest_first { Box::new(places.rev()) as Box<dyn Iterator<Item = &Cursor>> } else { Box::new(places) }
         });
         found.collect()

@@ -4,11 +4,13 @@
 mod backup;
 mod bench;
 mod kept;
+mod places;
 mod random;
 mod takes;
 
 use bench::*;
 use paraph::domain::audit::{Data, Fact, Head};
+use places::*;
 use paraph::domain::call::{Call, CallId, Edit, Event, Outcome, OutcomeKind, State};
 use paraph::domain::digest::Digest;
 use paraph::domain::message::Message;
@@ -45,6 +47,7 @@ on_every_engine![
     pages_go_both_ways_without_a_gap_or_a_repeat,
     a_page_is_of_the_asked_states_agents_servers_and_groups,
     a_cursor_that_is_none_of_ours_ends_the_listing,
+    open_places_are_of_the_asked_states_and_agent_in_the_order_of_time,
     due_calls_come_earliest_first_with_the_next_deadline,
     a_call_leaves_the_index_of_its_old_state_and_deadline,
     a_mebibyte_of_arguments_comes_back_byte_for_byte,

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -105,6 +105,8 @@ pub struct CountingUpstream {
     pub started: tokio::sync::watch::Sender<bool>,
     /// How many calls wait for that.
     pub starting: tokio::sync::watch::Sender<usize>,
+    /// How often the gate asked whether a server was ready.
+    pub readied: AtomicUsize,
 }
 
 impl Default for CountingUpstream {
@@ -119,6 +121,7 @@ impl Default for CountingUpstream {
             asked_for: Mutex::default(),
             started: tokio::sync::watch::Sender::new(true),
             starting: tokio::sync::watch::Sender::new(0),
+            readied: AtomicUsize::new(0),
         }
     }
 }
@@ -139,6 +142,7 @@ pub const RESULT: &str = r#"{"content":[{"type":"text","text":"Sent."}],  "vendo
 #[async_trait]
 impl Upstream for CountingUpstream {
     async fn ready(&self, _server: &str, _agent: &str, _approved: bool) -> bool {
+        self.readied.fetch_add(1, Ordering::SeqCst);
         let mut started = self.started.subscribe();
         if *started.borrow() {
             return false;

@@ -2,6 +2,7 @@
 //! promise, one sentence a test.
 
 mod arguments;
+mod crowds;
 mod edits;
 mod judging;
 mod leasing;

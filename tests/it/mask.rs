@@ -7,14 +7,18 @@ mod written;
 
 use crate::life::{Desk, HOUR, approve, settings};
 use crate::world::World;
-use paraph::domain::call::{CallId, Verdict};
+use paraph::domain::audit::Fact;
+use paraph::domain::call::{Call, CallId, Verdict};
+use paraph::domain::digest::Digest;
 use paraph::domain::mask::Names;
 use paraph::domain::people::Role;
 use paraph::gate::letters::{About, Skip};
 use paraph::gate::masking::Before;
 use paraph::gate::review::{Decide, ReviewError};
 use paraph::gate::{Reviewer, Settings};
+use paraph::store::Change;
 use paraph::store::in_memory::InMemory;
+use paraph::store::rules::SCAN_MOST;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
@@ -134,6 +138,25 @@ async fn a_masked_value_says_whether_the_agent_used_it_before() {
     assert_eq!(before, [Before::Other(Some(third))]);
     // A call knows only what came before it.
     assert_eq!(ann.used_before(&ann.look(&first).await.unwrap()).await.unwrap(), [Before::None]);
+}
+
+#[tokio::test]
+async fn a_masked_value_is_found_among_the_agent_s_calls_behind_thousands_of_others() {
+    let desk = desk().await;
+    let ann = ann(&desk).await;
+    let first = desk.seat("send_dm", &dm("one", KEY)).await.call().clone();
+    let like = desk.call(&first).await;
+    for number in 0..SCAN_MOST + 500 {
+        let id = CallId(format!("c_{number:032x}"));
+        let digest = Digest::of_bytes(id.as_str().as_bytes());
+        let held_at = like.held_at + Duration::from_millis(1 + number as u64);
+        let other = Call { id: id.clone(), agent: "loud".into(), revision: 1, asked_digest: digest.clone(), digest, held_at, ..like.clone() };
+        let fact = Fact { kind: "call.held", call: Some(id), actor: "agent:loud".into(), data: json!({}).into() };
+        desk.store.commit(Change::of_call(held_at, other, fact)).await.unwrap();
+    }
+    desk.clock.advance(HOUR);
+    let second = desk.seat("send_dm", &dm("two", KEY)).await.call().clone();
+    assert_eq!(ann.used_before(&ann.look(&second).await.unwrap()).await.unwrap(), [Before::Same(Some(first))]);
 }
 
 #[tokio::test]

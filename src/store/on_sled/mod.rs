@@ -29,6 +29,7 @@ pub use compact::{Compacted, NEW_DATABASE, compact};
 pub use open::{OpenError, lock as lock_folder};
 pub use restore::{BackupFile, RestoreError};
 
+use super::rules::Cursor;
 use super::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Tally, Views};
 use crate::domain::audit::{Entry, Head};
 use crate::domain::call::{AskKey, Call, CallId};
@@ -287,6 +288,10 @@ impl Views for OnSled {
 
     async fn open_of_agents(&self) -> Result<HashMap<String, usize>, StoreError> {
         Ok(self.inner.disk.open().of_agents())
+    }
+
+    async fn open_places(&self, states: &[&str], agent: Option<&str>, after: Option<&Cursor>, most: usize) -> Result<Vec<Cursor>, StoreError> {
+        self.sure().map(|()| self.inner.disk.open().first(states, agent, after, most))
     }
 
     async fn servers_of_held(&self) -> Result<BTreeSet<String>, StoreError> {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use paraph::domain::audit::{Entry, Head};
 use paraph::domain::call::{AskKey, Call, CallId};
-use paraph::store::rules;
+use paraph::store::rules::{self, Cursor};
 use paraph::store::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Tally, Views};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -258,6 +258,11 @@ impl Store for FaultyStore {
 
 #[async_trait]
 impl Views for FaultyStore {
+    async fn open_places(&self, states: &[&str], agent: Option<&str>, after: Option<&Cursor>, most: usize) -> Result<Vec<Cursor>, StoreError> {
+        let _under_way = self.read("open_places").await?;
+        self.inner.open_places(states, agent, after, most).await
+    }
+
     async fn servers_of_held(&self) -> Result<BTreeSet<String>, StoreError> {
         let _under_way = self.read("servers_of_held").await?;
         self.inner.servers_of_held().await

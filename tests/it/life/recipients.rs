@@ -4,8 +4,10 @@
 use super::{DM, Desk, HOUR, approve, notice, read_and_decide, reject};
 use paraph::domain::call::{Call, CallId, Verdict};
 use paraph::domain::people::Role;
+use paraph::domain::recipient::{RecipientKey, Refusals};
 use paraph::gate::review::{Decide, ReviewError};
-use paraph::gate::{Admission, Ask, Delivery, Notice, Reviewer, TimeIsUp};
+use paraph::gate::{Admission, Ask, Clock as _, Delivery, Notice, Reviewer, TimeIsUp};
+use paraph::store::{Change, Row};
 use std::time::Duration;
 
 fn dm(to: &str, text: &str) -> String {
@@ -49,6 +51,23 @@ async fn a_different_call_to_the_same_recipient_is_held_too_and_the_agent_hears_
     let ann = desk.reviewer("ann@example.org", Role::Reviewer, &[]).await;
     let beside: Vec<_> = ann.beside(&desk.call(first.call()).await).await.unwrap().into_iter().map(|call| call.id).collect();
     assert_eq!(beside, [second.call().clone()]);
+}
+
+#[tokio::test]
+async fn a_closed_way_is_listed_among_any_number_of_recipients_that_were_refused_lately() {
+    let desk = Desk::new().await;
+    let ann = desk.reviewer("ann@example.org", Role::Reviewer, &[]).await;
+    for number in 0..3_000 {
+        let none = Refusals::none(RecipientKey::of("bot", "demo", &format!("@other{number}")), "bot", "demo");
+        let row = Row::Refusals(none.refused_again(&CallId("c_gone".into()), desk.clock.now()));
+        desk.store.commit(Change { rows: vec![row], ..Change::of_facts(desk.clock.now(), Vec::new()) }).await.unwrap();
+    }
+    for to in ["@ada", "@bob", "@cleo", "@dora", "@emil"] {
+        for text in ["one", "two", "three"] {
+            refused(&desk, &ann, to, text).await;
+        }
+    }
+    assert_eq!(ann.closed_ways().await.unwrap().len(), 5);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use paraph::domain::audit::{Entry, Head};
 use paraph::domain::call::{AskKey, Call, CallId};
 use paraph::store::in_memory::InMemory;
+use paraph::store::rules::Cursor;
 use paraph::store::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Tally, Views};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -86,6 +87,11 @@ impl Views for Counting {
 
     async fn open_of_agents(&self) -> Result<HashMap<String, usize>, StoreError> {
         self.count(1, self.inner.open_of_agents().await)
+    }
+
+    async fn open_places(&self, states: &[&str], agent: Option<&str>, after: Option<&Cursor>, most: usize) -> Result<Vec<Cursor>, StoreError> {
+        let places = self.inner.open_places(states, agent, after, most).await?;
+        self.count(places.len(), Ok(places))
     }
 
     async fn servers_of_held(&self) -> Result<BTreeSet<String>, StoreError> {

@@ -81,6 +81,24 @@ async fn a_reviewer_finds_the_one_call_of_their_group_behind_thousands_of_anothe
 }
 
 #[tokio::test]
+async fn a_page_without_a_call_of_theirs_leads_a_reviewer_on_to_the_one_behind_it() {
+    let desk = Desk::open().await;
+    let board = desk.ask("send_message", &json!({"to": "@ceo", "message": "for the board"})).await.call().clone();
+    let call = paraph::store::Views::call(desk.store.as_ref(), &board).await.unwrap().unwrap();
+    let (at, fact) = (call.held_at, Fact { kind: "call.lapsed", call: Some(board.clone()), actor: "paraph".into(), data: json!({}).into() });
+    desk.store.commit(Change::of_call(at, Call { state: State::Lapsed { at }, ..call.touched() }, fact)).await.unwrap();
+    crowd(&desk, &board, 0..1, &["desk"]).await;
+    crowd(&desk, &board, 1..8_100, &["board"]).await;
+    let ann = desk.sign_in("ann@example.org").await;
+    let (_, page) = ann.get("/?show=done").await;
+    assert!(!page.contains("Nothing here yet") && page.contains("There are older ones"), "{page}");
+    let (_, rest) = page.split_once("cursor=").expect("a way on");
+    let cursor = rest.split('"').next().unwrap();
+    let (_, next) = ann.get(&format!("/?show=done&cursor={cursor}")).await;
+    assert_eq!(next.matches("data-call=").count(), 1, "{next}");
+}
+
+#[tokio::test]
 async fn a_page_of_a_thousand_long_texts_stays_below_a_hundred_kilobytes() {
     let desk = Desk::open().await;
     let id = desk.hold(&"A long text with <b>tags</b> & \u{202e}signs. ".repeat(500)).await;
