@@ -95,7 +95,6 @@ pub(super) struct Caller {
     pub now: Arc<Now>,
     pub agent: Agent,
     pub server: String,
-    token: String,
     pub headers: HeaderMap,
     /// Fires when the client closes the connection of this request.
     pub closed: Option<CancellationToken>,
@@ -173,8 +172,8 @@ async fn serve(state: Arc<Inner>, parts: Parts, body: Body, connection: Connecti
         return Err(refuse(StatusCode::FORBIDDEN, "This Host or Origin is not one of ours; an operator can add it to listen.hosts."));
     }
     let unauthorized = || refuse(StatusCode::UNAUTHORIZED, "A valid bearer token is needed.");
-    let token = bearer(&parts.headers).ok_or_else(unauthorized)?.to_owned();
-    let agent = state.gate.agent_by_token(&token).await.map_err(|failure| Refusal { status: StatusCode::SERVICE_UNAVAILABLE, ..Refusal::from(failure) })?;
+    let token = bearer(&parts.headers).ok_or_else(unauthorized)?;
+    let agent = state.gate.agent_by_token(token).await.map_err(|failure| Refusal { status: StatusCode::SERVICE_UNAVAILABLE, ..Refusal::from(failure) })?;
     let agent = agent.ok_or_else(unauthorized)?;
     let server = parts.uri.path().strip_prefix("/mcp/").unwrap_or_default().to_owned();
     let now = state.now.load_full();
@@ -185,7 +184,7 @@ async fn serve(state: Arc<Inner>, parts: Parts, body: Body, connection: Connecti
         return Err(refuse(StatusCode::FORBIDDEN, "This agent has no grant for this server."));
     }
     let closed = connection.closed_by_client(&parts);
-    let caller = Caller { state, now, agent, server, token, headers: parts.headers, closed };
+    let caller = Caller { state, now, agent, server, headers: parts.headers, closed };
     match parts.method {
         Method::POST => caller.post(body).await,
         Method::GET => caller.get().await,
@@ -327,7 +326,8 @@ impl Caller {
             .peer(&self.server, &self.agent.name, None)
             .await
             .map_err(|error| Refusal { status: StatusCode::BAD_GATEWAY, ..self.unreachable(&error.sentence) })?;
-        let listener = listen::Listener { gate: state.gate.clone(), session, ear, token: self.token, events: peer.events() };
+        let token = bearer(&self.headers).unwrap_or_default().to_owned();
+        let listener = listen::Listener { gate: state.gate.clone(), session, ear, token, events: peer.events() };
         Ok(listen::answer(listener, &state.tasks))
     }
 }

@@ -70,6 +70,9 @@ pub(super) fn is_timeout(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mcp::upstream::body::capped;
+    use crate::mcp::upstream::leave::Leave;
+    use std::sync::Arc;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
     use tokio_rustls::TlsAcceptor;
@@ -131,7 +134,7 @@ mod tests {
             let mut stream = listener.accept().await.unwrap().0;
             let asked = head(&mut stream).await;
             stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.unwrap();
-            let refused = TlsAcceptor::from(std::sync::Arc::new(tls)).accept(stream).await.unwrap_err();
+            let refused = TlsAcceptor::from(Arc::new(tls)).accept(stream).await.unwrap_err();
             (asked, refused.to_string())
         };
         let (answer, (asked, refused)) = tokio::join!(client.send(post("https://mcp.example.org/mcp")), proxy);
@@ -171,5 +174,36 @@ mod tests {
         assert!(answer.status() == 200 && asked.starts_with("POST /mcp HTTP/1.1\r\n"), "{asked}");
         assert!(client.proxy_credentials(&uri.parse().unwrap()).is_none());
         drop(proxy);
+    }
+
+    #[tokio::test]
+    async fn of_a_request_that_was_kept_back_not_a_byte_arrives_be_the_connection_new_or_used() {
+        let client = Client::through(Matcher::builder().build()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}/mcp", listener.local_addr().unwrap());
+        let kept = || {
+            let leave = Arc::new(Leave::default());
+            assert!(leave.stay());
+            Request::post(&uri).body(Outgoing::with_leave("{}".to_owned(), &leave)).unwrap()
+        };
+        let server = async {
+            let (mut new, mut used) = (Vec::new(), Vec::new());
+            listener.accept().await.unwrap().0.read_to_end(&mut new).await.unwrap();
+            let mut stream = listener.accept().await.unwrap().0;
+            head(&mut stream).await;
+            assert_eq!(stream.read_u16().await.unwrap().to_be_bytes(), *b"{}");
+            stream.write_all(OK).await.unwrap();
+            stream.read_to_end(&mut used).await.unwrap();
+            (new, used)
+        };
+        let asking = async {
+            let error = client.send(kept()).await.unwrap_err();
+            assert!(!error.is_connect() && innermost(&error) == "kept back", "{}", innermost(&error));
+            let answer = client.send(post(&uri)).await.unwrap();
+            assert_eq!(capped(answer.into_body(), 2).await.unwrap(), "ok");
+            client.send(kept()).await.unwrap_err();
+        };
+        let ((new, used), ()) = tokio::join!(server, asking);
+        assert_eq!((new, used), (Vec::new(), Vec::new()));
     }
 }

@@ -319,11 +319,10 @@ impl Upstreams {
 
 impl Inner {
     fn client(&self) -> Result<Arc<Client>, String> {
-        if let Some(client) = self.client.get() {
-            return Ok(Arc::clone(client));
+        match self.client.get() {
+            Some(client) => Ok(Arc::clone(client)),
+            None => Client::new().map(|client| Arc::clone(self.client.get_or_init(|| Arc::new(client)))),
         }
-        let client = Arc::new(Client::new()?);
-        Ok(Arc::clone(self.client.get_or_init(|| client)))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Arc<Slot>>> {
