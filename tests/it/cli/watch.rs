@@ -78,10 +78,13 @@ async fn a_hundred_and_forty_calls_at_once_are_a_line_each_and_nobody_has_read_t
     waiting.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
+/// How many lists were read to their end, and the ids in each.
+type Looks = (Arc<AtomicUsize>, Arc<Vec<Vec<&'static str>>>);
+
 /// A gateway that says only "look", and at every look has other calls.
 async fn says_look(lists: Vec<Vec<&'static str>>) -> String {
     let asked = Arc::new(AtomicUsize::new(0));
-    let list = async |State((asked, lists)): State<(Arc<AtomicUsize>, Arc<Vec<Vec<&'static str>>>)>, Query(query): Query<HashMap<String, String>>| {
+    let list = async |State((asked, lists)): State<Looks>, Query(query): Query<HashMap<String, String>>| {
         assert_eq!(query["state"], "held");
         let calls: Vec<Value> = lists[asked.load(Ordering::SeqCst)].iter().map(|id| json!({"id": id, "state": "held"})).collect();
         // A call on each page; only the end of the last one is the end of the look.
@@ -92,7 +95,7 @@ async fn says_look(lists: Vec<Vec<&'static str>>) -> String {
         }
         Json(json!({"calls": calls.get(page).into_iter().collect::<Vec<_>>(), "next": next}))
     };
-    let events = async |State((asked, lists)): State<(Arc<AtomicUsize>, Arc<Vec<Vec<&'static str>>>)>| {
+    let events = async |State((asked, lists)): State<Looks>| {
         let looks = stream::unfold(0, move |number| {
             let (asked, of) = (asked.clone(), lists.len());
             async move {
