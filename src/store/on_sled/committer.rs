@@ -107,8 +107,8 @@ impl Committer {
         let mut batch = Batch::new(&disk, self.head.clone(), &self.bounded, std::mem::take(&mut self.counters));
         let mut answers = Vec::with_capacity(waiting.len());
         let mut hints = Vec::with_capacity(waiting.len());
-        for mut job in waiting.drain(..) {
-            let planned = batch.plan(&mut job.change).and_then(|plan| {
+        for job in waiting.drain(..) {
+            let planned = batch.plan(&job.change).and_then(|plan| {
                 let head = plan.head.clone();
                 batch.add(plan, OPERATIONS_MOST)?;
                 Ok(head)

@@ -199,7 +199,7 @@ mod tests {
     }
 
     fn take(charges: &[Charge], at: i64) -> Change {
-        let fact = Fact { kind: "test.fact", call: None, actor: "paraph".into(), data: serde_json::json!({}) };
+        let fact = Fact { kind: "test.fact", call: None, actor: "paraph".into(), data: serde_json::json!({}).into() };
         Change { takes: Take::at_once(charges, 10_000), ..Change::of_facts(Timestamp::from_millisecond(1_700_000_000_000 + at).unwrap(), vec![fact]) }
     }
 
@@ -221,7 +221,7 @@ mod tests {
         let head = super::super::blocks::head(&opened.disk).unwrap();
         let mut batch = Batch::new(&opened.disk, head, &opened.bounded, Counters::default());
         for at in from..from + 256 {
-            let plan = batch.plan(&mut take(charges, at)).unwrap();
+            let plan = batch.plan(&take(charges, at)).unwrap();
             batch.add(plan, OPERATIONS_MOST).unwrap();
         }
         batch.close().unwrap();

@@ -237,7 +237,7 @@ mod tests {
     use std::time::Duration;
 
     fn change(call: Call) -> Change {
-        Change::of_call(Timestamp::UNIX_EPOCH, call, Fact { kind: "test.fact", call: None, actor: "paraph".into(), data: json!({}) })
+        Change::of_call(Timestamp::UNIX_EPOCH, call, Fact { kind: "test.fact", call: None, actor: "paraph".into(), data: json!({}).into() })
     }
 
     async fn store_of(calls: i64, folder: &std::path::Path) -> OnSled {

@@ -160,7 +160,7 @@ async fn a_pause_that_was_cut_short_by_a_crash_takes_back_at_the_next_start_what
     desk.clock.advance(Duration::from_secs(1));
     // Only the switch was written; then the process died.
     let stopped = Stopped { at: desk.clock.now(), by: "operator".into(), reason: "Stop.".into() };
-    let fact = Fact { kind: "paused", call: None, actor: "operator".into(), data: serde_json::json!({}) };
+    let fact = Fact { kind: "paused", call: None, actor: "operator".into(), data: serde_json::json!({}).into() };
     desk.store.commit(Change::of_row(desk.clock.now(), Row::Pause(Pause { revision: 1, stopped: Some(stopped) }), fact)).await.unwrap();
     desk.clock.advance(Duration::from_secs(1));
     let gate = Gate::open(desk.store.clone(), desk.upstream.clone(), desk.clock.clone(), with_undo());
