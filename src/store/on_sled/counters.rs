@@ -221,7 +221,7 @@ mod tests {
         let head = super::super::blocks::head(&opened.disk).unwrap();
         let mut batch = Batch::new(&opened.disk, head, &opened.bounded, Counters::default());
         for at in from..from + 256 {
-            let plan = batch.plan(&mut take(charges, at)).unwrap();
+            let plan = batch.plan(&take(charges, at)).unwrap();
             batch.add(plan, OPERATIONS_MOST).unwrap();
         }
         batch.close().unwrap();
