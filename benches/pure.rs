@@ -4,12 +4,11 @@
 
 use criterion::measurement::{Measurement as _, WallTime};
 use criterion::{BenchmarkId, Criterion, Throughput};
-use paraph::domain::audit::{Entry, Fact, Head};
+use paraph::domain::audit::{Data, Fact, Head, Link};
 use paraph::domain::digest::Digest;
 use paraph::domain::json::strict;
 use paraph::domain::mask::{MaskKey, Masker, Names};
 use paraph::domain::policy::{Action, Asked, ConditionSpec, Operator, Policy, PolicySpec, RuleSpec};
-use paraph::store::record::encode;
 use serde_json::{Value, json};
 use std::hint::black_box;
 use std::time::Duration;
@@ -59,7 +58,7 @@ fn policy(rules: usize, naming: Naming) -> Policy {
 
 /// What the audit notes of a call that passes.
 fn fact(digest: &Digest) -> Fact {
-    let data = json!({ "server": "demo", "tool": "send_dm", "digest": digest, "rule": "reads", "policy": digest });
+    let data = Data::new().text("server", "demo").text("tool", "send_dm").text("digest", digest.as_str()).text("rule", "reads").text("policy", digest.as_str());
     Fact { kind: "call.allowed", call: None, actor: "agent:bot".into(), data }
 }
 
@@ -128,10 +127,9 @@ fn main() {
         }
     }
     let (digest, now) = (Digest::of_bytes(b"any"), jiff::Timestamp::UNIX_EPOCH + Duration::from_nanos(1_790_000_000_123_456_789));
-    let head = Entry::chain(&Head::default(), fact(&digest), now).head();
+    let head = Link::after(&Head::default(), &fact(&digest), now).head;
     table.measure(&mut criterion, "fact alone", 200, || fact(black_box(&digest)));
-    table.measure(&mut criterion, "fact, chain", 200, || Entry::chain(&head, fact(black_box(&digest)), now));
-    table.measure(&mut criterion, "fact, chain, encode", 200, || encode(&Entry::chain(&head, fact(black_box(&digest)), now)));
+    table.measure(&mut criterion, "fact, chain", 200, || Link::after(&head, &fact(black_box(&digest)), now));
     let rules = spec(10_000, Naming::None);
     let built = (0..3).map(|_| rules.clone()).map(|rules| {
         let begun = WallTime.start();

@@ -3,6 +3,10 @@
 //! the export alone. Entries hold digests and facts, never message text, recipients or arguments.
 //! `gate` writes facts, the engines chain them inside `commit`, `cli` and `web` show and verify them.
 
+mod data;
+
+pub use data::Data;
+
 use super::call::CallId;
 use super::digest::Digest;
 use super::json::canonical;
@@ -23,8 +27,17 @@ pub struct Fact {
     pub call: Option<CallId>,
     /// `agent:NAME`, `person:ADDRESS`, `operator` (a command on this machine) or `paraph`.
     pub actor: String,
-    /// Facts; a JSON object.
-    pub data: Value,
+    /// Facts.
+    pub data: Data,
+}
+
+/// An entry that was just chained: its text, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The chain behind it.
+    pub head: Head,
+    /// The entry's JSON.
+    pub text: Vec<u8>,
 }
 
 /// One link of the chain, as it is exported (semantics.md 32).
@@ -64,42 +77,67 @@ impl Default for Head {
     }
 }
 
-impl Entry {
+impl Link {
     /// The entry that follows `head`.
-    pub fn chain(head: &Head, fact: Fact, at: Timestamp) -> Entry {
-        let mut entry = Entry {
-            seq: head.seq + 1,
-            at,
-            prev: head.hash.clone(),
-            kind: fact.kind.to_owned(),
-            call: fact.call,
-            actor: fact.actor,
-            data: fact.data,
-            hash: String::new(),
-        };
-        entry.hash = entry.computed_hash();
-        entry
+    pub fn after(head: &Head, fact: &Fact, at: Timestamp) -> Link {
+        let seq = head.seq + 1;
+        let hashed = Hashed { actor: &fact.actor, at, call: fact.call.as_ref(), kind: fact.kind, prev: &head.hash, seq };
+        let mut text = hashed.text(|to| fact.data.write_canonical(to));
+        let hash = Digest::of_bytes(&text).into_text();
+        // The hash comes behind the other members, before the last bracket.
+        text.pop();
+        text.extend_from_slice(b",\"hash\":\"");
+        text.extend_from_slice(hash.as_bytes());
+        text.extend_from_slice(b"\"}");
+        Link { head: Head { seq, hash }, text }
     }
 
-    /// What `hash` must be.
-    pub fn computed_hash(&self) -> String {
-        // The canonical form has its members in this order; only `data` is written by others.
+    /// The entry, read from its text.
+    ///
+    /// # Errors
+    /// Of a number that no JSON reader takes; facts hold none.
+    pub fn entry(&self) -> serde_json::Result<Entry> {
+        serde_json::from_slice(&self.text)
+    }
+}
+
+/// What the hash of an entry is over, but for its facts.
+struct Hashed<'a> {
+    actor: &'a str,
+    at: Timestamp,
+    call: Option<&'a CallId>,
+    kind: &'a str,
+    prev: &'a str,
+    seq: u64,
+}
+
+impl Hashed<'_> {
+    /// The canonical form: it has its members in this order; only `data` is written by others.
+    fn text(&self, data: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let mut text = Vec::with_capacity(USUAL_BYTES);
         text.extend_from_slice(b"{\"actor\":");
-        canonical::write_text(&self.actor, &mut text);
+        canonical::write_text(self.actor, &mut text);
         let _ = write!(text, ",\"at\":\"{}\",\"call\":", self.at);
-        match &self.call {
+        match self.call {
             Some(call) => canonical::write_text(call.as_str(), &mut text),
             None => text.extend_from_slice(b"null"),
         }
         text.extend_from_slice(b",\"data\":");
-        canonical::write(&self.data, &mut text);
+        data(&mut text);
         text.extend_from_slice(b",\"kind\":");
-        canonical::write_text(&self.kind, &mut text);
+        canonical::write_text(self.kind, &mut text);
         text.extend_from_slice(b",\"prev\":");
-        canonical::write_text(&self.prev, &mut text);
+        canonical::write_text(self.prev, &mut text);
         let _ = write!(text, ",\"seq\":{}}}", self.seq);
-        Digest::of_bytes(&text).into_text()
+        text
+    }
+}
+
+impl Entry {
+    /// What `hash` must be.
+    pub fn computed_hash(&self) -> String {
+        let hashed = Hashed { actor: &self.actor, at: self.at, call: self.call.as_ref(), kind: &self.kind, prev: &self.prev, seq: self.seq };
+        Digest::of_bytes(&hashed.text(|to| canonical::write(&self.data, to))).into_text()
     }
 
     /// This entry as the head of the chain.
@@ -174,18 +212,33 @@ mod tests {
             others.as_object_mut().unwrap().remove("hash");
             prop_assert_eq!(entry.computed_hash(), Digest::of_bytes(json::canonical(&others).as_bytes()).to_string());
         }
+
+        #[test]
+        fn what_is_stored_is_the_entry_and_has_its_hash(
+            seq in 0..u64::MAX, nanos in 0..4_000_000_000_000_000_000_i64, actor in ".*", key in ".*", call in any::<bool>(), number in any::<f64>()
+        ) {
+            let head = Head { seq, hash: format!("sha256:{seq:064}") };
+            let value = json!({ "server": actor, key.as_str(): [number, seq, { "b": null, "a": actor }] });
+            let call = call.then(|| serde_json::from_value(json!(key)).unwrap());
+            let at = Timestamp::from_nanosecond(i128::from(nanos)).unwrap();
+            let link = Link::after(&head, &Fact { kind: "call.held", call: call.clone(), actor: actor.clone(), data: value.clone().into() }, at);
+            let entry = link.entry().unwrap();
+            prop_assert_eq!(follow(&head, &entry).unwrap(), link.head);
+            prop_assert_eq!(json::canonical(&entry.data), json::canonical(&value));
+            prop_assert_eq!((entry.kind.as_str(), entry.call, entry.actor, entry.at), ("call.held", call, actor, at));
+        }
     }
 
     #[test]
     fn the_hash_of_an_entry_is_what_it_always_was() {
         let at = Timestamp::from_nanosecond(1_790_000_000_120_000_000).unwrap();
         let data = json!({ "tool": "caf\u{e9}\n", "n": [1, 2.50, null], "digest": "sha256:x", "B": {} });
-        let fact = Fact { kind: "call.allowed", call: None, actor: "agent:\"a\"".into(), data };
-        assert_eq!(Entry::chain(&Head::default(), fact, at).hash, "sha256:375d102698f11cebaeb1aea1a2e60758079cad70b3aeed6243028da016accf78");
+        let fact = Fact { kind: "call.allowed", call: None, actor: "agent:\"a\"".into(), data: data.into() };
+        assert_eq!(Link::after(&Head::default(), &fact, at).head.hash, "sha256:375d102698f11cebaeb1aea1a2e60758079cad70b3aeed6243028da016accf78");
     }
 
     fn fact(n: u64) -> Fact {
-        Fact { kind: "call.allowed", call: None, actor: "agent:a".into(), data: json!({ "n": n }) }
+        Fact { kind: "call.allowed", call: None, actor: "agent:a".into(), data: json!({ "n": n }).into() }
     }
 
     #[test]
@@ -193,8 +246,9 @@ mod tests {
         let mut head = Head::default();
         let entries: Vec<Entry> = (0..4)
             .map(|n| {
-                let entry = Entry::chain(&head, fact(n), Timestamp::UNIX_EPOCH);
-                head = entry.head();
+                let link = Link::after(&head, &fact(n), Timestamp::UNIX_EPOCH);
+                let entry = link.entry().unwrap();
+                head = link.head;
                 entry
             })
             .collect();

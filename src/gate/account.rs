@@ -250,7 +250,7 @@ impl Reviewer {
     }
 
     fn fact(&self, kind: &'static str, data: serde_json::Value) -> Fact {
-        Fact { kind, call: None, actor: self.actor(), data }
+        Fact { kind, call: None, actor: self.actor(), data: data.into() }
     }
 
     fn now(&self) -> Timestamp {

@@ -9,7 +9,7 @@ use super::notice::{self, Notice, Wording};
 use super::pause::PAUSED;
 use super::refusals::{CLOSED, THREE_REFUSALS};
 use super::{Failure, Gate, ServerSettings, Settings};
-use crate::domain::audit::Fact;
+use crate::domain::audit::{Data, Fact};
 use crate::domain::call::{AskKey, Call, CallId, Outcome, OutcomeKind, State};
 use crate::domain::digest::Digest;
 use crate::domain::message::{self, Message};
@@ -23,6 +23,9 @@ use std::time::Duration;
 
 /// When an agent may ask again whether there is room on the disk.
 const ROOM_AGAIN: Duration = Duration::from_secs(60);
+
+/// Characters of a tool's name in the audit.
+const TOOL_CHARS: usize = 128;
 
 /// One `tools/call` as it was parsed: once, strictly.
 #[derive(Debug, Clone)]
@@ -45,6 +48,11 @@ pub struct Ask {
     pub trace: Vec<(String, String)>,
 }
 
+/// Why a call is not taken any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the gateway is stopping")]
+struct Stopping;
+
 /// What becomes of a call at the door.
 pub enum Admission {
     /// Send it now.
@@ -63,6 +71,8 @@ impl Gate {
         let digest = Digest::of_call(&ask.server, &ask.tool, &ask.value);
         let key = AskKey::of(&ask.agent.name, &digest);
         let mut ready = false;
+        // From here on a stop waits for it: what is sent has its end on record.
+        let under_way = self.inner.lives.sends.token();
         for _ in 0..super::REWRITES {
             let settings = self.settings();
             let under = settings.as_ref();
@@ -106,12 +116,12 @@ impl Gate {
                 Action::RequireApproval if self.inner.store.space().is_low() => return self.no_room(&ask, &digest, under).await,
                 // Before it is counted and on record: what takes a while, such as a server's start, is waited for here, and
                 // then everything is judged again.
-                Action::Allow if !std::mem::replace(&mut ready, true) && self.inner.upstream.ready(&ask.server, &ask.agent.name, false).await => {
+                Action::Allow if !std::mem::replace(&mut ready, true) && self.waited_for(&ask).await? => {
                     if !self.is_still_granted(&ask).await? {
                         return self.deny(&ask, &digest, refusal("agent-revoked", "This agent was revoked."), under).await;
                     }
                 }
-                Action::Allow => match Pass::permit(self, (&ask, &digest), judgement, (reads, seen), under).await? {
+                Action::Allow => match Pass::permit(self, (&ask, &digest), judgement, (reads, seen), &under_way, under).await? {
                     Passing::Passes(permitted) => return Ok(Admission::Allowed(Box::new(Pass::of(self.clone(), ask, digest, permitted)))),
                     Passing::Limited(full) => return self.limited(&ask, &digest, full, under).await.map(Admission::Refused),
                     Passing::Moved => {}
@@ -129,6 +139,15 @@ impl Gate {
             }
         }
         Err(self.failed(&CommitError::Conflict))
+    }
+
+    /// Waits until the server is ready; whether that took a while. A stop does not wait for a server that starts.
+    async fn waited_for(&self, ask: &Ask) -> Result<bool, Failure> {
+        tokio::select! {
+            biased;
+            waited = self.inner.upstream.ready(&ask.server, &ask.agent.name, false) => Ok(waited),
+            () = self.inner.lives.draining.cancelled() => Err(self.failed(&Stopping)),
+        }
     }
 
     /// Whether the agent may still use the server.
@@ -159,7 +178,7 @@ impl Gate {
     /// A `tools/call` without an id was dropped: nobody could be told what became of it (semantics.md 2).
     pub async fn note_dropped(&self, agent: &Agent, server: &str) -> Result<(), Failure> {
         let data = json!({ "server": server, "why": "no_id" });
-        self.record(Fact { kind: "call.dropped", call: None, actor: format!("agent:{}", agent.name), data }).await
+        self.record(Fact { kind: "call.dropped", call: None, actor: format!("agent:{}", agent.name), data: data.into() }).await
     }
 
     /// Sits down at an existing call; an agent that had taken it back has asked again.
@@ -177,7 +196,7 @@ impl Gate {
         self.rewrite(id, |call| {
             let open = call.cancelled && matches!(call.state, State::Held { .. } | State::Approved { .. });
             open.then(|| {
-                let fact = Fact { kind: "call.asked_again", call: Some(call.id.clone()), actor: format!("agent:{}", call.agent), data: json!({}) };
+                let fact = Fact { kind: "call.asked_again", call: Some(call.id.clone()), actor: format!("agent:{}", call.agent), data: json!({}).into() };
                 (Call { cancelled: false, ..call.touched() }, fact)
             })
         })
@@ -216,7 +235,7 @@ impl Gate {
 /// The same fact with the shadow rules that matched, when there are any.
 pub(super) fn with_shadows(mut fact: Fact, shadows: &[Shadow]) -> Fact {
     if !shadows.is_empty() {
-        fact.data["shadow"] = json!(shadows);
+        fact.data.put("shadow", &json!(shadows));
     }
     fact
 }
@@ -243,14 +262,10 @@ pub(super) fn wording(ask: &Ask, under: &Settings) -> Wording {
 /// A fact about a verdict, with the digest of the policy that spoke it; `None` for a server that is not in the config.
 /// The tool's name is the agent's text until a server knows it, so it is cut.
 pub(super) fn verdict_fact(kind: &'static str, ask: &Ask, digest: &Digest, rule: &str, under: &Settings) -> Fact {
-    let tool: String = ask.tool.chars().take(128).collect();
+    let tool = ask.tool.char_indices().nth(TOOL_CHARS).and_then(|(end, _)| ask.tool.get(..end)).unwrap_or(&ask.tool);
     let policy = under.server(&ask.server).map(ServerSettings::digest);
-    Fact {
-        kind,
-        call: None,
-        actor: format!("agent:{}", ask.agent.name),
-        data: json!({ "server": ask.server, "tool": tool, "digest": digest, "rule": rule, "policy": policy }),
-    }
+    let data = Data::new().text("server", &ask.server).text("tool", tool).text("digest", digest.as_str()).text("rule", rule);
+    Fact { kind, call: None, actor: format!("agent:{}", ask.agent.name), data: data.text_or_null("policy", policy.map(Digest::as_str)) }
 }
 
 /// A denial that no rule of the policy speaks.

@@ -3,6 +3,7 @@
 //! bounded: a full one makes the caller wait. Everything else is durable before it is done.
 
 use super::clock::Clock;
+use super::{Failure, Gate};
 use crate::domain::audit::{Fact, Head};
 use crate::store::{Change, CommitError, Store, StoreError};
 use futures_util::FutureExt as _;
@@ -39,18 +40,57 @@ impl Behind {
         (Behind { queue, hurry, closing }, writer)
     }
 
-    /// Takes a fact; waits while the queue is full.
-    pub async fn push(&self, fact: Fact) {
-        if self.queue.send(fact).await.is_err() {
-            tracing::error!("an audit fact came after the audit writer had ended");
-        }
-        if self.queue.capacity() <= self.queue.max_capacity() / 2 {
-            self.hurry.notify_one();
-        }
+    /// A place for one fact; waits while the queue is full. `None` when nothing is written behind any more, because the
+    /// gateway is stopping.
+    async fn place(&self) -> Option<Place<'_>> {
+        let place = self.queue.reserve().await.ok()?;
+        Some(Place { behind: self, place })
     }
 
     pub(super) fn close(&self) {
         self.closing.cancel();
+    }
+}
+
+/// Room in the queue that nobody else gets.
+struct Place<'a> {
+    behind: &'a Behind,
+    place: mpsc::Permit<'a, Fact>,
+}
+
+impl Place<'_> {
+    fn put(self, fact: Fact) {
+        self.place.send(fact);
+        let queue = &self.behind.queue;
+        if queue.capacity() <= queue.max_capacity() / 2 {
+            self.behind.hurry.notify_one();
+        }
+    }
+}
+
+/// Where a fact will be written; it is taken before the fact is true, because the queue may be full for long.
+pub(super) struct Line<'a> {
+    gate: &'a Gate,
+    place: Option<Place<'a>>,
+}
+
+impl Line<'_> {
+    /// Writes the fact behind, or at once when the gateway is stopping.
+    pub(super) async fn put(self, fact: Fact) -> Result<(), Failure> {
+        match self.place {
+            Some(place) => {
+                place.put(fact);
+                Ok(())
+            }
+            None => self.gate.record(fact).await,
+        }
+    }
+}
+
+impl Gate {
+    /// A place for a fact that may be written behind.
+    pub(super) async fn line(&self) -> Line<'_> {
+        Line { gate: self, place: self.inner.behind.place().await }
     }
 }
 

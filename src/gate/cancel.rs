@@ -33,7 +33,7 @@ impl Gate {
                 if call.cancelled {
                     return None;
                 }
-                let fact = Fact { kind: "call.cancelled", call: Some(call.id.clone()), actor: format!("agent:{}", call.agent), data: json!({}) };
+                let fact = Fact { kind: "call.cancelled", call: Some(call.id.clone()), actor: format!("agent:{}", call.agent), data: json!({}).into() };
                 Some((Call { cancelled: true, state, ..call.touched() }, fact))
             })
             .await?;

@@ -191,5 +191,5 @@ impl Gate {
 }
 
 fn delivery_fact(kind: &'static str, call: &Call) -> Fact {
-    Fact { kind, call: Some(call.id.clone()), actor: "paraph".into(), data: json!({ "state": call.state.word() }) }
+    Fact { kind, call: Some(call.id.clone()), actor: "paraph".into(), data: json!({ "state": call.state.word() }).into() }
 }

@@ -71,7 +71,7 @@ impl Gate {
             if stale.is_empty() {
                 continue;
             }
-            let fact = Fact { kind: told, call: None, actor: "paraph".into(), data: json!({ "count": stale.len() }) };
+            let fact = Fact { kind: told, call: None, actor: "paraph".into(), data: json!({ "count": stale.len() }).into() };
             match self.inner.store.commit(Change { removed: stale, ..Change::of_facts(now, vec![fact]) }).await {
                 // Somebody used or removed one of them meanwhile: the next round looks again.
                 Ok(_) | Err(CommitError::Conflict | CommitError::Lost) => {}

@@ -1,29 +1,36 @@
 //! An allowed call on its way: its entry is durable before it is sent, unless an operator declared that the
 //! tool only reads; then the entry follows at most 100 ms later. Called by `mcp` with what `admit` let through.
 
-use super::admit::{Ask, verdict_fact, with_shadows};
+use super::admit::{Ask, verdict_fact, wording, with_shadows};
 use super::limits::Limited;
+use super::notice::Wording;
 use super::upstream::{Outgoing, Relay, Sent, Ticket};
 use super::{Failure, Gate, Settings};
-use crate::domain::audit::Fact;
+use crate::domain::audit::{Data, Fact};
 use crate::domain::digest::Digest;
 use crate::domain::limit::{Charge, GiveBack, Take};
 use crate::domain::policy::Judgement;
 use crate::store::{Change, CommitError, Seen};
 use jiff::Timestamp;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::Value;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+
+/// What an agent is told of when its server has as many calls under way as it may (semantics.md 34), and when it may
+/// ask again: a call takes that long at most times.
+const IN_FLIGHT: &str = "in_flight_per_server";
+const CROWDED: &str = "the server has as many calls under way as it may";
+const CROWDED_FOR: Duration = Duration::from_secs(1);
 
 /// The right to forward one allowed call once.
 pub struct Pass {
     gate: Gate,
     ask: Ask,
     digest: Digest,
-    /// What was taken from limits, and when.
-    taken: (Vec<Charge>, Timestamp),
-    _under_way: TaskTrackerToken,
+    permitted: Permitted,
 }
 
 /// Whether an allowed call may go.
@@ -38,8 +45,14 @@ pub(super) enum Passing {
 
 /// What stands on record for a call that may go.
 pub(super) struct Permitted {
+    /// What was taken from limits, and when.
     taken: (Vec<Charge>, Timestamp),
-    under_way: TaskTrackerToken,
+    /// Whether that it is allowed is written behind: then its end must not be written before.
+    is_behind: bool,
+    /// Its place among the calls under way to its server.
+    _through: OwnedSemaphorePermit,
+    /// A stop waits for it: its end is still to be written.
+    _under_way: TaskTrackerToken,
 }
 
 impl Pass {
@@ -47,7 +60,12 @@ impl Pass {
     pub(super) fn of(gate: Gate, ask: Ask, digest: Digest, permitted: Permitted) -> Pass {
         // What is sent are the bytes; the server may take long.
         let ask = Ask { value: Value::Null, ..ask };
-        Pass { gate, ask, digest, taken: permitted.taken, _under_way: permitted.under_way }
+        Pass { gate, ask, digest, permitted }
+    }
+
+    /// Whether the call is a message, for the words an agent is told.
+    pub fn wording(&self) -> Wording {
+        wording(&self.ask, &self.gate.settings())
     }
 
     /// Writes that the call is allowed, and what it takes from limits, before it may go. Only what an operator
@@ -57,12 +75,15 @@ impl Pass {
         (ask, digest): (&Ask, &Digest),
         judged: Judgement,
         (reads, seen): (bool, Vec<Seen>),
+        under_way: &TaskTrackerToken,
         under: &Settings,
     ) -> Result<Passing, Failure> {
-        // A stop waits for it: its end is still to be written.
-        let under_way = gate.inner.lives.sends.token();
         let fact = with_shadows(verdict_fact("call.allowed", ask, digest, &judged.rule, under), &judged.shadows);
         let now = gate.inner.clock.now();
+        let Ok(through) = gate.inner.lives.sends.door(&ask.server).try_acquire_owned() else {
+            let (limit, reason) = (IN_FLIGHT.to_owned(), Some(CROWDED.to_owned()));
+            return Ok(Passing::Limited(Limited { limit, until: now + CROWDED_FOR, reason }));
+        };
         if let Some(full) = gate.full_since_restore(&judged.charges, now) {
             return Ok(Passing::Limited(full));
         }
@@ -70,13 +91,15 @@ impl Pass {
         let may_be_leased = reads && seen.is_empty() && !judged.charges.is_empty();
         let leased = if may_be_leased { gate.leased(&judged.charges, under.limit_keys).await } else { None };
         let mut taken_at = leased.unwrap_or(now);
-        if leased.is_some() || reads && judged.charges.is_empty() {
-            gate.inner.behind.push(fact).await;
+        let is_behind = leased.is_some() || reads && judged.charges.is_empty();
+        if is_behind {
+            let line = gate.line().await;
             // The queue may have been full for long.
             match gate.counted_in_time(&judged.charges, taken_at).await? {
                 Ok(at) => taken_at = at,
                 Err(full) => return Ok(Passing::Limited(full)),
             }
+            line.put(fact).await?;
         } else {
             // It may have waited for a block that did not come.
             let now = gate.inner.clock.now();
@@ -99,12 +122,20 @@ impl Pass {
                 Err(error @ (CommitError::Full { .. } | CommitError::Store(_) | CommitError::Lost)) => return Err(gate.failed(&error)),
             }
         }
-        Ok(Passing::Passes(Permitted { taken: (judged.charges, taken_at), under_way }))
+        Ok(Passing::Passes(Permitted { taken: (judged.charges, taken_at), is_behind, _through: through, _under_way: under_way.clone() }))
+    }
+
+    /// Whoever asked left before it was sent, so it never is: nobody would have its answer, and they will ask again.
+    pub async fn abandon(self) {
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let _never_left = self.send(None, cancel).await;
     }
 
     /// Sends the call and waits for its end.
     pub async fn send(self, relay: Option<Relay>, cancel: CancellationToken) -> Sent {
-        let Pass { gate, ask, digest, taken, _under_way } = self;
+        let Pass { gate, ask, digest, permitted } = self;
+        let Permitted { taken, is_behind, _through, _under_way } = permitted;
         let taken_back = cancel.is_cancelled();
         let (server, tool, agent) = (ask.server.clone(), ask.tool.clone(), ask.agent.name.clone());
         let ticket =
@@ -112,11 +143,16 @@ impl Pass {
         // Taken back while the server was being started.
         let sent =
             if taken_back { Sent::NeverLeft("The agent took its request back before it left.".to_owned()) } else { gate.inner.upstream.send(ticket).await };
-        let data = json!({ "server": server, "tool": tool, "digest": digest, "end": end_of(&sent), "body": body_of(&sent).map(|body| Digest::of_bytes(body.get().as_bytes())) });
-        let ended = Fact { kind: "call.ended", call: None, actor: format!("agent:{agent}"), data };
-        match &sent {
-            Sent::NeverLeft(_) if !taken.0.is_empty() => gate.give_back(GiveBack::of(&taken.0, taken.1), ended).await,
-            Sent::NeverLeft(_) | Sent::Result(_) | Sent::Error(_) | Sent::Unknown(_) => gate.inner.behind.push(ended).await,
+        let body = body_of(&sent).map(|body| Digest::of_bytes(body.get().as_bytes()));
+        let data = Data::new().text("server", &server).text("tool", &tool).text("digest", digest.as_str()).text("end", end_of(&sent));
+        let ended = Fact { kind: "call.ended", call: None, actor: format!("agent:{agent}"), data: data.text_or_null("body", body.as_ref().map(Digest::as_str)) };
+        let given_back = if let Sent::NeverLeft(_) = &sent { GiveBack::of(&taken.0, taken.1) } else { Vec::new() };
+        if given_back.is_empty() || is_behind {
+            // A failure is in the log; the server has had the call, and whoever asked is told what became of it.
+            let _logged = gate.line().await.put(ended).await;
+            gate.give_back(given_back, Vec::new()).await;
+        } else {
+            gate.give_back(given_back, vec![ended]).await;
         }
         sent
     }

@@ -135,11 +135,11 @@ impl Gate {
         };
         let mut fact = with_shadows(verdict_fact("call.held", ask, digest, &call.rule, under), &call.shadows);
         fact.call = Some(call.id.clone());
-        fact.data["approvals"] = json!(call.approvals);
-        fact.data["reviewers"] = json!(call.reviewers);
-        fact.data["expires_at"] = json!(now + expires_in);
+        fact.data.put("approvals", &json!(call.approvals));
+        fact.data.put("reviewers", &json!(call.reviewers));
+        fact.data.put("expires_at", &json!(now + expires_in));
         if let Some(revised) = &call.revises {
-            fact.data["revises"] = json!(revised);
+            fact.data.put("revises", &json!(revised));
         }
         let letter = Letter::about_hold(&call.id, call.version, now);
         let change = Change {

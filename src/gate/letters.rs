@@ -206,7 +206,7 @@ impl Gate {
 }
 
 fn letter_fact(kind: &'static str, letter: &Letter, data: serde_json::Value) -> Fact {
-    Fact { kind, call: letter.call.clone(), actor: "paraph".into(), data }
+    Fact { kind, call: letter.call.clone(), actor: "paraph".into(), data: data.into() }
 }
 
 fn refusals(letter: &Letter, told: &Told) -> Option<Fact> {

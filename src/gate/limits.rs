@@ -157,7 +157,7 @@ impl Gate {
             return Ok(Ok(at));
         }
         let limits: Vec<_> = charges.iter().map(|charge| &charge.name).collect();
-        let fact = Fact { kind: "limit.counted_anew", call: None, actor: "paraph".into(), data: json!({ "limits": limits, "first": at }) };
+        let fact = Fact { kind: "limit.counted_anew", call: None, actor: "paraph".into(), data: json!({ "limits": limits, "first": at }).into() };
         let (given_back, takes) = (GiveBack::of(charges, at), Take::sent(charges, self.settings().limit_keys));
         match self.commit_takes(Change { given_back, takes, ..Change::of_facts(now, vec![fact]) }).await {
             Ok(_) => Ok(Ok(now)),
@@ -168,8 +168,11 @@ impl Gate {
 
     /// An allowed call provably never left, so it takes nothing from what may be sent. A failure is in the log: the
     /// take then counts until its window is over, which is the safe side.
-    pub(super) async fn give_back(&self, given_back: Vec<GiveBack>, ended: Fact) {
-        let change = Change { given_back, ..Change::of_facts(self.inner.clock.now(), vec![ended]) };
+    pub(super) async fn give_back(&self, given_back: Vec<GiveBack>, facts: Vec<Fact>) {
+        if given_back.is_empty() {
+            return;
+        }
+        let change = Change { given_back, ..Change::of_facts(self.inner.clock.now(), facts) };
         if let Err(error) = self.inner.store.commit(change).await {
             let _logged = self.failed(&error);
         }

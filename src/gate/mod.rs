@@ -64,7 +64,7 @@ pub use health::{Health, Letters};
 pub use hold::{Delivery, Seat, TimeIsUp};
 pub use lookout::{LOOK, Lasting};
 pub use mailing::{MailFailing, MailStanding, Mailing, Unreached};
-pub use notice::Notice;
+pub use notice::{Notice, Wording};
 pub use reviewer::{Listed, Reviewer, ServerView};
 pub use upstream::Upstream;
 

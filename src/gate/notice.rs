@@ -71,11 +71,13 @@ pub struct Wording {
 }
 
 impl Wording {
-    fn not(self) -> &'static str {
+    /// That it did not happen.
+    pub fn not(self) -> &'static str {
         if self.message { "NOT SENT" } else { "NOT DONE" }
     }
 
-    fn done(self) -> &'static str {
+    /// What would have happened.
+    pub fn done(self) -> &'static str {
         if self.message { "sent" } else { "done" }
     }
 

@@ -123,7 +123,7 @@ impl Passkeys {
             made_at: now,
             used_at: None,
         };
-        let fact = Fact { kind: "passkey.added", call: None, actor: by.actor(), data: json!({}) };
+        let fact = Fact { kind: "passkey.added", call: None, actor: by.actor(), data: json!({}).into() };
         match self.gate.inner.store.commit(Change::of_row(now, Row::Passkey(row), fact)).await {
             Ok(_) => Ok(()),
             // The same credential is registered already, for whomever.
@@ -262,7 +262,7 @@ impl Reviewer {
             return Err(PasskeyError::Refused);
         }
         let now = gate.inner.clock.now();
-        let fact = Fact { kind: "passkey.removed", call: None, actor: self.actor(), data: json!({ "left": mine.len() - 1 }) };
+        let fact = Fact { kind: "passkey.removed", call: None, actor: self.actor(), data: json!({ "left": mine.len() - 1 }).into() };
         let mut change = Change { removed: vec![(Kind::Passkey, id.to_owned())], ..Change::of_facts(now, vec![fact]) };
         if let (1, Some(person)) = (mine.len(), gate.somebody(&self.person().email).await?) {
             change.rows.push(Row::Person(Person { revision: person.revision + 1, second_factor: false, ..person }));
@@ -279,7 +279,7 @@ impl Reviewer {
         }
         let Some(person) = gate.somebody(&self.person().email).await? else { return Err(PasskeyError::Refused) };
         let next = Person { revision: person.revision + 1, second_factor: on, ..person };
-        let fact = Fact { kind: "second_factor.set", call: None, actor: self.actor(), data: json!({ "on": on }) };
+        let fact = Fact { kind: "second_factor.set", call: None, actor: self.actor(), data: json!({ "on": on }).into() };
         self.done(Change::of_row(gate.inner.clock.now(), Row::Person(next), fact)).await
     }
 

@@ -4,11 +4,11 @@
 //! Called by `control` and `web`; looked at by `admit`, `hold` and `release`.
 
 use super::{Failure, Gate};
-use crate::domain::audit::Fact;
+use crate::domain::audit::{Data, Fact};
 use crate::domain::call::CallId;
 use crate::domain::pause::{Pause, Stopped};
 use crate::store::{Change, CommitError, Kind, PAUSE, Query, Row, Seen};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::HashSet;
 
 /// The name that stands where a rule's name stands when the pause refuses a call; also the entry's kind.
@@ -99,7 +99,7 @@ impl Gate {
             let Some(stopped) = next(&pause) else { return Err(PauseError::Already(already)) };
             let row = Row::Pause(Pause { revision: pause.revision + 1, stopped });
             // The reason is somebody's text and stays out of the chain.
-            let fact = Fact { kind, call: None, actor: actor.to_owned(), data: Value::Object(serde_json::Map::new()) };
+            let fact = Fact { kind, call: None, actor: actor.to_owned(), data: Data::default() };
             match self.inner.store.commit(Change::of_row(self.inner.clock.now(), row.clone(), fact)).await {
                 Ok(_) => return Ok(()),
                 Err(CommitError::Lost) if self.is_written(&row).await? => return Ok(()),

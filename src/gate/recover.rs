@@ -29,7 +29,7 @@ impl Gate {
         let head = self.audit_head().await?;
         if head.seq > 0 && !self.is_closed(head.seq).await? {
             tracing::warn!(seq = head.seq, "Paraph was not stopped cleanly; facts about reading tools of the last moments may be missing");
-            self.record(Fact { kind: UNCLEAN, call: None, actor: "paraph".into(), data: json!({ "last": head.seq }) }).await?;
+            self.record(Fact { kind: UNCLEAN, call: None, actor: "paraph".into(), data: json!({ "last": head.seq }).into() }).await?;
             let _first_of_this_process = self.inner.unclean_start.set(self.inner.clock.now());
         }
         let mut lost = 0;
@@ -70,7 +70,7 @@ impl Gate {
         if self.unclean_start().is_none() && self.was_found_unclean().await? {
             let _first_of_this_process = self.inner.unclean_start.set(self.inner.clock.now());
         }
-        let opened = Fact { kind: OPENED, call: None, actor: "paraph".into(), data: json!({}) };
+        let opened = Fact { kind: OPENED, call: None, actor: "paraph".into(), data: json!({}).into() };
         self.record_all(vec![opened, self.policies_loaded()]).await?;
         self.finish_pause("paraph").await?;
         let mut query = Query { states: self.states_to_look_at().await?, limit: TOGETHER, ..Query::default() };
@@ -124,7 +124,7 @@ impl Gate {
             if head.seq == 0 || self.is_closed(head.seq).await? {
                 return Ok::<(), Failure>(());
             }
-            self.record(Fact { kind: CLOSED, call: None, actor: "paraph".into(), data: json!({}) }).await
+            self.record(Fact { kind: CLOSED, call: None, actor: "paraph".into(), data: json!({}).into() }).await
         };
         let _ = closed.await;
     }

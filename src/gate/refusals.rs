@@ -84,7 +84,7 @@ impl Reviewer {
             if refusals.closed_at.is_none() {
                 return Ok(false);
             }
-            let fact = Fact { kind: "recipient.opened", call: Some(id.clone()), actor: self.actor(), data: json!({ "via": self.via().word() }) };
+            let fact = Fact { kind: "recipient.opened", call: Some(id.clone()), actor: self.actor(), data: json!({ "via": self.via().word() }).into() };
             let row = Row::Refusals(refusals.lifted());
             match gate.inner.store.commit(Change::of_row(gate.inner.clock.now(), row.clone(), fact)).await {
                 Ok(_) => return Ok(true),

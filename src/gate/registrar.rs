@@ -94,7 +94,7 @@ impl Registrar {
     }
 
     pub(super) fn fact(&self, kind: &'static str, data: Value) -> Fact {
-        Fact { kind, call: None, actor: self.actor.clone(), data }
+        Fact { kind, call: None, actor: self.actor.clone(), data: data.into() }
     }
 
     /// Writes; `Changed` when one of the records moved meanwhile.

@@ -7,8 +7,8 @@ use super::forward::is_tool_error;
 use super::limits::Limited;
 use super::reload::GONE;
 use super::upstream::{Outgoing, Sent, Ticket};
-use super::{Failure, Gate, ServerSettings, Settings};
-use crate::domain::audit::Fact;
+use super::{Failure, Gate, Settings};
+use crate::domain::audit::{Data, Fact};
 use crate::domain::call::{Call, CallId, Event, Outcome, OutcomeKind, Refusal, State};
 use crate::domain::digest::Digest;
 use crate::domain::json;
@@ -41,8 +41,11 @@ impl Sends {
     }
 
     /// The door of one server; only those of the config are asked for, so there are not many.
-    fn door(&self, server: &str) -> Arc<Semaphore> {
+    pub(super) fn door(&self, server: &str) -> Arc<Semaphore> {
         let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(door) = doors.get(server) {
+            return Arc::clone(door);
+        }
         Arc::clone(doors.entry(server.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.in_flight))))
     }
 
@@ -245,16 +248,14 @@ impl Gate {
     }
 
     /// A fact about a held call.
-    pub(super) fn call_fact(&self, kind: &'static str, call: &Call, actor: &str, data: serde_json::Value) -> Fact {
+    pub(super) fn call_fact(&self, kind: &'static str, call: &Call, actor: &str, data: impl Into<Data>) -> Fact {
         call_fact(kind, call, actor, data, &self.settings())
     }
 }
 
 /// A fact about a held call, with the digest of the policy that counts; `None` for a server that is not in the config.
-fn call_fact(kind: &'static str, call: &Call, actor: &str, mut data: serde_json::Value, under: &Settings) -> Fact {
-    if let Some(data) = data.as_object_mut() {
-        data.insert("policy".to_owned(), json!(under.server(&call.server).map(ServerSettings::digest)));
-    }
+fn call_fact(kind: &'static str, call: &Call, actor: &str, data: impl Into<Data>, under: &Settings) -> Fact {
+    let data = data.into().text_or_null("policy", under.server(&call.server).map(|server| server.digest().as_str()));
     Fact { kind, call: Some(call.id.clone()), actor: actor.to_owned(), data }
 }
 

@@ -22,7 +22,7 @@ impl Gate {
     pub async fn reload(&self, settings: Settings) -> Result<(), Failure> {
         let changed = changes(&self.settings(), &settings);
         if !changed.is_empty() {
-            self.record(Fact { kind: "policy.reloaded", call: None, actor: "operator".into(), data: json!({ "servers": changed }) }).await?;
+            self.record(Fact { kind: "policy.reloaded", call: None, actor: "operator".into(), data: json!({ "servers": changed }).into() }).await?;
         }
         self.inner.settings.store(Arc::new(settings));
         Ok(())
@@ -57,7 +57,7 @@ impl Gate {
     pub(super) fn policies_loaded(&self) -> Fact {
         let settings = self.settings();
         let digests: Map<String, Value> = settings.servers.iter().map(|(name, server)| (name.clone(), json!(server.digest()))).collect();
-        Fact { kind: "policy.loaded", call: None, actor: "paraph".into(), data: json!({ "servers": digests }) }
+        Fact { kind: "policy.loaded", call: None, actor: "paraph".into(), data: json!({ "servers": digests }).into() }
     }
 }
 

@@ -23,7 +23,7 @@ impl Gate {
     /// counted after the backup is not known either: every window counts as full for its length from now on.
     pub async fn after_restore(&self, made_at: Timestamp, head: &Head) -> Result<usize, Failure> {
         let data = json!({ "backup_at": made_at, "seq": head.seq, "hash": head.hash });
-        let fact = Fact { kind: "restored", call: None, actor: "operator".into(), data };
+        let fact = Fact { kind: "restored", call: None, actor: "operator".into(), data: data.into() };
         let now = self.inner.clock.now();
         let before = self.inner.store.row(Kind::Restored, RESTORED).await.map_err(|e| self.failed(&e))?;
         let restored = Restored { revision: before.map_or(0, |row| row.revision()) + 1, at: now };

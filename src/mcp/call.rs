@@ -11,7 +11,6 @@ use super::message::{Id, look_alike, string};
 use super::session::Entry;
 use super::upstream::wire::Members;
 use super::{relay, result};
-use crate::domain::digest::Digest;
 use crate::domain::people::Agent;
 use crate::gate::{Admission, Ask, Failure};
 use serde_json::Value;
@@ -80,16 +79,17 @@ pub(super) fn read(agent: &Agent, server: &str, params: Option<&RawValue>, mut v
 /// Has it judged and answers.
 pub(super) async fn answer(caller: &Caller, id: Id, entry: Entry, asked: Asked) -> Result<Answer, Refusal> {
     let Asked { mut ask, progress_token } = asked;
-    ask.session = Some(Digest::of_bytes(entry.session().id.as_bytes()).short());
+    ask.session = Some(entry.session().word().to_owned());
     let gate = &caller.state.gate;
     let tool = ask.tool.clone();
     let judging = gate.clone();
     let judged = async move { (judging.admit(ask).await, entry) };
-    // A client that leaves meanwhile may still cancel what is being held for it.
-    let left = |(admission, entry): (Result<Admission, Failure>, Entry)| {
-        if let Ok(Admission::Waiting(seat)) = admission {
-            entry.leave(seat.call());
-        }
+    let tasks = caller.state.tasks.clone();
+    let left = move |(admission, entry): (Result<Admission, Failure>, Entry)| match admission {
+        // A client that left meanwhile may still cancel what is being held for it.
+        Ok(Admission::Waiting(seat)) => entry.leave(seat.call()),
+        Ok(Admission::Allowed(pass)) => drop(tasks.spawn(pass.abandon())),
+        Ok(Admission::Refused(_) | Admission::Unknown) | Err(_) => {}
     };
     let Some((admission, entry)) = Lasting::new(&caller.state.tasks, judged, left).await else {
         return Err(Refusal::call(-32603, "Paraph could not judge the call; nothing was sent.").of(Some(&id)));
@@ -99,7 +99,8 @@ pub(super) async fn answer(caller: &Caller, id: Id, entry: Entry, asked: Asked) 
         Ok(Admission::Unknown) => Err(Refusal::call(-32602, format!("Unknown tool: {tool}")).of(Some(&id))),
         Ok(Admission::Refused(notice)) => Ok(Answer::Text(result::notice(&id, &notice))),
         Ok(Admission::Allowed(pass)) => {
-            let send = |relay, cancel| async move { result::sent(&id, &pass.send(Some(relay), cancel).await) };
+            let wording = pass.wording();
+            let send = |relay, cancel| async move { result::sent(&id, wording, &pass.send(Some(relay), cancel).await) };
             Ok(relay::answer(entry, progress_token, &caller.state.tasks, send).await)
         }
         Ok(Admission::Waiting(seat)) => {

@@ -7,7 +7,7 @@ use super::message::Id;
 use super::upstream::Reply;
 use super::upstream::wire::{Members, quoted};
 use crate::gate::upstream::Sent;
-use crate::gate::{Delivery, Notice};
+use crate::gate::{Delivery, Notice, Wording};
 use serde_json::value::RawValue;
 
 /// A response with a `result` of these bytes.
@@ -35,12 +35,15 @@ pub(super) fn notice(id: &Id, notice: &Notice) -> String {
 }
 
 /// How an allowed call ended.
-pub(super) fn sent(id: &Id, sent: &Sent) -> String {
+pub(super) fn sent(id: &Id, wording: Wording, sent: &Sent) -> String {
     match sent {
         Sent::Result(body) => response(id, body.get()),
         Sent::Error(body) => error(id, body.get()),
-        Sent::NeverLeft(why) => response(id, &told(&format!("NOT SENT. The server could not be reached. {why}"), "")),
-        Sent::Unknown(why) => response(id, &told(&format!("UNKNOWN whether it was done. {why} Do not repeat it before somebody has looked."), "")),
+        Sent::NeverLeft(why) => response(id, &told(&format!("{}. {why}", wording.not()), "")),
+        Sent::Unknown(why) => {
+            let text = format!("UNKNOWN whether it was {}. {why} Do not repeat it before somebody has looked.", wording.done());
+            response(id, &told(&text, ""))
+        }
     }
 }
 
@@ -88,11 +91,15 @@ mod tests {
     #[test]
     fn a_call_without_an_answer_is_a_tool_error_that_says_whether_it_may_have_been_done() {
         let id = Id { raw: "1".to_owned(), key: "1".to_owned() };
+        let [message, other] = [true, false].map(|message| Wording { message });
+        let (never_left, unknown) = (Sent::NeverLeft("Server s refused the connection.".to_owned()), Sent::Unknown("Server s hung up.".to_owned()));
         assert_eq!(
-            sent(&id, &Sent::NeverLeft("Server s refused the connection.".to_owned())),
-            r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"NOT SENT. The server could not be reached. Server s refused the connection."}],"isError":true}}"#
+            sent(&id, message, &never_left),
+            r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"NOT SENT. Server s refused the connection."}],"isError":true}}"#
         );
-        assert!(sent(&id, &Sent::Unknown("Server s hung up.".to_owned())).contains("UNKNOWN whether it was done. Server s hung up. Do not repeat it"));
+        assert!(sent(&id, other, &never_left).contains("NOT DONE. Server s refused the connection."));
+        assert!(sent(&id, message, &unknown).contains("UNKNOWN whether it was sent. Server s hung up. Do not repeat it"));
+        assert!(sent(&id, other, &unknown).contains("UNKNOWN whether it was done. Server s hung up. Do not repeat it"));
     }
 
     #[test]

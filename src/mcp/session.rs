@@ -8,12 +8,13 @@ use super::message::Id;
 use super::revisions::Revision;
 use super::session_id::SessionKey;
 use crate::domain::call::CallId;
+use crate::domain::digest::Digest;
 use crate::gate::Clock;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +59,8 @@ pub(super) struct Session {
     pub revision: Revision,
     /// Cancelled when the session ends.
     pub ended: CancellationToken,
+    /// Filled at the first call.
+    word: OnceLock<String>,
     state: Mutex<State>,
     listening: AtomicBool,
 }
@@ -212,9 +215,15 @@ impl Session {
             server: server.to_owned(),
             revision,
             ended: CancellationToken::new(),
+            word: OnceLock::new(),
             state: Mutex::new(state),
             listening: AtomicBool::new(false),
         }
+    }
+
+    /// The session in a word that does not give its id away; for limits that count by it.
+    pub(super) fn word(&self) -> &str {
+        self.word.get_or_init(|| Digest::of_bytes(self.id.as_bytes()).short())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -5,7 +5,7 @@
 use super::open::{self, Move, Open, Place};
 use super::rules::{self, Cursor, Ledger, Start};
 use super::{Change, CommitError, Due, Hint, Kind, Page, Query, Row, Space, Store, StoreError, Tally, Views};
-use crate::domain::audit::{Entry, Head};
+use crate::domain::audit::{Entry, Head, Link};
 use crate::domain::call::{AskKey, Call, CallId};
 use crate::domain::limit::{Counter, CounterKey, group_of};
 use async_trait::async_trait;
@@ -33,7 +33,7 @@ struct Books {
     by_deadline: BTreeSet<(Timestamp, CallId)>,
     newest: HashMap<AskKey, CallId>,
     rows: BTreeMap<(Kind, String), Row>,
-    entries: Vec<Entry>,
+    entries: Vec<Link>,
     open: Open,
     head: Head,
 }
@@ -107,7 +107,7 @@ impl Books {
         for removed in change.removed {
             self.rows.remove(&removed);
         }
-        self.entries.extend(rules::chain(&mut self.head, change.facts, change.at));
+        self.entries.extend(rules::chain(&mut self.head, &change.facts, change.at));
         self.head.clone()
     }
 
@@ -222,7 +222,7 @@ impl Views for InMemory {
 
     async fn entries(&self, from: u64, most: usize) -> Result<Vec<Entry>, StoreError> {
         let skipped = usize::try_from(from.saturating_sub(1)).unwrap_or(usize::MAX);
-        Ok(self.books().entries.iter().skip(skipped).take(most).cloned().collect())
+        self.books().entries.iter().skip(skipped).take(most).map(|link| link.entry().map_err(|cause| StoreError::Corrupt(format!("an audit entry cannot be read: {cause}")))).collect()
     }
 
     async fn head(&self) -> Result<Head, StoreError> {

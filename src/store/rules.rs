@@ -3,7 +3,7 @@
 //! inside its transaction, so that two engines cannot disagree. Called by `in_memory` and `on_sled`.
 
 use super::{Change, CommitError, Hint, Kind, Page, Query, StoreError};
-use crate::domain::audit::{Entry, Fact, Head};
+use crate::domain::audit::{Fact, Head, Link};
 use crate::domain::call::{AskKey, Call, CallId, State};
 use crate::domain::limit::{Counter, CounterKey};
 use jiff::Timestamp;
@@ -120,14 +120,14 @@ pub fn is_held(call: &Call) -> bool {
 }
 
 /// The entries of a change, chained to `head`; `head` moves on.
-pub fn chain(head: &mut Head, facts: Vec<Fact>, at: Timestamp) -> Vec<Entry> {
-    let mut entries = Vec::with_capacity(facts.len());
+pub fn chain(head: &mut Head, facts: &[Fact], at: Timestamp) -> Vec<Link> {
+    let mut links = Vec::with_capacity(facts.len());
     for fact in facts {
-        let entry = Entry::chain(head, fact, at);
-        *head = entry.head();
-        entries.push(entry);
+        let link = Link::after(head, fact, at);
+        link.head.clone_into(head);
+        links.push(link);
     }
-    entries
+    links
 }
 
 /// Whom to wake. A change of facts alone wakes nobody: no waiter waits for an audit entry.

@@ -224,7 +224,7 @@ fn numbers(first: u64, last: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::audit::Fact;
+    use super::super::super::audit::{Fact, Link};
     use super::super::{Attestor, line};
     use super::*;
 
@@ -236,10 +236,10 @@ mod tests {
         let mut head = Head::default();
         let lines = (1..=count).map(|n| {
             let kind = if n == 2 { UNCLEAN_START } else { "call.allowed" };
-            let fact = Fact { kind, call: None, actor: "agent:a".into(), data: serde_json::json!({ "n": n }) };
-            let entry = Entry::chain(&head, fact, Timestamp::UNIX_EPOCH);
-            head = entry.head();
-            line(&entry).unwrap()
+            let fact = Fact { kind, call: None, actor: "agent:a".into(), data: serde_json::json!({ "n": n }).into() };
+            let link = Link::after(&head, &fact, Timestamp::UNIX_EPOCH);
+            head = link.head.clone();
+            line(&link.entry().unwrap()).unwrap()
         });
         (lines.collect(), head)
     }

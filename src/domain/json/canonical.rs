@@ -76,7 +76,7 @@ fn write_number(number: &Number, out: &mut Vec<u8>) {
 
 /// The order of two texts by their UTF-16 code units (RFC 8785 section 3.2.3), told from their UTF-8. It is that of
 /// the bytes, but for U+E000 to U+FFFF: their units stand above the surrogates that write what is beyond.
-fn in_utf16(left: &str, right: &str) -> Ordering {
+pub fn in_utf16(left: &str, right: &str) -> Ordering {
     let rank = |byte: u8| if matches!(byte, 0xee | 0xef) { byte + 0x10 } else { byte };
     let differing = left.bytes().zip(right.bytes()).find(|(left, right)| left != right);
     differing.map_or(left.len().cmp(&right.len()), |(left, right)| rank(left).cmp(&rank(right)))

@@ -159,7 +159,9 @@ impl Limit {
         let server = (!matches!(self.scope, Scope::Global)).then(|| server.to_owned());
         let mut label = Label { server, counter: self.counter.clone(), scope: scope.to_owned(), value };
         let key = CounterKey::of(&label);
-        label.value = label.value.chars().take(LABEL_CHARS).collect();
+        if let Some((end, _)) = label.value.char_indices().nth(LABEL_CHARS) {
+            label.value.truncate(end);
+        }
         Ok(Charge { key, label, name: self.name.clone(), window: self.window, max, amount, reason: self.reason.clone() })
     }
 

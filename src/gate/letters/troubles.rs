@@ -97,7 +97,7 @@ impl Gate {
         self.inner.clock.random(&mut drawn);
         let letter = Letter::about_troubles(&hex(&drawn), new.clone(), now);
         let data = json!({ "letter": letter.id, "troubles": new.iter().map(Trouble::key).collect::<Vec<_>>() });
-        let fact = Fact { kind: TOLD, call: None, actor: "paraph".into(), data };
+        let fact = Fact { kind: TOLD, call: None, actor: "paraph".into(), data: data.into() };
         let written = self.inner.store.commit(Change::of_row(now, Row::Letter(letter), fact)).await;
         written.map(drop).map_err(|error| {
             self.inner.troubles.forget(&new);

@@ -72,7 +72,7 @@ fn fact((whose, gathered): (Option<String>, Gathered)) -> Fact {
     if whose.is_none() {
         data["names"] = json!(gathered.names.len());
     }
-    Fact { kind: "sign_in.failed", call: None, actor: "paraph".into(), data }
+    Fact { kind: "sign_in.failed", call: None, actor: "paraph".into(), data: data.into() }
 }
 
 impl Gate {

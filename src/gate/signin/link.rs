@@ -45,7 +45,7 @@ impl Gate {
         let mut bits = [0; 12];
         self.inner.clock.random(&mut bits);
         let letter = Letter::about_sign_in(&URL_SAFE_NO_PAD.encode(bits), &person.email, now);
-        let fact = Fact { kind: "link.asked", call: None, actor: "paraph".into(), data: json!({ "person": person.email }) };
+        let fact = Fact { kind: "link.asked", call: None, actor: "paraph".into(), data: json!({ "person": person.email }).into() };
         self.inner.store.commit(Change::of_row(now, Row::Letter(letter), fact)).await.map(drop).map_err(|e| self.failed(&e))
     }
 

@@ -62,7 +62,7 @@ impl Gate {
         let row = Credential { label: arrival.label.clone(), method: Some(method), ..Credential::new(&secret, kind, &person.email, now, now + life) };
         // A begun sign-in lets nobody in; that a password or a link was right is worth knowing when no passkey follows.
         let kind_of_fact = if half_way { "signed_in.half_way" } else { "signed_in" };
-        let fact = Fact { kind: kind_of_fact, call: None, actor: format!("person:{}", person.email), data: json!({ "how": method.word() }) };
+        let fact = Fact { kind: kind_of_fact, call: None, actor: format!("person:{}", person.email), data: json!({ "how": method.word() }).into() };
         let facts = vec![fact];
         for _ in 0..TRIES {
             let mut removed = proof.spent.clone();
@@ -126,7 +126,7 @@ impl Gate {
 
     /// Takes a person's credentials away, by their own will; `false` when one of them had just gone.
     pub(in crate::gate) async fn end_credentials(&self, email: &str, keys: Vec<String>, told: &'static str) -> Result<bool, Failure> {
-        let fact = Fact { kind: told, call: None, actor: format!("person:{email}"), data: json!({ "count": keys.len() }) };
+        let fact = Fact { kind: told, call: None, actor: format!("person:{email}"), data: json!({ "count": keys.len() }).into() };
         let removed = keys.into_iter().map(|key| (Kind::Credential, key)).collect();
         match self.inner.store.commit(Change { removed, ..Change::of_facts(self.inner.clock.now(), vec![fact]) }).await {
             Ok(_) => Ok(true),

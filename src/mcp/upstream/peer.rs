@@ -142,7 +142,8 @@ impl Peer {
 
     /// The same for a `tools/call` that we write.
     pub(super) async fn call(&self, call: wire::Call<'_>, relay: Option<Relay>, cancel: CancellationToken) -> Answer {
-        let _slot = self.slot()?;
+        // The gate bounds calls (`limited`), so that this waits for a moment at most: for requests of other methods.
+        let _slot = self.slots.acquire().await.map_err(|_| RequestFailure::NeverLeft(format!("Server {} was closed by Paraph.", self.server)))?;
         let answer = self.with_renewal("tools/call", Params::Written(&call), relay, &cancel).await;
         self.note(&answer);
         answer

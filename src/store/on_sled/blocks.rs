@@ -5,26 +5,25 @@
 use super::disk::damaged;
 use super::layout::Tree;
 use super::records::Records;
-use crate::domain::audit::{Entry, Head};
+use crate::domain::audit::{Entry, Head, Link};
 use crate::store::StoreError;
 use crate::store::record::{self, CHUNK_BYTES, Written};
 
 /// The blocks of consecutive entries, each with its key.
-pub(super) fn write(entries: &[Entry]) -> Result<Vec<([u8; 8], Written)>, StoreError> {
-    let mut blocks = Vec::with_capacity(entries.len().div_ceil(8));
+pub(super) fn write(links: &[Link]) -> Result<Vec<([u8; 8], Written)>, StoreError> {
+    let mut blocks = Vec::with_capacity(links.len().div_ceil(8));
     let (mut first, mut block) = (0, record::begun());
     let empty = block.len();
-    for entry in entries {
-        let text = serde_json::to_vec(entry).map_err(|cause| StoreError::Corrupt(format!("an audit entry cannot be written: {cause}")))?;
+    for Link { head, text } in links {
         // The comma before it, and the last bracket.
         if block.len() > empty && block.len() + text.len() + 2 > CHUNK_BYTES {
             blocks.push(finished(first, std::mem::replace(&mut block, record::begun()))?);
         }
         if block.len() == empty {
-            first = entry.seq;
+            first = head.seq;
         }
         block.push(if block.len() == empty { b'[' } else { b',' });
-        block.extend_from_slice(&text);
+        block.extend_from_slice(text);
     }
     if block.len() > empty {
         blocks.push(finished(first, block)?);
@@ -75,13 +74,13 @@ mod tests {
         }
     }
 
-    fn entries(texts: &[usize]) -> Vec<Entry> {
+    fn links(texts: &[usize]) -> Vec<Link> {
         let mut head = Head::default();
         let chain = |length: &usize| {
-            let fact = Fact { kind: "test.fact", call: None, actor: "paraph".into(), data: json!({ "text": "x".repeat(*length) }) };
-            let entry = Entry::chain(&head, fact, Timestamp::UNIX_EPOCH);
-            head = entry.head();
-            entry
+            let fact = Fact { kind: "test.fact", call: None, actor: "paraph".into(), data: json!({ "text": "x".repeat(*length) }).into() };
+            let link = Link::after(&head, &fact, Timestamp::UNIX_EPOCH);
+            head = link.head.clone();
+            link
         };
         texts.iter().map(chain).collect()
     }
@@ -89,8 +88,8 @@ mod tests {
     #[test]
     fn entries_come_back_from_blocks_that_fit_into_a_value() {
         for texts in [vec![], vec![10], vec![100; 60], vec![3_000, 3_000, 1, 1], vec![1, 100_000, 1]] {
-            let entries = entries(&texts);
-            let blocks = write(&entries).unwrap();
+            let links = links(&texts);
+            let blocks = write(&links).unwrap();
             assert!(blocks.iter().all(|(_, written)| written.value.len() <= CHUNK_BYTES), "{texts:?}");
             let read: Vec<Entry> = blocks
                 .into_iter()
@@ -100,14 +99,14 @@ mod tests {
                     block
                 })
                 .collect();
-            assert_eq!(read, entries);
+            assert_eq!(read, links.iter().map(|link| link.entry().unwrap()).collect::<Vec<_>>());
         }
-        assert!(write(&entries(&[100; 60])).unwrap().len() < 10);
+        assert!(write(&links(&[100; 60])).unwrap().len() < 10);
     }
 
     #[test]
     fn an_entry_of_an_older_format_is_read() {
-        let old = entries(&[5]).remove(0);
+        let old = links(&[5]).remove(0).entry().unwrap();
         let written = record::encode(&old).unwrap();
         assert_eq!(read(&Lone(Vec::new()), &1_u64.to_be_bytes(), &written.value).unwrap(), [old]);
     }

@@ -103,8 +103,8 @@ impl Committer {
         let mut batch = Batch::new(&disk, self.head.clone(), &self.tally);
         let mut answers = Vec::with_capacity(waiting.len());
         let mut hints = Vec::with_capacity(waiting.len());
-        for mut job in waiting.drain(..) {
-            match batch.plan(&mut job.change) {
+        for job in waiting.drain(..) {
+            match batch.plan(&job.change) {
                 Err(why) => answers.push((job.answer, Err(why))),
                 Ok(plan) => {
                     answers.push((job.answer, Ok(plan.head.clone())));

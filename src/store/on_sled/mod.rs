@@ -313,7 +313,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     fn change() -> Change {
-        let fact = Fact { kind: "test.fact", call: None, actor: "paraph".to_owned(), data: serde_json::json!({}) };
+        let fact = Fact { kind: "test.fact", call: None, actor: "paraph".to_owned(), data: serde_json::json!({}).into() };
         Change::of_facts(Timestamp::UNIX_EPOCH, vec![fact])
     }
 
@@ -422,7 +422,7 @@ mod tests {
         let store = OnSled::open(&path, &Settings::default()).unwrap();
         std::fs::remove_dir(path.join("bodies")).unwrap();
         let mut change = change();
-        change.facts[0].data = serde_json::json!({ "long": "x".repeat(70_000) });
+        change.facts[0].data = serde_json::json!({ "long": "x".repeat(70_000) }).into();
         assert!(matches!(store.commit(change).await, Err(CommitError::Store(StoreError::Poisoned(_)))));
         assert_eq!(store.head().await.unwrap(), Head::default());
         assert!(store.entries(1, 10).await.unwrap().is_empty());

@@ -51,7 +51,7 @@ impl<'a> Batch<'a> {
     }
 
     /// What a change adds to the batch, and its facts go with it; the batch itself stays as it is.
-    pub(super) fn plan(&self, change: &mut Change) -> Result<Plan, CommitError> {
+    pub(super) fn plan(&self, change: &Change) -> Result<Plan, CommitError> {
         let counters = rules::check(change, self)?;
         let mut plan = Plan { head: self.head.clone(), moved: Move::of_rows(change), ..Plan::default() };
         if let Some(write) = &change.call {
@@ -75,7 +75,7 @@ impl<'a> Batch<'a> {
             }
             plan.remove(self, Tree::Rows, &layout::row(*kind, key))?;
         }
-        for (key, written) in blocks::write(&rules::chain(&mut plan.head, std::mem::take(&mut change.facts), change.at))? {
+        for (key, written) in blocks::write(&rules::chain(&mut plan.head, &change.facts, change.at))? {
             // Nothing stands there: the number is new.
             plan.write(Tree::Entries, &key, written, &[]);
         }

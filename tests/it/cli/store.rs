@@ -232,7 +232,7 @@ async fn a_compaction_killed_at_any_moment_leaves_a_store_that_opens_whole() {
     let data = folder.path().join("data");
     let store = opened(&data).await;
     for number in 0..20 {
-        let fact = Fact { kind: "test.fact", call: None, actor: "paraph".into(), data: json!({ "number": number, "long": "x".repeat(3_000) }) };
+        let fact = Fact { kind: "test.fact", call: None, actor: "paraph".into(), data: json!({ "number": number, "long": "x".repeat(3_000) }).into() };
         store.commit(Change::of_facts(Timestamp::UNIX_EPOCH, vec![fact; 50])).await.unwrap();
     }
     store.close().await;

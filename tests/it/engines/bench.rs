@@ -59,7 +59,7 @@ pub(super) fn ms(ms: i64) -> Timestamp {
 }
 
 pub(super) fn fact(kind: &'static str) -> Fact {
-    Fact { kind, call: None, actor: "paraph".into(), data: json!({ "n": 1, "share": 0.25 }) }
+    Fact { kind, call: None, actor: "paraph".into(), data: json!({ "n": 1, "share": 0.25 }).into() }
 }
 
 pub(super) fn call(number: u32, agent: &str) -> Call {

@@ -175,6 +175,23 @@ async fn a_leased_call_that_never_left_gives_back_its_own_place_only() {
 }
 
 #[tokio::test]
+async fn in_the_audit_no_leased_call_ends_before_it_is_allowed() {
+    let desk = Desk::over(Arc::new(InMemory::default()), limited(1000)).await;
+    with_a_rest_of_one(&desk).await;
+    *desk.upstream.mood.lock().unwrap() = crate::fakes::Mood::NeverReached;
+    for number in 0..20 {
+        assert!(passes(&desk.gate, desk.ask_of("read_note", &text(number))).await);
+    }
+    desk.gate.close(Duration::from_secs(5)).await;
+    let mut under_way = 0_i32;
+    for kind in desk.verified_kinds().await {
+        under_way += i32::from(kind == "call.allowed") - i32::from(kind == "call.ended");
+        assert!(under_way >= 0, "a call ended that was not allowed yet");
+    }
+    assert_eq!(under_way, 0);
+}
+
+#[tokio::test]
 async fn a_clean_stop_gives_the_rest_back_and_a_crash_leaves_it_taken() {
     let folder = tempfile::tempdir().unwrap();
     let (data, crashed) = (folder.path().join("data"), folder.path().join("crashed"));

@@ -32,7 +32,7 @@ pub fn limited_by(limits: Vec<LimitSpec>) -> Settings {
         ..PolicySpec::default()
     };
     let policy = Policy::build(spec).expect("the limits are in order");
-    Settings { servers: [("demo".to_owned(), ServerSettings { policy, messages: Default::default() })].into(), ..super::settings() }
+    Settings { servers: [("demo".to_owned(), ServerSettings { policy, messages: Default::default() })].into(), in_flight_per_server: 10_000, ..super::settings() }
 }
 
 async fn desk(max: u64) -> Desk {
@@ -189,6 +189,42 @@ async fn what_provably_never_left_is_given_back_and_what_failed_at_the_server_is
     desk.later(MINUTE * 2).await;
     desk.until(&id, "answered").await;
     assert_eq!(usage(&desk).await, [(0, 1)]);
+}
+
+#[tokio::test]
+async fn a_server_with_as_many_calls_under_way_as_it_may_have_is_a_limit_with_a_time_to_ask_again() {
+    let settings = Settings { in_flight_per_server: 4, ..limited(100) };
+    let desk = Desk::over(Arc::new(InMemory::default()), settings).await;
+    let mut under_way = Vec::new();
+    for number in 0..4 {
+        let Admission::Allowed(pass) = desk.admit("write_note", &text(number)).await else { panic!("not allowed") };
+        under_way.push(pass);
+    }
+    for tool in ["write_note", "read_note"] {
+        let notice = refused(&desk, tool, &text(9)).await;
+        assert_eq!((&notice.meta["state"], &notice.meta["rule"]), (&json!("limited"), &json!("in_flight_per_server")), "{notice:?}");
+        assert_eq!(notice.meta["retryAfterMs"], 1_000);
+        assert!(notice.text.starts_with("NOT DONE. Limit reached. Not before "), "{}", notice.text);
+    }
+    under_way.pop().unwrap().send(None, Default::default()).await;
+    sent(&desk, "read_note", &text(9)).await;
+    let kinds = desk.verified_kinds().await;
+    assert_eq!(kinds.iter().filter(|kind| *kind == "call.limited").count(), 2);
+}
+
+#[tokio::test]
+async fn a_call_that_nobody_waits_for_any_more_when_it_is_allowed_takes_nothing_and_has_an_end_on_record() {
+    let desk = desk(2).await;
+    for _ in 0..5 {
+        let Admission::Allowed(pass) = desk.admit("write_note", &text(1)).await else { panic!("not allowed") };
+        pass.abandon().await;
+        desk.later(MINUTE / 2 + Duration::from_secs(1)).await;
+    }
+    assert_eq!(desk.upstream.count(&text(1)), 0);
+    desk.gate.close(Duration::from_secs(5)).await;
+    let kinds = desk.verified_kinds().await;
+    let count = |kind: &str| kinds.iter().filter(|known| *known == kind).count();
+    assert_eq!((count("call.allowed"), count("call.ended")), (5, 5), "{kinds:?}");
 }
 
 #[tokio::test]

@@ -96,3 +96,25 @@ async fn a_request_that_was_taken_back_before_it_left_is_not_sent() {
     pass.send(None, cancel).await;
     assert_eq!(desk.upstream.count("{}"), 0);
 }
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_server_that_starts_and_what_was_allowed_before_has_its_end_on_record() {
+    let desk = stopped().await;
+    let (gate, ask) = (desk.gate.clone(), desk.ask_of("read_note", "{}"));
+    let asking = tokio::spawn(async move { gate.admit(ask).await.map(drop) });
+    waiting(&desk, 1).await;
+    desk.upstream.started.send_replace(true);
+    asking.await.unwrap().unwrap();
+    let Admission::Allowed(under_way) = desk.admit("read_note", "{}").await else { panic!("not allowed") };
+    desk.upstream.started.send_replace(false);
+    let (gate, ask) = (desk.gate.clone(), desk.ask_of("write_note", "{}"));
+    let late = tokio::spawn(async move { gate.admit(ask).await.map(drop) });
+    waiting(&desk, 2).await;
+    // The call under way outlasts the stop; nothing is written behind any more.
+    desk.gate.drain(Duration::ZERO).await;
+    assert!(late.await.unwrap().is_err(), "it is neither sent nor on record");
+    under_way.send(None, Default::default()).await;
+    let kinds = desk.verified_kinds().await;
+    let count = |kind: &str| kinds.iter().filter(|known| *known == kind).count();
+    assert_eq!((count("call.allowed"), count("call.ended")), (2, 1), "{kinds:?}");
+}

@@ -286,7 +286,7 @@ async fn a_crowd_of_calls_keeps_no_sign_in_link_and_no_end_back() {
         office.dm(&format!("Message {n}")).await;
     }
     let now = office.clock.now();
-    let fact = Fact { kind: "link.mailed", call: None, actor: "paraph".into(), data: json!({}) };
+    let fact = Fact { kind: "link.mailed", call: None, actor: "paraph".into(), data: json!({}).into() };
     office.store.commit(Change::of_row(now, Row::Letter(Letter::about_sign_in("1", ANN, now)), fact)).await.unwrap();
     let due = office.gate.outbox(10, &Skip::default()).await.unwrap().due;
     let begins = |with: &str| due.iter().filter(|due| due.letter.id.starts_with(with)).count();

@@ -75,7 +75,7 @@ async fn mails() -> BTreeMap<String, String> {
     let all = [Trouble::UpstreamDown { server: "chat".into() }, Trouble::DiskLow, Trouble::Unconfirmed { calls: 2 }];
     office.gate.tell_operators(&all).await.unwrap();
     let now = office.clock.now();
-    let fact = Fact { kind: "link.mailed", call: None, actor: "paraph".into(), data: json!({}) };
+    let fact = Fact { kind: "link.mailed", call: None, actor: "paraph".into(), data: json!({}).into() };
     office.store.commit(Change::of_row(now, Row::Letter(Letter::about_sign_in("1", "ann@example.org", now)), fact)).await.unwrap();
     office.emptied().await;
     take("trouble", &office.mails_about("trouble-")[0].1);

@@ -51,6 +51,8 @@ pub struct Behind {
     speak: Notify,
     /// Slow calls may end.
     go: Notify,
+    /// A session is made only when slow calls may end.
+    slow_start: std::sync::atomic::AtomicBool,
 }
 
 impl Behind {
@@ -92,6 +94,9 @@ async fn behind(State(behind): State<Arc<Behind>>, method: Method, body: Bytes) 
         }
         return axum::http::StatusCode::ACCEPTED.into_response();
     };
+    if message["method"] == "initialize" && behind.slow_start.load(std::sync::atomic::Ordering::SeqCst) {
+        behind.go.notified().await;
+    }
     let answer = |result: &str| format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#);
     let result = match message["method"].as_str().unwrap() {
         "initialize" => HELLO,
@@ -135,6 +140,7 @@ async fn behind(State(behind): State<Arc<Behind>>, method: Method, body: Bytes) 
 /// A gateway, its server and one agent.
 pub struct World {
     pub gate: Gate,
+    pub upstreams: Arc<Upstreams>,
     pub behind: Arc<Behind>,
     pub state: McpState,
     pub port: u16,
@@ -203,11 +209,11 @@ impl World {
             session_key: SessionKey([7; 32]),
             door: Door::new(address.port(), "", &[]),
         };
-        let state = McpState::new(gate.clone(), upstreams, settings);
+        let state = McpState::new(gate.clone(), upstreams.clone(), settings);
         let listening = Listening::new(listener, &Bounds::default());
         tokio::spawn(listening.serve(routes(state.clone()), CancellationToken::new()));
         let client = reqwest::Client::builder().build().unwrap();
-        World { gate, behind, state, port: address.port(), token, client, session: Mutex::default() }
+        World { gate, upstreams, behind, state, port: address.port(), token, client, session: Mutex::default() }
     }
 
     /// A request with everything right, to be spoiled.

@@ -119,6 +119,12 @@ async fn a_client_that_hangs_up_takes_nothing_of_what_the_server_did_along() {
     // The gateway answers this after it has seen the other connection close.
     assert_eq!(world.post(r#"{"jsonrpc":"2.0","id":79,"method":"ping"}"#).await.status, 200);
     world.behind.go.notify_one();
+    assert_eq!(end_of_the_call(&world).await, "ok");
+    assert_eq!(world.behind.of("tools/call").len(), 1);
+}
+
+/// How the only call ended, as soon as it is on record.
+async fn end_of_the_call(world: &World) -> Value {
     let ended = async {
         loop {
             let entries = world.gate.audit_entries(1, 100).await.unwrap();
@@ -128,6 +134,28 @@ async fn a_client_that_hangs_up_takes_nothing_of_what_the_server_did_along() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    assert_eq!(tokio::time::timeout(Duration::from_secs(20), ended).await.expect("its end is on record"), "ok");
-    assert_eq!(world.behind.of("tools/call").len(), 1);
+    tokio::time::timeout(Duration::from_secs(20), ended).await.expect("its end is on record")
+}
+
+#[tokio::test]
+async fn a_call_whose_client_left_while_the_server_was_starting_is_not_sent_and_the_audit_says_so() {
+    let world = World::new().await.ready().await;
+    world.upstreams.close_agent("bot").await;
+    world.behind.slow_start.store(true, std::sync::atomic::Ordering::SeqCst);
+    let client = reqwest::Client::builder().build().unwrap();
+    let request = world.request(Method::POST, "demo").body(call(78, "read_a", "{}")).build().unwrap();
+    let asking = tokio::spawn(async move { client.execute(request).await.map(drop) });
+    let starts = async {
+        while world.behind.of("initialize").len() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), starts).await.expect("the server is asked for a new session");
+    asking.abort();
+    assert!(asking.await.unwrap_err().is_cancelled());
+    // The gateway answers this after it has seen the other connection close.
+    assert_eq!(world.post(r#"{"jsonrpc":"2.0","id":79,"method":"ping"}"#).await.status, 200);
+    world.behind.go.notify_one();
+    assert_eq!(end_of_the_call(&world).await, "never_left");
+    assert!(world.behind.of("tools/call").is_empty());
 }

@@ -19,7 +19,7 @@ async fn crowd(desk: &Desk, like: &CallId, numbers: std::ops::Range<u64>, groups
         let reviewers = groups.iter().map(|group| (*group).to_owned()).collect();
         let recipient = None;
         let call = Call { id: id.clone(), revision: 1, asked_digest: digest.clone(), digest, held_at, reviewers, recipient, views: Vec::new(), ..like.clone() };
-        let fact = Fact { kind: "call.held", call: Some(id), actor: "agent:support-bot".into(), data: json!({}) };
+        let fact = Fact { kind: "call.held", call: Some(id), actor: "agent:support-bot".into(), data: json!({}).into() };
         desk.store.commit(Change::of_call(held_at, call, fact)).await.unwrap();
     }
 }
@@ -100,7 +100,7 @@ async fn what_waits_for_its_agent_is_found_behind_thousands_that_leave() {
         let id = CallId(format!("c_{number:032x}"));
         let held_at = like.held_at + Duration::from_millis(number + 1);
         let call = Call { id: id.clone(), revision: 1, asked_digest: digest.clone(), digest, held_at, state, cancelled: number == 299, ..like.clone() };
-        let fact = Fact { kind: "call.held", call: Some(id), actor: "agent:support-bot".into(), data: json!({}) };
+        let fact = Fact { kind: "call.held", call: Some(id), actor: "agent:support-bot".into(), data: json!({}).into() };
         desk.store.commit(Change::of_call(held_at, call, fact)).await.unwrap();
     }
     let olga = desk.sign_in("olga@example.org").await;
