@@ -276,8 +276,12 @@ async fn a_compaction_killed_at_any_moment_leaves_a_store_that_opens_whole() {
 async fn many_small_commits(data: &Path, count: usize) {
     let store = opened(data).await;
     for number in 0..count {
-        let fact =
-            Fact { kind: "test.fact", call: None, actor: "paraph".into(), data: json!({ "number": number, "tool": "read_messages", "why": "y".repeat(250) }) };
+        let fact = Fact {
+            kind: "test.fact",
+            call: None,
+            actor: "paraph".into(),
+            data: json!({ "number": number, "tool": "read_messages", "why": "y".repeat(250) }).into(),
+        };
         store.commit(Change::of_facts(Timestamp::UNIX_EPOCH, vec![fact])).await.unwrap();
     }
     store.close().await;
