@@ -57,7 +57,7 @@ Examples:
   paraph store compact
 
 Writes the database anew beside the old one, compares the two and swaps them: it needs as much free space as the
-records take. When it is interrupted the store is as it was, or done.")]
+records take. A new one that is no smaller is thrown away. When it is interrupted the store is as it was, or done.")]
     Compact {
         /// One JSON object
         #[arg(long)]
@@ -128,11 +128,14 @@ async fn compact(config: &Config, json: bool) -> Result<(), Fault> {
     let working = async { tokio::task::spawn_blocking(move || on_sled::compact(&data, &on_sled::Settings::default())).await };
     let done = with_progress(&config.store.path.join(NEW_DATABASE), "compacting", working).await;
     let done = done.map_err(|error| Fault::new(1, format!("compacting ended early, and the store is as it was: {error}")))?;
-    let Compacted { before, after } = done.map_err(|error| Fault::new(1, error.to_string()))?;
+    let compacted = done.map_err(|error| Fault::new(1, error.to_string()))?;
+    let (Compacted { before, anew }, after) = (compacted, compacted.after());
     if json {
         terminal::say(&json!({ "before": before, "after": after }).to_string());
-    } else {
+    } else if after < before {
         terminal::say(&format!("{before} bytes before, {after} bytes after"));
+    } else {
+        terminal::say(&format!("There is nothing to give back: written anew the store is no smaller ({anew} bytes). It stays as it was, {before} bytes."));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! An allowed call on its way: its entry is durable before it is sent, unless an operator declared that the
 //! tool only reads; then the entry follows at most 100 ms later. Called by `mcp` with what `admit` let through.
 
-use super::admit::{Ask, verdict_fact, wording, with_shadows};
+use super::admit::{Ask, verdict_fact, with_shadows, wording};
 use super::limits::Limited;
 use super::notice::Wording;
 use super::upstream::{Outgoing, Relay, Sent, Ticket};
@@ -12,8 +12,8 @@ use crate::domain::limit::{Charge, GiveBack, Take};
 use crate::domain::policy::Judgement;
 use crate::store::{Change, CommitError, Seen};
 use jiff::Timestamp;
-use serde_json::value::RawValue;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -145,7 +145,8 @@ impl Pass {
             if taken_back { Sent::NeverLeft("The agent took its request back before it left.".to_owned()) } else { gate.inner.upstream.send(ticket).await };
         let body = body_of(&sent).map(|body| Digest::of_bytes(body.get().as_bytes()));
         let data = Data::new().text("server", &server).text("tool", &tool).text("digest", digest.as_str()).text("end", end_of(&sent));
-        let ended = Fact { kind: "call.ended", call: None, actor: format!("agent:{agent}"), data: data.text_or_null("body", body.as_ref().map(Digest::as_str)) };
+        let ended =
+            Fact { kind: "call.ended", call: None, actor: format!("agent:{agent}"), data: data.text_or_null("body", body.as_ref().map(Digest::as_str)) };
         let given_back = if let Sent::NeverLeft(_) = &sent { GiveBack::of(&taken.0, taken.1) } else { Vec::new() };
         if given_back.is_empty() || is_behind {
             // A failure is in the log; the server has had the call, and whoever asked is told what became of it.

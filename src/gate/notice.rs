@@ -72,7 +72,7 @@ pub struct Wording {
 
 impl Wording {
     /// That it did not happen.
-    pub fn not(self) -> &'static str {
+    pub fn not_done(self) -> &'static str {
         if self.message { "NOT SENT" } else { "NOT DONE" }
     }
 
@@ -89,7 +89,7 @@ impl Wording {
 /// A rule refuses.
 pub fn denied(wording: Wording, rule: &str, reason: Option<&str>, digest: &Digest) -> Notice {
     let why = reason.map_or_else(String::new, |reason| format!(": {}", quoted(reason)));
-    let text = format!("{}. Rule {rule} refuses this{why}. Do not try another tool or wording.", wording.not());
+    let text = format!("{}. Rule {rule} refuses this{why}. Do not try another tool or wording.", wording.not_done());
     Facts { id: None, state: "denied", rule: Some(rule), reason, digest: Some(digest), asked_digest: None, expires_at: None, retry_after: None }.notice(text)
 }
 
@@ -105,7 +105,7 @@ pub fn limited_by(wording: Wording, limit: &str, reason: Option<&str>, now: Time
 }
 
 fn bounded(wording: Wording, rule: Option<&str>, what: &str, now: Timestamp, retry_after: Duration) -> Notice {
-    let text = format!("{}. Limit reached. Not before {}.", wording.not(), now + retry_after);
+    let text = format!("{}. Limit reached. Not before {}.", wording.not_done(), now + retry_after);
     Facts { id: None, state: "limited", rule, reason: Some(what), digest: None, asked_digest: None, expires_at: None, retry_after: Some(retry_after) }
         .notice(text)
 }
@@ -134,7 +134,7 @@ pub fn pending(call: &Call, answers: u32, before: Option<&CallId>) -> Notice {
                 let other = before.map_or_else(String::new, |id| format!(" Another call of yours to the same recipient waits already ({id})."));
                 format!(
                     "{} YET. A person must approve this ({}).{by_itself}{other} Do not reword it or {send} it another way. To wait, call again with exactly the same arguments.",
-                    wording.not(),
+                    wording.not_done(),
                     call.id
                 )
             };
@@ -168,7 +168,7 @@ fn lapses(call: &Call, send_by: Timestamp) -> Notice {
 /// What a settled call means for its agent, when it is not the server's own answer.
 pub fn settled(call: &Call) -> Option<Notice> {
     let wording = Wording { message: call.message.is_some() };
-    let (not, send, done) = (wording.not(), wording.send(), wording.done());
+    let (not, send, done) = (wording.not_done(), wording.send(), wording.done());
     let (text, reason) = match &call.state {
         State::Held { .. } | State::Approved { .. } | State::Sending { .. } => return None,
         State::Answered { outcome: Outcome { kind: OutcomeKind::Ok | OutcomeKind::ToolError | OutcomeKind::ProtocolError, .. }, .. } => return None,
@@ -219,7 +219,7 @@ fn told(wording: Wording, outcome: &Outcome) -> String {
     if told.sent {
         format!("{}. A person checked: it was {done}{note}. Do not {send} it again.", done.to_uppercase())
     } else {
-        format!("{}. A person checked: it was not {done}{note}. Ask the user before you {send} it again.", wording.not())
+        format!("{}. A person checked: it was not {done}{note}. Ask the user before you {send} it again.", wording.not_done())
     }
 }
 

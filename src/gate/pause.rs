@@ -14,8 +14,6 @@ use std::collections::HashSet;
 
 /// The name that stands where a rule's name stands when the pause refuses a call; also the entry's kind.
 pub const PAUSED: &str = "paused";
-/// Entries looked at in one read.
-const TOGETHER: usize = 100;
 /// Characters of a reason to pause; longer ones are refused.
 pub const MAX_REASON: usize = 500;
 
@@ -79,7 +77,7 @@ impl Gate {
             return Ok(());
         }
         // After the list, so that no approval on it is missed here.
-        let since = self.decided_since_pause().await?;
+        let since = self.decided_since_pause(&approved).await?;
         for id in approved.iter().filter(|id| !since.contains(*id)) {
             self.take_back(id, actor).await?;
         }
@@ -123,20 +121,16 @@ impl Gate {
         Ok(approved)
     }
 
-    /// What people decided since the gateway was paused last. The chain knows the order, whatever clocks did.
-    async fn decided_since_pause(&self) -> Result<HashSet<CallId>, Failure> {
+    /// Which of these approved calls got their last decision since the gateway was paused last. Decisions say what they
+    /// saw of the switch, and none is written across it: neither clocks nor the length of the audit matter.
+    async fn decided_since_pause(&self, approved: &[CallId]) -> Result<HashSet<CallId>, Failure> {
+        let pause = self.pause_record().await?.revision;
         let mut decided = HashSet::new();
-        let mut top = self.audit_head().await?.seq;
-        while top > 0 {
-            let from = top.saturating_sub(TOGETHER as u64 - 1).max(1);
-            for entry in self.audit_entries(from, TOGETHER).await?.into_iter().rev().filter(|entry| entry.seq <= top) {
-                match entry.kind.as_str() {
-                    PAUSED => return Ok(decided),
-                    "call.decided" => decided.extend(entry.call),
-                    _ => {}
-                }
+        for id in approved {
+            let call = self.inner.store.call(id).await.map_err(|e| self.failed(&e))?;
+            if call.is_some_and(|call| call.decisions.last().is_some_and(|last| last.pause >= pause)) {
+                decided.insert(id.clone());
             }
-            top = from - 1;
         }
         Ok(decided)
     }

@@ -87,6 +87,7 @@ impl Reviewer {
         for _ in 0..super::REWRITES {
             // Rights that were taken away since the request came count no more.
             let (me, still_in) = self.again().await?;
+            let pause = gate.pause_record().await?;
             let mut call = me.kept(id).await?;
             me.entitled(&call).await?;
             let now = gate.inner.clock.now();
@@ -119,8 +120,8 @@ impl Reviewer {
             if reason.is_some_and(|reason| reason.chars().count() > MAX_REASON) {
                 return Err(ReviewError::Incomplete("the reason is longer than 4,000 characters"));
             }
-            let decision =
-                Decision { by: self.person().email.clone(), verdict: decide.verdict, reason: reason.map(str::to_owned), via: self.via(), at: now, void: false };
+            let (by, reason) = (self.person().email.clone(), reason.map(str::to_owned));
+            let decision = Decision { by, verdict: decide.verdict, reason, via: self.via(), at: now, pause: pause.revision, void: false };
             let edited = match &decide.arguments {
                 Some(text) => self.edited(&call, text).await?,
                 None => None,
@@ -132,7 +133,7 @@ impl Reviewer {
                 }
                 None => (call.decided(decision), Vec::new()),
             };
-            seen.push(still_in);
+            seen.extend([still_in, Gate::not_paused_since(&pause)]);
             let next = match decided {
                 Ok(next) => next,
                 Err(Refusal::TooLate | Refusal::TooEarly) => continue,

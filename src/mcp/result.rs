@@ -39,7 +39,7 @@ pub(super) fn sent(id: &Id, wording: Wording, sent: &Sent) -> String {
     match sent {
         Sent::Result(body) => response(id, body.get()),
         Sent::Error(body) => error(id, body.get()),
-        Sent::NeverLeft(why) => response(id, &told(&format!("{}. {why}", wording.not()), "")),
+        Sent::NeverLeft(why) => response(id, &told(&format!("{}. {why}", wording.not_done()), "")),
         Sent::Unknown(why) => {
             let text = format!("UNKNOWN whether it was {}. {why} Do not repeat it before somebody has looked.", wording.done());
             response(id, &told(&text, ""))

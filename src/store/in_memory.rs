@@ -222,7 +222,13 @@ impl Views for InMemory {
 
     async fn entries(&self, from: u64, most: usize) -> Result<Vec<Entry>, StoreError> {
         let skipped = usize::try_from(from.saturating_sub(1)).unwrap_or(usize::MAX);
-        self.books().entries.iter().skip(skipped).take(most).map(|link| link.entry().map_err(|cause| StoreError::Corrupt(format!("an audit entry cannot be read: {cause}")))).collect()
+        self.books()
+            .entries
+            .iter()
+            .skip(skipped)
+            .take(most)
+            .map(|link| link.entry().map_err(|cause| StoreError::Corrupt(format!("an audit entry cannot be read: {cause}"))))
+            .collect()
     }
 
     async fn head(&self) -> Result<Head, StoreError> {

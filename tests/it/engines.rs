@@ -10,11 +10,11 @@ mod takes;
 
 use bench::*;
 use paraph::domain::audit::{Data, Fact, Head};
-use places::*;
 use paraph::domain::call::{Call, CallId, Edit, Event, Outcome, OutcomeKind, State};
 use paraph::domain::digest::Digest;
 use paraph::domain::message::Message;
 use paraph::store::{CallWrite, Change, CommitError, Hint, Kind, PAUSE, Query, Room, Seen};
+use places::*;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -493,7 +493,8 @@ async fn what_was_sending_when_the_process_died_is_unconfirmed_and_never_sent_by
     let approved = call.after(&paraph::domain::call::Event::Approve { release_at: now + HOUR, send_by: now + 2 * HOUR }, now).unwrap();
     let mut sending = approved.after(&paraph::domain::call::Event::Send, now + HOUR).unwrap();
     for (revision, written) in [(2, approved), (3, sending.clone())] {
-        let fact = paraph::domain::audit::Fact { kind: "call.sending", call: Some(call.id.clone()), actor: "paraph".into(), data: serde_json::json!({}).into() };
+        let fact =
+            paraph::domain::audit::Fact { kind: "call.sending", call: Some(call.id.clone()), actor: "paraph".into(), data: serde_json::json!({}).into() };
         desk.store.commit(paraph::store::Change::of_call(now, Call { revision, ..written }, fact)).await.unwrap();
     }
     sending.revision = 3;

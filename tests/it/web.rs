@@ -1,6 +1,6 @@
 //! The reviewers' edge over HTTP: who gets in, what a page shows, what a decision answers, what the API says.
 
-mod counting;
+pub mod counting;
 mod desk;
 mod edits;
 

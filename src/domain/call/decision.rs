@@ -19,6 +19,10 @@ pub struct Decision {
     pub via: Via,
     /// When.
     pub at: Timestamp,
+    /// Revision of the pause record at that moment: whether it came before a pause or during it, whatever clocks did. 0
+    /// when there had been no pause, or an older Paraph wrote it.
+    #[serde(default)]
+    pub pause: u64,
     /// An undo or an edit took it back; it stays on record.
     #[serde(default)]
     pub void: bool,

@@ -1,7 +1,8 @@
 //! A database of sled's never gives space back, so it is written anew without the gaps and put into the old one's
 //! place. At every moment one whole database lies in the folder, and opening finds it whichever rename was the
 //! last. The order: `store.new` is filled, synced and compared; `store` becomes `store.old`; `store.new` becomes
-//! `store`; `store.old` goes. Called by `cli`; `settle` and `tidy` by `open`.
+//! `store`; `store.old` goes. A new one that is no smaller goes instead, before anything is renamed. Called by `cli`;
+//! `settle` and `tidy` by `open`.
 
 use super::Settings;
 use super::disk::Disk;
@@ -21,8 +22,15 @@ const OLD: &str = "store.old";
 pub struct Compacted {
     /// Bytes of the database before.
     pub before: u64,
+    /// Bytes of the database written anew. Unless they are fewer the old one stayed as it was.
+    pub anew: u64,
+}
+
+impl Compacted {
     /// Bytes of the database after.
-    pub after: u64,
+    pub fn after(&self) -> u64 {
+        self.before.min(self.anew)
+    }
 }
 
 /// Writes the database of a data folder anew. Blocks; nobody else may have the folder open.
@@ -39,6 +47,10 @@ pub fn compact(path: &Path, settings: &Settings) -> Result<Compacted, OpenError>
     })?;
     // The lock stays until the names are right.
     let _lock = disk.close();
+    if compacted.anew >= compacted.before {
+        remove(&path.join(NEW_DATABASE)).map_err(at)?;
+        return Ok(compacted);
+    }
     swap(path).map_err(at)?;
     remove(&path.join(OLD)).map_err(at)?;
     Ok(compacted)
@@ -46,7 +58,7 @@ pub fn compact(path: &Path, settings: &Settings) -> Result<Compacted, OpenError>
 
 fn rewrite(disk: &Disk, path: &Path, settings: &Settings) -> io::Result<Compacted> {
     let new = path.join(NEW_DATABASE);
-    let fresh = Fresh::create(&new, settings)?;
+    let mut fresh = Fresh::create(&new, settings)?;
     for (number, tree) in disk.trees.iter().enumerate() {
         for pair in tree {
             let (key, value) = pair.map_err(|cause| io::Error::other(cause.to_string()))?;
@@ -58,7 +70,7 @@ fn rewrite(disk: &Disk, path: &Path, settings: &Settings) -> io::Result<Compacte
     if read_again(&new, settings)? != fingerprint(&disk.trees).map_err(io::Error::other)? {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the new database does not hold what the old one holds; the old one stays"));
     }
-    Ok(Compacted { before: size(&path.join(DATABASE))?, after: size(&new)? })
+    Ok(Compacted { before: size(&path.join(DATABASE))?, anew: size(&new)? })
 }
 
 fn swap(path: &Path) -> io::Result<()> {

@@ -117,7 +117,7 @@ impl BackupFile {
         make(folder).and_then(|()| make(&folder.join(BODIES))).map_err(of_folder)?;
         // Tells another restore into the same folder that this one still runs.
         let _lock = open::lock(folder).map_err(|cause| of_folder(io::Error::other(cause)))?;
-        let fresh = Fresh::create(&folder.join(open::DATABASE), settings).map_err(of_folder)?;
+        let mut fresh = Fresh::create(&folder.join(open::DATABASE), settings).map_err(of_folder)?;
         let (mut found, mut calls) = (Counts::default(), 0);
         loop {
             match archive::piece(&mut from).map_err(of_file)? {

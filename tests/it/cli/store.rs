@@ -238,24 +238,107 @@ async fn a_compaction_killed_at_any_moment_leaves_a_store_that_opens_whole() {
     store.close().await;
     drop(store);
     let before = chain(&data).await;
-    let compact = || {
+    // One that is dense already would be left as it is, and nothing swapped.
+    let sparse = |name: &str| {
+        let copy = folder.path().join(name);
+        assert!(Command::new("cp").arg("-r").args([&data, &copy]).status().unwrap().success());
+        copy
+    };
+    let compact = |data: &Path| {
         let mut command = Command::new(PROGRAM);
-        command.args(["store", "compact", "--data"]).arg(&data).current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(["store", "compact", "--data"]).arg(data).current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap()
     };
+    let first = sparse("first");
     let begun = tokio::time::Instant::now();
-    let ran = Ran::of(compact().wait_with_output().unwrap());
+    let ran = Ran::of(compact(&first).wait_with_output().unwrap());
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(ran.out.contains("bytes before"), "{}", ran.out);
     let whole_run = begun.elapsed();
     let rounds = 12;
     for round in 0..rounds {
-        let mut child = compact();
-        tokio::time::sleep(whole_run * round / rounds).await;
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert_eq!(chain(&data).await, before, "killed in round {round}");
+        let data = sparse("next");
+        // Also from what the last one left: the second finds half a compaction, or a dense store.
+        for _ in 0..2 {
+            let mut child = compact(&data);
+            tokio::time::sleep(whole_run * round / rounds).await;
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        assert!(chain(&data).await == before, "killed in round {round}");
+        let names: Vec<_> = std::fs::read_dir(&data).unwrap().map(|found| found.unwrap().file_name()).collect();
+        assert!(names.iter().all(|name| name != "store.new" && name != "store.old"), "{names:?}");
+        std::fs::remove_dir_all(data).unwrap();
     }
-    let names: Vec<_> = std::fs::read_dir(&data).unwrap().map(|found| found.unwrap().file_name()).collect();
-    assert!(names.iter().all(|name| name != "store.new" && name != "store.old"), "{names:?}");
+}
+
+/// Commits of one small entry each, as a gateway writes them that has one thing to do at a time.
+async fn many_small_commits(data: &Path, count: usize) {
+    let store = opened(data).await;
+    for number in 0..count {
+        let fact = Fact {
+            kind: "test.fact",
+            call: None,
+            actor: "paraph".into(),
+            data: json!({ "number": number, "tool": "read_messages", "why": "y".repeat(250) }).into(),
+        };
+        store.commit(Change::of_facts(Timestamp::UNIX_EPOCH, vec![fact])).await.unwrap();
+    }
+    store.close().await;
+}
+
+/// Bytes of a folder, as `du` counts them.
+fn bytes(folder: &Path) -> u64 {
+    let size = |found: std::fs::DirEntry| if found.path().is_dir() { bytes(&found.path()) } else { found.metadata().unwrap().len() };
+    std::fs::read_dir(folder).unwrap().map(|found| size(found.unwrap())).sum()
+}
+
+#[tokio::test]
+async fn compacting_never_makes_a_store_larger_and_keeps_what_it_holds() {
+    let world = World::with_demo_server("");
+    let (token, ann) = (world.agent("support-bot").await, world.reviewer(ANN).await);
+    let gateway = world.serve().await;
+    let agent = Agent::connect(&gateway.mcp("demo"), &token).await;
+    let texts: Vec<String> = (0..8).map(|number| format!("held {number} {}", "x".repeat(3_000 * number))).collect();
+    let waiting: Vec<_> = texts.iter().map(|text| agent.begin("send_dm", dm(text))).collect();
+    for text in &texts {
+        gateway.desk(&ann).held(text).await;
+    }
+    waiting.into_iter().for_each(|request| request.abort());
+    assert!(gateway.stop().await);
+
+    let (data, store) = (world.path("data"), world.path("data/store"));
+    for round in 0..3 {
+        many_small_commits(&data, 500).await;
+        let held = chain(&data).await;
+        let needed = held.1.iter().map(|entry| serde_json::to_string(entry).unwrap().len()).sum::<usize>() as u64;
+        let before = bytes(&store);
+        let told: Value = serde_json::from_str(&world.told(&["store", "compact", "--json"]).await).unwrap();
+        let after = bytes(&store);
+        assert!(after < before, "round {round}: {before} bytes became {after}, {told}");
+        assert_eq!(told["after"], after, "what it says is what is there");
+        assert!(after < needed * 3 / 2 + (1 << 20), "round {round}: {after} bytes for {needed} bytes of entries");
+        assert!(chain(&data).await == held, "another audit");
+
+        let again = bytes(&store);
+        let ran = world.run(&["store", "compact"]).await;
+        let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+        assert_eq!((bytes(&store), ran.status.code()), (again, Some(0)), "twice in a row: {said}");
+        assert!(said.contains("no smaller") && said.contains(&format!("{again} bytes")), "{said}");
+        assert!(chain(&data).await == held, "another audit");
+        assert!(!data.join("store.new").exists() && !data.join("store.old").exists());
+    }
+    world.audit_is_whole().await;
+    let restored = world.path("restored").display().to_string();
+    world.told(&["store", "backup", &world.path("one.backup").display().to_string()]).await;
+    world.told(&["store", "restore", &world.path("one.backup").display().to_string(), "--data", &restored]).await;
+    assert!(bytes(&world.path("restored/store")) < bytes(&store) + (2 << 20), "a restored store is as dense: {}", bytes(&world.path("restored/store")));
+
+    let gateway = world.serve().await;
+    let desk = gateway.desk(&ann);
+    assert_eq!(desk.calls("held").await.len(), texts.len());
+    for text in &texts {
+        desk.approve(&desk.held(text).await).await;
+    }
+    assert!(gateway.stop().await);
 }

@@ -32,7 +32,11 @@ pub fn limited_by(limits: Vec<LimitSpec>) -> Settings {
         ..PolicySpec::default()
     };
     let policy = Policy::build(spec).expect("the limits are in order");
-    Settings { servers: [("demo".to_owned(), ServerSettings { policy, messages: Default::default() })].into(), in_flight_per_server: 10_000, ..super::settings() }
+    Settings {
+        servers: [("demo".to_owned(), ServerSettings { policy, messages: Default::default() })].into(),
+        in_flight_per_server: 10_000,
+        ..super::settings()
+    }
 }
 
 async fn desk(max: u64) -> Desk {

@@ -2,14 +2,17 @@
 //! never both come first.
 
 use super::{DM, Desk, HOUR, approve, read_and_decide, settings};
+use crate::web::counting::Counting;
 use paraph::domain::audit::Fact;
 use paraph::domain::pause::{Pause, Stopped};
 use paraph::domain::people::Role;
 use paraph::gate::pause::PauseError;
+use paraph::gate::review::Decide;
 use paraph::gate::{Admission, Clock as _, Gate, Settings};
 use paraph::store::in_memory::InMemory;
 use paraph::store::{Change, Row, Store};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 fn with_undo() -> Settings {
@@ -158,14 +161,102 @@ async fn a_pause_that_was_cut_short_by_a_crash_takes_back_at_the_next_start_what
     let before = desk.seat("send_dm", DM).await.call().clone();
     read_and_decide(&ann, &before, approve).await.unwrap();
     desk.clock.advance(Duration::from_secs(1));
-    // Only the switch was written; then the process died.
-    let stopped = Stopped { at: desk.clock.now(), by: "operator".into(), reason: "Stop.".into() };
-    let fact = Fact { kind: "paused", call: None, actor: "operator".into(), data: serde_json::json!({}).into() };
-    desk.store.commit(Change::of_row(desk.clock.now(), Row::Pause(Pause { revision: 1, stopped: Some(stopped) }), fact)).await.unwrap();
+    only_the_switch_is_written(&desk).await;
     desk.clock.advance(Duration::from_secs(1));
     let gate = Gate::open(desk.store.clone(), desk.upstream.clone(), desk.clock.clone(), with_undo());
     gate.recover().await.unwrap();
     gate.resume_work().await.unwrap();
     assert_eq!(desk.call(&before).await.state.word(), "held");
     assert_eq!(desk.upstream.count(DM), 0);
+}
+
+/// As if the process died then.
+async fn only_the_switch_is_written(desk: &Desk) {
+    let revision = desk.gate.pause_record().await.unwrap().revision + 1;
+    let stopped = Stopped { at: desk.clock.now(), by: "operator".into(), reason: "Stop.".into() };
+    let fact = Fact { kind: "paused", call: None, actor: "operator".into(), data: serde_json::json!({}).into() };
+    desk.store.commit(Change::of_row(desk.clock.now(), Row::Pause(Pause { revision, stopped: Some(stopped) }), fact)).await.unwrap();
+}
+
+/// Another process on the same store, with nothing of this one's memory.
+async fn started_again(desk: &Desk) -> Gate {
+    let gate = Gate::open(desk.store.clone(), desk.upstream.clone(), desk.clock.clone(), desk.settings.clone());
+    gate.recover().await.unwrap();
+    gate.resume_work().await.unwrap();
+    gate
+}
+
+#[tokio::test]
+async fn what_came_before_a_pause_and_what_during_it_is_known_whatever_the_clock_does() {
+    let desk = Desk::over(Arc::new(InMemory::default()), with_undo()).await;
+    let ann = desk.reviewer("ann@example.org", Role::Reviewer, &[]).await;
+    // An earlier pause, through which somebody decided.
+    desk.gate.pause("Once.", "operator").await.unwrap();
+    let [before, during] = [DM, r#"{"to":"@carol","text":"x"}"#].map(|text| desk.ask_of("send_dm", text));
+    desk.gate.resume_sending("operator").await.unwrap();
+    let mut ids = Vec::new();
+    for ask in [before, during] {
+        let Admission::Waiting(seat) = desk.gate.admit(ask).await.unwrap() else { panic!("not held") };
+        ids.push(seat.call().clone());
+    }
+    // The clock is an hour ahead, is put right, and then goes back further: times say the contrary of what was.
+    desk.clock.set(3_600);
+    read_and_decide(&ann, &ids[0], approve).await.unwrap();
+    desk.clock.set(0);
+    only_the_switch_is_written(&desk).await;
+    desk.clock.set(-60);
+    read_and_decide(&ann, &ids[1], approve).await.unwrap();
+    for id in &ids {
+        assert_eq!(desk.call(id).await.state.word(), "approved");
+    }
+    let gate = started_again(&desk).await;
+    assert_eq!((desk.call(&ids[0]).await.state.word(), desk.call(&ids[1]).await.state.word()), ("held", "approved"));
+    gate.resume_sending("operator").await.unwrap();
+    assert_eq!((desk.call(&ids[0]).await.state.word(), desk.call(&ids[1]).await.state.word()), ("held", "approved"), "a resumption takes back no more");
+}
+
+#[tokio::test]
+async fn the_last_of_two_approvals_and_an_editors_count_as_given_in_a_pause() {
+    let desk = Desk::over(Arc::new(InMemory::default()), with_undo()).await;
+    desk.upstream.lists("send_dm", r#"{"type":"object"}"#);
+    let (ann, ben) = (desk.reviewer("ann@example.org", Role::Reviewer, &[]).await, desk.reviewer("ben@example.org", Role::Reviewer, &[]).await);
+    let [pair, both, edited] =
+        [("send_pair", "{}"), ("send_pair", r#"{"n":2}"#), ("send_dm", DM)].map(async |(tool, text)| desk.seat(tool, text).await.call().clone());
+    let (pair, both, edited) = (pair.await, both.await, edited.await);
+    for (who, id) in [(&ann, &pair), (&ann, &both), (&ben, &both)] {
+        read_and_decide(who, id, approve).await.unwrap();
+    }
+    only_the_switch_is_written(&desk).await;
+    read_and_decide(&ben, &pair, approve).await.unwrap();
+    let shown = ann.read(&edited).await.unwrap().call;
+    let arguments = Some(r#"{"to":"@bob","text":"edited"}"#.to_owned());
+    ann.decide(&edited, Decide { arguments, ..approve(&shown) }).await.unwrap();
+    let gate = started_again(&desk).await;
+    gate.resume_sending("operator").await.unwrap();
+    let words = [&pair, &both, &edited].map(async |id| desk.call(id).await.state.word());
+    let [pair, both, edited] = words;
+    assert_eq!((pair.await, both.await, edited.await), ("approved", "held", "approved"));
+}
+
+#[tokio::test]
+async fn a_start_in_a_pause_and_a_resumption_do_not_read_the_audit_since() {
+    let read = Arc::new(AtomicUsize::new(0));
+    let desk = Desk::over(Arc::new(Counting { inner: Arc::new(InMemory::default()), read: read.clone() }), settings()).await;
+    let ann = desk.reviewer("ann@example.org", Role::Reviewer, &[]).await;
+    let seat = desk.seat("send_dm", DM).await;
+    desk.gate.pause("Stop.", "operator").await.unwrap();
+    read_and_decide(&ann, seat.call(), approve).await.unwrap();
+    let fact = Fact { kind: "call.allowed", call: None, actor: "agent:bot".into(), data: serde_json::json!({}).into() };
+    for _ in 0..20 {
+        desk.store.commit(Change::of_facts(desk.clock.now(), vec![fact.clone(); 100])).await.unwrap();
+    }
+    read.store(0, Ordering::Relaxed);
+    let gate = started_again(&desk).await;
+    let at_the_start = read.swap(0, Ordering::Relaxed);
+    assert_eq!(desk.call(seat.call()).await.state.word(), "approved");
+    gate.resume_sending("operator").await.unwrap();
+    let to_resume = read.load(Ordering::Relaxed);
+    assert!(at_the_start < 200 && to_resume < 200, "{at_the_start} records read at the start, {to_resume} to resume");
+    desk.until(seat.call(), "answered").await;
+    assert_eq!(desk.upstream.count(DM), 1);
 }
