@@ -142,17 +142,23 @@ impl Peer {
 
     /// The same for a `tools/call` that we write.
     pub(super) async fn call(&self, call: wire::Call<'_>, relay: Option<Relay>, cancel: CancellationToken) -> Answer {
-        // The gate bounds calls (`limited`), so that this waits for a moment at most: for requests of other methods.
-        let _slot = self.slots.acquire().await.map_err(|_| RequestFailure::NeverLeft(format!("Server {} was closed by Paraph.", self.server)))?;
+        // The gate bounds calls (`limited`), so that only requests of other methods can stand in the way, as long as the
+        // server takes to answer them.
+        let _slot = match tokio::time::timeout(self.times.answer(), self.slots.acquire()).await {
+            Ok(Ok(slot)) => slot,
+            Ok(Err(_)) | Err(_) => return Err(self.crowded()),
+        };
         let answer = self.with_renewal("tools/call", Params::Written(&call), relay, &cancel).await;
         self.note(&answer);
         answer
     }
 
     fn slot(&self) -> Result<SemaphorePermit<'_>, RequestFailure> {
-        self.slots.try_acquire().map_err(|_| {
-            RequestFailure::NeverLeft(format!("Server {} has as many requests under way as bounds.in_flight_per_server allows; try again later.", self.server))
-        })
+        self.slots.try_acquire().map_err(|_| self.crowded())
+    }
+
+    fn crowded(&self) -> RequestFailure {
+        RequestFailure::NeverLeft(format!("Server {} has as many requests under way as bounds.in_flight_per_server allows; try again later.", self.server))
     }
 
     /// Keeps in mind whether the server was reached.
