@@ -185,13 +185,21 @@ function showTabs(page) {
 }
 
 let counting = false;
+let listToo = false;
 
-// The numbers on the tabs, a while after something became more or fewer: a busy hour is not a page for every call.
-function countSoon() {
+// The numbers on the tabs, a while after something became more or fewer, and the list when something came back to it: a
+// busy hour is not a page for every call.
+function countSoon(withList = false) {
+  listToo ||= withList;
   if (counting || !document.querySelector(".tabs")) return;
   counting = true;
   setTimeout(async () => {
     counting = false;
+    if (listToo) {
+      listToo = false;
+      lookAtList().catch(() => {});
+      return;
+    }
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null);
     if (answer?.ok) showTabs(new DOMParser().parseFromString(await answer.text(), "text/html"));
   }, 2000);
@@ -233,7 +241,8 @@ function look(id, held, state) {
   if (seen) refreshRow(id).catch(() => {});
   else if (held) announce(id);
   else if (state !== "held") gone(id);
-  if (held || state !== "held") countSoon();
+  // Held, not new and not here: somebody took an approval back, or it stands on another page.
+  if (held || state !== "held" || !seen) countSoon(!seen && !held && state === "held");
   if (state === "unconfirmed") refreshNotices().catch(() => {});
   if (panel) refreshPanel(panel).catch(() => {});
 }

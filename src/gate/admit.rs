@@ -16,7 +16,7 @@ use crate::domain::message::{self, Message};
 use crate::domain::people::Agent;
 use crate::domain::policy::{Action, Asked, Judgement, Shadow};
 use crate::domain::recipient::RecipientKey;
-use crate::store::{Change, CommitError, Kind, Row};
+use crate::store::{Change, CommitError, Kind, Row, Seen};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -94,7 +94,13 @@ impl Gate {
             if let Action::Allow | Action::RequireApproval = judgement.action {
                 // Only where a person would be asked is it worth asking the server for its tools first.
                 let ask_for = (judgement.action == Action::RequireApproval).then_some(ask.agent.name.as_str());
-                match self.check_arguments(&ask.server, &ask.tool, &ask.value, ask_for).await {
+                let checked = tokio::select! {
+                    biased;
+                    checked = self.check_arguments(&ask.server, &ask.tool, &ask.value, ask_for) => checked,
+                    // A stop does not wait for a server that is asked for its tools.
+                    () = self.inner.lives.draining.cancelled() => return Err(self.failed(&Stopping)),
+                };
+                match checked {
                     Checked::Fit => {}
                     Checked::Unknown(why) => unchecked = Some(why),
                     Checked::Refused(why) => {
@@ -116,16 +122,21 @@ impl Gate {
                 Action::RequireApproval if self.inner.store.space().is_low() => return self.no_room(&ask, &digest, under).await,
                 // Before it is counted and on record: what takes a while, such as a server's start, is waited for here, and
                 // then everything is judged again.
-                Action::Allow if !std::mem::replace(&mut ready, true) && self.waited_for(&ask).await? => {
-                    if !self.is_still_granted(&ask).await? {
+                Action::Allow if !std::mem::replace(&mut ready, true) && self.waited_for(&ask).await? => {}
+                Action::Allow => {
+                    // Judging takes time, too: a revocation is in time until the call is on record.
+                    let Some(granted) = self.granted(&ask).await? else {
                         return self.deny(&ask, &digest, refusal("agent-revoked", "This agent was revoked."), under).await;
+                    };
+                    if !reads {
+                        seen.push(granted);
+                    }
+                    match Pass::permit(self, (&ask, &digest), judgement, (reads, seen), &under_way, under).await? {
+                        Passing::Passes(permitted) => return Ok(Admission::Allowed(Box::new(Pass::of(self.clone(), ask, digest, permitted)))),
+                        Passing::Limited(full) => return self.limited(&ask, &digest, full, under).await.map(Admission::Refused),
+                        Passing::Moved => {}
                     }
                 }
-                Action::Allow => match Pass::permit(self, (&ask, &digest), judgement, (reads, seen), &under_way, under).await? {
-                    Passing::Passes(permitted) => return Ok(Admission::Allowed(Box::new(Pass::of(self.clone(), ask, digest, permitted)))),
-                    Passing::Limited(full) => return self.limited(&ask, &digest, full, under).await.map(Admission::Refused),
-                    Passing::Moved => {}
-                },
                 Action::Deny => return self.deny(&ask, &digest, judgement, under).await,
                 Action::Hide => {
                     self.record(with_shadows(verdict_fact("call.denied", &ask, &digest, &judgement.rule, under), &judgement.shadows)).await?;
@@ -150,10 +161,12 @@ impl Gate {
         }
     }
 
-    /// Whether the agent may still use the server.
-    async fn is_still_granted(&self, ask: &Ask) -> Result<bool, Failure> {
+    /// What says that the agent may still use the server; `None` when it may not.
+    pub(super) async fn granted(&self, ask: &Ask) -> Result<Option<Seen>, Failure> {
         let row = self.inner.store.row(Kind::Agent, &ask.agent.name).await.map_err(|e| self.failed(&e))?;
-        Ok(matches!(row, Some(Row::Agent(agent)) if agent.revoked_at.is_none() && agent.may_use(&ask.server)))
+        let Some(Row::Agent(agent)) = row else { return Ok(None) };
+        let may = agent.revoked_at.is_none() && agent.may_use(&ask.server);
+        Ok(may.then_some(Seen { kind: Kind::Agent, key: agent.name, revision: agent.revision }))
     }
 
     /// Whether `tools/list` leaves the tool out for this agent.

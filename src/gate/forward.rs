@@ -99,6 +99,9 @@ impl Pass {
                 Ok(at) => taken_at = at,
                 Err(full) => return Ok(Passing::Limited(full)),
             }
+            if gate.granted(ask).await?.is_none() {
+                return Ok(Passing::Moved);
+            }
             line.put(fact).await?;
         } else {
             // It may have waited for a block that did not come.

@@ -20,6 +20,8 @@ use tokio::task::JoinSet;
 
 /// How long open connections may take to end after the last send.
 const HANG_UP: Duration = Duration::from_secs(5);
+/// How long what was cut off may take to write how it ended.
+const LAST_ENDS: Duration = Duration::from_secs(1);
 /// The exit code of a store that refused a write or a sync (semantics.md 30).
 const EXIT_STORE: u8 = 70;
 
@@ -95,6 +97,8 @@ impl Running {
         }
         self.tasks.shutdown().await;
         self.upstreams.shutdown().await;
+        // Calls that were cut off by that have ends to write.
+        let _in_time = tokio::time::timeout(LAST_ENDS, self.mcp.finish()).await.is_ok();
         let poisoned = self.store.poisoned().borrow().is_some();
         if !poisoned {
             // Last of all: a delivery or a letter that ended only now wrote too.

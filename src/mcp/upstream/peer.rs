@@ -140,25 +140,18 @@ impl Peer {
         answer
     }
 
-    /// The same for a `tools/call` that we write.
+    /// The same for a `tools/call` that we write. The gate bounds those under way before it counts them: nothing may be
+    /// waited for between the count and the first byte.
     pub(super) async fn call(&self, call: wire::Call<'_>, relay: Option<Relay>, cancel: CancellationToken) -> Answer {
-        // The gate bounds calls (`limited`), so that only requests of other methods can stand in the way, as long as the
-        // server takes to answer them.
-        let _slot = match tokio::time::timeout(self.times.answer(), self.slots.acquire()).await {
-            Ok(Ok(slot)) => slot,
-            Ok(Err(_)) | Err(_) => return Err(self.crowded()),
-        };
         let answer = self.with_renewal("tools/call", Params::Written(&call), relay, &cancel).await;
         self.note(&answer);
         answer
     }
 
     fn slot(&self) -> Result<SemaphorePermit<'_>, RequestFailure> {
-        self.slots.try_acquire().map_err(|_| self.crowded())
-    }
-
-    fn crowded(&self) -> RequestFailure {
-        RequestFailure::NeverLeft(format!("Server {} has as many requests under way as bounds.in_flight_per_server allows; try again later.", self.server))
+        self.slots.try_acquire().map_err(|_| {
+            RequestFailure::NeverLeft(format!("Server {} has as many requests under way as bounds.in_flight_per_server allows; try again later.", self.server))
+        })
     }
 
     /// Keeps in mind whether the server was reached.

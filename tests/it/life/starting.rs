@@ -3,10 +3,12 @@
 
 use super::limited::limited_by;
 use super::{DM, Desk, HOUR, approve, read_and_decide};
+use crate::faulty::store::{FaultyStore, HoldBack, OnCommit};
 use paraph::domain::people::Role;
 use paraph::domain::policy::{LimitSpec, ScopeSpec};
 use paraph::gate::Admission;
 use paraph::store::in_memory::InMemory;
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,4 +119,18 @@ async fn a_stop_does_not_wait_for_a_server_that_starts_and_what_was_allowed_befo
     let kinds = desk.verified_kinds().await;
     let count = |kind: &str| kinds.iter().filter(|known| *known == kind).count();
     assert_eq!((count("call.allowed"), count("call.ended")), (2, 1), "{kinds:?}");
+}
+
+#[tokio::test]
+async fn a_revocation_is_in_time_until_an_allowed_call_is_on_record() {
+    let (store, back) = (FaultyStore::over(Arc::new(InMemory::default())), Arc::new(HoldBack::default()));
+    let desk = Desk::over(store.clone(), limited_by(Vec::new())).await;
+    store.next("call.allowed", OnCommit::Held(back.clone()));
+    let (gate, ask) = (desk.gate.clone(), desk.ask_of("write_note", DM));
+    let allowed = tokio::spawn(async move { gate.admit(ask).await.unwrap() });
+    back.came.notified().await;
+    desk.gate.revoke_agent("bot").await.unwrap();
+    back.go.notify_one();
+    let Admission::Refused(notice) = allowed.await.unwrap() else { panic!("it goes out behind its agent's revocation") };
+    assert_eq!((&notice.meta["state"], &notice.meta["rule"]), (&json!("denied"), &json!("agent-revoked")));
 }

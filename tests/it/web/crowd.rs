@@ -91,7 +91,7 @@ async fn a_page_without_a_call_of_theirs_leads_a_reviewer_on_to_the_one_behind_i
     crowd(&desk, &board, 1..8_100, &["board"]).await;
     let ann = desk.sign_in("ann@example.org").await;
     let (_, page) = ann.get("/?show=done").await;
-    assert!(!page.contains("Nothing here yet") && page.contains("There are older ones"), "{page}");
+    assert!(!page.contains("Nothing here yet") && page.contains("There is more on the next one"), "{page}");
     let (_, rest) = page.split_once("cursor=").expect("a way on");
     let cursor = rest.split('"').next().unwrap();
     let (_, next) = ann.get(&format!("/?show=done&cursor={cursor}")).await;
