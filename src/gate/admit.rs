@@ -8,6 +8,7 @@ use super::hold::{Before, Held, Seat};
 use super::notice::{self, Notice, Wording};
 use super::pause::PAUSED;
 use super::refusals::{CLOSED, THREE_REFUSALS};
+use super::upstream::Ready;
 use super::{Failure, Gate, ServerSettings, Settings};
 use crate::domain::audit::{Data, Fact};
 use crate::domain::call::{AskKey, Call, CallId, Outcome, OutcomeKind, State};
@@ -70,7 +71,7 @@ impl Gate {
     pub async fn admit(&self, ask: Ask) -> Result<Admission, Failure> {
         let digest = Digest::of_call(&ask.server, &ask.tool, &ask.value);
         let key = AskKey::of(&ask.agent.name, &digest);
-        let mut ready = false;
+        let (mut asked, mut unreachable) = (false, None);
         // From here on a stop waits for it: what is sent has its end on record.
         let under_way = self.inner.lives.sends.token();
         for _ in 0..super::REWRITES {
@@ -122,7 +123,7 @@ impl Gate {
                 Action::RequireApproval if self.inner.store.space().is_low() => return self.no_room(&ask, &digest, under).await,
                 // Before it is counted and on record: what takes a while, such as a server's start, is waited for here, and
                 // then everything is judged again.
-                Action::Allow if !std::mem::replace(&mut ready, true) && self.waited_for(&ask).await? => {}
+                Action::Allow if !std::mem::replace(&mut asked, true) && self.waited_for(&ask, &mut unreachable).await? => {}
                 Action::Allow => {
                     // Judging takes time, too: a revocation is in time until the call is on record.
                     let Some(granted) = self.granted(&ask).await? else {
@@ -132,7 +133,7 @@ impl Gate {
                         seen.push(granted);
                     }
                     match Pass::permit(self, (&ask, &digest), judgement, (reads, seen), &under_way, under).await? {
-                        Passing::Passes(permitted) => return Ok(Admission::Allowed(Box::new(Pass::of(self.clone(), ask, digest, permitted)))),
+                        Passing::Passes(permitted) => return Ok(Admission::Allowed(Box::new(Pass::of(self.clone(), ask, (digest, unreachable), permitted)))),
                         Passing::Limited(full) => return self.limited(&ask, &digest, full, under).await.map(Admission::Refused),
                         Passing::Moved => {}
                     }
@@ -152,13 +153,22 @@ impl Gate {
         Err(self.failed(&CommitError::Conflict))
     }
 
-    /// Waits until the server is ready; whether that took a while. A stop does not wait for a server that starts.
-    async fn waited_for(&self, ask: &Ask) -> Result<bool, Failure> {
-        tokio::select! {
+    /// Waits until the server is ready, or says why it is not; whether that took a while. A stop does not wait for a server
+    /// that starts.
+    async fn waited_for(&self, ask: &Ask, unreachable: &mut Option<String>) -> Result<bool, Failure> {
+        let ready = tokio::select! {
             biased;
-            waited = self.inner.upstream.ready(&ask.server, &ask.agent.name, false) => Ok(waited),
-            () = self.inner.lives.draining.cancelled() => Err(self.failed(&Stopping)),
-        }
+            ready = self.inner.upstream.ready(&ask.server, &ask.agent.name, false) => ready,
+            () = self.inner.lives.draining.cancelled() => return Err(self.failed(&Stopping)),
+        };
+        Ok(match ready {
+            Ready::AtOnce => false,
+            Ready::Waited => true,
+            Ready::Unreachable(why) => {
+                *unreachable = Some(why);
+                true
+            }
+        })
     }
 
     /// What says that the agent may still use the server; `None` when it may not.

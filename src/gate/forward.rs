@@ -30,6 +30,8 @@ pub struct Pass {
     gate: Gate,
     ask: Ask,
     digest: Digest,
+    /// Why it cannot leave: its server was not there when it was asked.
+    unreachable: Option<String>,
     permitted: Permitted,
 }
 
@@ -57,10 +59,10 @@ pub(super) struct Permitted {
 
 impl Pass {
     /// The right to send this call, which is on record.
-    pub(super) fn of(gate: Gate, ask: Ask, digest: Digest, permitted: Permitted) -> Pass {
+    pub(super) fn of(gate: Gate, ask: Ask, (digest, unreachable): (Digest, Option<String>), permitted: Permitted) -> Pass {
         // What is sent are the bytes; the server may take long.
         let ask = Ask { value: Value::Null, ..ask };
-        Pass { gate, ask, digest, permitted }
+        Pass { gate, ask, digest, unreachable, permitted }
     }
 
     /// Whether the call is a message, for the words an agent is told.
@@ -137,15 +139,18 @@ impl Pass {
 
     /// Sends the call and waits for its end.
     pub async fn send(self, relay: Option<Relay>, cancel: CancellationToken) -> Sent {
-        let Pass { gate, ask, digest, permitted } = self;
+        let Pass { gate, ask, digest, unreachable, permitted } = self;
         let Permitted { taken, is_behind, _through, _under_way } = permitted;
         let taken_back = cancel.is_cancelled();
         let (server, tool, agent) = (ask.server.clone(), ask.tool.clone(), ask.agent.name.clone());
         let ticket =
             Ticket::new(Outgoing { server: ask.server, agent: ask.agent.name, tool: ask.tool, arguments: ask.arguments, meta: ask.meta, relay, cancel });
         // Taken back while the server was being started.
-        let sent =
-            if taken_back { Sent::NeverLeft("The agent took its request back before it left.".to_owned()) } else { gate.inner.upstream.send(ticket).await };
+        let sent = match unreachable {
+            _ if taken_back => Sent::NeverLeft("The agent took its request back before it left.".to_owned()),
+            Some(why) => Sent::NeverLeft(why),
+            None => gate.inner.upstream.send(ticket).await,
+        };
         let body = body_of(&sent).map(|body| Digest::of_bytes(body.get().as_bytes()));
         let data = Data::new().text("server", &server).text("tool", &tool).text("digest", digest.as_str()).text("end", end_of(&sent));
         let ended =

@@ -7,7 +7,7 @@ use super::agents::REVOKED;
 use super::forward::is_tool_error;
 use super::limits::Limited;
 use super::reload::GONE;
-use super::upstream::{Outgoing, Sent, Ticket};
+use super::upstream::{Outgoing, Ready, Sent, Ticket};
 use super::{Failure, Gate, Settings};
 use crate::domain::audit::{Data, Fact};
 use crate::domain::call::{Call, CallId, Event, Outcome, OutcomeKind, Refusal, State};
@@ -117,10 +117,10 @@ impl Gate {
             return Ok(());
         }
         // Before anything is counted or on record: until then a pause, an undo and a revocation are in time.
-        tokio::select! {
-            _waited = self.inner.upstream.ready(&call.server, &call.agent, true) => {}
+        let ready = tokio::select! {
+            ready = self.inner.upstream.ready(&call.server, &call.agent, true) => ready,
             () = self.inner.lives.draining.cancelled() => return Ok(()),
-        }
+        };
         // Read again: it may have waited at the door for long.
         let Some(call) = self.inner.store.call(id).await.map_err(|e| self.failed(&e))? else { return Ok(()) };
         if call.is_permit() {
@@ -172,12 +172,15 @@ impl Gate {
             // It has not left yet, and now it may not.
             Ok(Err(_)) | Err(_) => (now, false),
         };
-        let sent = if room {
-            let cancel = CancellationToken::new();
-            self.inner.waiters.sending(id, cancel.clone());
-            self.inner.upstream.send(ticket_for(&sending, cancel)).await
-        } else {
-            Sent::NeverLeft("its limit was full again before it could leave".to_owned())
+        let sent = match ready {
+            // A try that failed, without a moment in which it could still leave: a pause is as good as ever.
+            Ready::Unreachable(why) => Sent::NeverLeft(why),
+            Ready::AtOnce | Ready::Waited if room => {
+                let cancel = CancellationToken::new();
+                self.inner.waiters.sending(id, cancel.clone());
+                self.inner.upstream.send(ticket_for(&sending, cancel)).await
+            }
+            Ready::AtOnce | Ready::Waited => Sent::NeverLeft("its limit was full again before it could leave".to_owned()),
         };
         let given_back = if let Sent::NeverLeft(_) = &sent { GiveBack::of(&charges, taken_at) } else { Vec::new() };
         self.end(id, sent, &given_back).await

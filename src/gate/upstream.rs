@@ -58,14 +58,25 @@ pub enum Sent {
     Unknown(String),
 }
 
+/// Whether a call could leave at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ready {
+    /// It could before, too.
+    AtOnce,
+    /// It took a while until it could: what was decided before has to be looked at again.
+    Waited,
+    /// It cannot, for this reason. A send would wait for the server behind everything that is on record by then, so the
+    /// call is not to be handed over.
+    Unreachable(String),
+}
+
 /// What the gate asks of the edge towards servers.
 #[async_trait]
 pub trait Upstream: Send + Sync + 'static {
     /// Waits until a call to this server for this agent could leave at once: the instance runs, its session answers.
-    /// Nothing of a call leaves, and what fails here is told by the send. The session of an approved call is tried in any
-    /// case. Whether it took a while, so that what was decided before has to be looked at again.
-    async fn ready(&self, _server: &str, _agent: &str, _approved: bool) -> bool {
-        false
+    /// Nothing of a call leaves. The session of an approved call is tried in any case.
+    async fn ready(&self, _server: &str, _agent: &str, _approved: bool) -> Ready {
+        Ready::AtOnce
     }
 
     /// Sends the call once, waits for its end at most the server's timeout, never sends it again.

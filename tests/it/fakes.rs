@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use paraph::domain::schema::{Schema, Unusable};
 use paraph::gate::Clock;
-use paraph::gate::upstream::{InputSchema, Sent, ServerStatus, Ticket, Upstream};
+use paraph::gate::upstream::{InputSchema, Ready, Sent, ServerStatus, Ticket, Upstream};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -101,6 +101,8 @@ pub struct CountingUpstream {
     pub servers: Mutex<Vec<ServerStatus>>,
     /// For whom the gate asked.
     pub asked_for: Mutex<Vec<String>>,
+    /// Nothing can leave, as is found before anything does.
+    pub absent: Mutex<bool>,
     /// While it is false, a call has to wait until the server has started.
     pub started: tokio::sync::watch::Sender<bool>,
     /// How many calls wait for that.
@@ -119,6 +121,7 @@ impl Default for CountingUpstream {
             lists_when_asked: Mutex::default(),
             servers: Mutex::default(),
             asked_for: Mutex::default(),
+            absent: Mutex::default(),
             started: tokio::sync::watch::Sender::new(true),
             starting: tokio::sync::watch::Sender::new(0),
             readied: AtomicUsize::new(0),
@@ -141,14 +144,18 @@ pub const RESULT: &str = r#"{"content":[{"type":"text","text":"Sent."}],  "vendo
 
 #[async_trait]
 impl Upstream for CountingUpstream {
-    async fn ready(&self, _server: &str, _agent: &str, _approved: bool) -> bool {
+    async fn ready(&self, _server: &str, _agent: &str, _approved: bool) -> Ready {
         self.readied.fetch_add(1, Ordering::SeqCst);
         let mut started = self.started.subscribe();
+        if *self.absent.lock().unwrap() {
+            return Ready::Unreachable("Server demo refuses connections.".to_owned());
+        }
         if *started.borrow() {
-            return false;
+            return Ready::AtOnce;
         }
         self.starting.send_modify(|waiting| *waiting += 1);
-        started.wait_for(|started| *started).await.is_ok()
+        started.wait_for(|started| *started).await.unwrap();
+        Ready::Waited
     }
 
     async fn send(&self, ticket: Ticket) -> Sent {

@@ -194,6 +194,11 @@ impl Upstreams {
         start.await.unwrap_or_else(|_| Err(ended()))
     }
 
+    /// The agent's instance of a server if it runs.
+    pub(super) fn running(&self, server: &str, agent: &str) -> Result<Option<Arc<Peer>>, UpstreamError> {
+        Ok(self.inner.slot(server, agent)?.running(false))
+    }
+
     /// Asks the server for its tools, in Paraph's own name, and remembers them for `servers()`.
     ///
     /// # Errors
@@ -249,18 +254,6 @@ impl Upstreams {
     /// The names of all servers.
     pub fn names(&self) -> Vec<String> {
         self.inner.servers.load().keys().cloned().collect()
-    }
-
-    /// Asks these servers once for their tools, so that `/servers` and a failing start are seen before the first
-    /// agent comes, and ends what was started for that.
-    pub async fn survey(&self, names: &[String]) {
-        for name in names {
-            match self.refresh_tools(name).await {
-                Ok(tools) => tracing::info!(server = name, tools = tools.len(), "the server lists its tools"),
-                Err(error) => tracing::warn!(server = name, cause = %error, "the server does not list its tools; /servers shows its last lines"),
-            }
-        }
-        self.close_agent(OWN_NAME).await;
     }
 
     /// Every server's state and last seen tools.

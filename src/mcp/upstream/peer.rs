@@ -18,6 +18,7 @@ use ::http::HeaderValue;
 use serde_json::value::RawValue;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit, broadcast};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -165,20 +166,22 @@ impl Peer {
 
     /// Tries the session before a call is counted and put on record as being sent, so that nothing is waited for
     /// between that and the first byte.
-    pub(super) async fn ready(&self, approved: bool) {
+    /// The error says why it could not leave.
+    pub(super) async fn ready(&self, approved: bool) -> Result<(), String> {
         if let Link::Http(link) = &self.link {
             let session = self.session();
-            let state = if approved { link.state(self.times.answer()).await } else { link.state_lately(self.times.answer()).await };
-            match state {
-                Session::Alive => link.tested(),
-                Session::Lost => {
-                    if self.renew(session).await.is_ok() {
-                        link.tested();
-                    }
-                }
-                Session::Silent(_) => {}
+            match if approved { link.state(self.times.answer()).await } else { link.state_lately(self.times.answer()).await } {
+                Session::Alive => {}
+                Session::Lost => self.renew(session).await?,
+                Session::Silent(patience) => return Err(self.silent(patience)),
             }
+            link.tested();
         }
+        Ok(())
+    }
+
+    fn silent(&self, patience: Duration) -> String {
+        format!("Server {} did not answer a ping within {} s; nothing was sent.", self.server, patience.as_secs_f32())
     }
 
     async fn with_renewal(&self, method: &str, params: Params<'_>, relay: Option<Relay>, cancel: &CancellationToken) -> Answer {
@@ -193,13 +196,7 @@ impl Peer {
             match state {
                 Session::Alive => {}
                 Session::Lost => self.renew(session).await.map_err(RequestFailure::NeverLeft)?,
-                Session::Silent(patience) => {
-                    return Err(RequestFailure::NeverLeft(format!(
-                        "Server {} did not answer a ping within {} s; nothing was sent.",
-                        self.server,
-                        patience.as_secs_f32()
-                    )));
-                }
+                Session::Silent(patience) => return Err(RequestFailure::NeverLeft(self.silent(patience))),
             }
         }
         let deadline = Instant::now() + self.times.answer();

@@ -1,6 +1,6 @@
-//! Servers that are down are asked again, so that one that is back is known to be back before an agent needs it: the
-//! notice goes, `/servers` and `/metrics` say so. A server that answered last is not disturbed.
-//! A task of `serve::start`.
+//! What servers are asked in Paraph's own name: at the start once, and again as long as one is down, so that one that
+//! is back is known to be back before an agent needs it: the notice goes, `/servers` and `/metrics` say so. A server
+//! that answered last is not disturbed. Tasks of `serve::start`, and of a reload.
 
 use super::Upstreams;
 use super::instances::OWN_NAME;
@@ -15,6 +15,18 @@ const LOOK: Duration = Duration::from_secs(30);
 const SELDOM: u32 = 10;
 
 impl Upstreams {
+    /// Asks these servers once for their tools, so that `/servers` and a failing start are seen before the first
+    /// agent comes, and ends what was started for that.
+    pub async fn survey(&self, names: &[String]) {
+        for name in names {
+            match self.refresh_tools(name).await {
+                Ok(tools) => tracing::info!(server = name, tools = tools.len(), "the server lists its tools"),
+                Err(error) => tracing::warn!(server = name, cause = %error, "the server does not list its tools; /servers shows its last lines"),
+            }
+        }
+        self.close_agent(OWN_NAME).await;
+    }
+
     /// Asks until it is dropped.
     pub async fn revisit(&self) {
         let mut in_vain = BTreeMap::<String, u32>::new();

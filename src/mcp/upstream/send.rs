@@ -2,7 +2,7 @@
 //! Called by the gate alone, through its trait.
 
 use super::{Reply, RequestFailure, Upstreams, wire};
-use crate::gate::upstream::{InputSchema, Outgoing, Sent, ServerStatus, Ticket, Upstream};
+use crate::gate::upstream::{InputSchema, Outgoing, Ready, Sent, ServerStatus, Ticket, Upstream};
 use async_trait::async_trait;
 use serde_json::value::RawValue;
 use std::time::Duration;
@@ -17,13 +17,17 @@ impl Upstream for Upstreams {
         self.spend(ticket.spend()).await
     }
 
-    async fn ready(&self, server: &str, agent: &str, approved: bool) -> bool {
+    async fn ready(&self, server: &str, agent: &str, approved: bool) -> Ready {
         let begun = Instant::now();
-        // A failure is the send's to tell: it tries again and says why.
-        if let Ok(peer) = self.peer(server, agent, None).await {
-            peer.ready(approved).await;
+        let reached = match self.peer(server, agent, None).await {
+            Ok(peer) => peer.ready(approved).await,
+            Err(error) => Err(error.sentence),
+        };
+        match reached {
+            Err(why) => Ready::Unreachable(why),
+            Ok(()) if begun.elapsed() >= NOTICED => Ready::Waited,
+            Ok(()) => Ready::AtOnce,
         }
-        begun.elapsed() >= NOTICED
     }
 
     async fn servers(&self) -> Vec<ServerStatus> {
@@ -48,8 +52,10 @@ impl Upstreams {
         if !is_object(&outgoing.arguments) || !outgoing.meta.as_deref().is_none_or(is_object) {
             return Sent::NeverLeft("The stored call is not valid JSON; nothing was sent.".to_owned());
         }
-        let peer = match self.peer(&outgoing.server, &outgoing.agent, None).await {
-            Ok(peer) => peer,
+        // Nothing is started here: the call is on record as leaving, and nobody could take it back while it waits.
+        let peer = match self.running(&outgoing.server, &outgoing.agent) {
+            Ok(Some(peer)) => peer,
+            Ok(None) => return Sent::NeverLeft(format!("Server {} ended before the call could leave.", outgoing.server)),
             Err(error) => return Sent::NeverLeft(error.sentence),
         };
         let call = wire::Call { tool: &outgoing.tool, arguments: &outgoing.arguments, meta: outgoing.meta.as_deref() };
@@ -114,11 +120,14 @@ read line
         };
         let servers = [("good".to_owned(), server(&["sh", "-c", SERVER])), ("absent".to_owned(), server(&["/nowhere/at/all"]))];
         let upstreams = Upstreams::new(servers.into(), &Bounds::default(), guard);
+        assert!(matches!(upstreams.spend(outgoing("good")).await, Sent::NeverLeft(_)), "a send starts nothing");
+        assert_eq!(upstreams.ready("good", "a", true).await, Ready::Waited);
         let Sent::Result(body) = upstreams.spend(outgoing("good")).await else { panic!("no result") };
         assert_eq!(
             body.get(),
             r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"send_dm","arguments":{"n": 1.10,  "text":"a\nb \u00e9 \ud800"},"_meta":{"traceparent":"00"}}}"#
         );
+        assert!(matches!(upstreams.ready("absent", "a", true).await, Ready::Unreachable(_)));
         assert!(matches!(upstreams.spend(outgoing("absent")).await, Sent::NeverLeft(_)));
         assert!(matches!(upstreams.spend(outgoing("unheard of")).await, Sent::NeverLeft(_)));
         upstreams.shutdown().await;

@@ -4,9 +4,11 @@
 use super::limited::limited_by;
 use super::{DM, Desk, HOUR, approve, read_and_decide};
 use crate::faulty::store::{FaultyStore, HoldBack, OnCommit};
+use paraph::domain::call::State;
 use paraph::domain::people::Role;
 use paraph::domain::policy::{LimitSpec, ScopeSpec};
 use paraph::gate::Admission;
+use paraph::gate::upstream::Sent;
 use paraph::store::in_memory::InMemory;
 use serde_json::json;
 use std::sync::Arc;
@@ -133,4 +135,26 @@ async fn a_revocation_is_in_time_until_an_allowed_call_is_on_record() {
     back.go.notify_one();
     let Admission::Refused(notice) = allowed.await.unwrap() else { panic!("it goes out behind its agent's revocation") };
     assert_eq!((&notice.meta["state"], &notice.meta["rule"]), (&json!("denied"), &json!("agent-revoked")));
+}
+
+#[tokio::test]
+async fn what_found_its_server_absent_is_not_handed_over_and_a_pause_takes_it_back() {
+    let desk = Desk::over(Arc::new(InMemory::default()), limited_by(Vec::new())).await;
+    *desk.upstream.absent.lock().unwrap() = true;
+    let ann = desk.reviewer("ann@example.org", Role::Operator, &[]).await;
+    let id = desk.seat("send_dm", DM).await.call().clone();
+    read_and_decide(&ann, &id, approve).await.unwrap();
+    let mut hints = desk.gate.watch();
+    while !matches!(desk.call(&id).await.state, State::Approved { tries: 1.., .. }) {
+        drop(hints.recv().await);
+    }
+    let Admission::Allowed(pass) = desk.admit("write_note", "{}").await else { panic!("not allowed") };
+    let Sent::NeverLeft(why) = pass.send(None, Default::default()).await else { panic!("it left") };
+    assert_eq!(why, "Server demo refuses connections.");
+    // The server is back, and the pause was there before.
+    desk.gate.pause("look first", "operator").await.unwrap();
+    *desk.upstream.absent.lock().unwrap() = false;
+    desk.later(HOUR).await;
+    assert_eq!(desk.call(&id).await.state.word(), "held");
+    assert_eq!((desk.upstream.count(DM), desk.upstream.count("{}")), (0, 0));
 }
