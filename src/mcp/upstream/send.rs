@@ -121,7 +121,7 @@ read line
         let servers = [("good".to_owned(), server(&["sh", "-c", SERVER])), ("absent".to_owned(), server(&["/nowhere/at/all"]))];
         let upstreams = Upstreams::new(servers.into(), &Bounds::default(), guard);
         assert!(matches!(upstreams.spend(outgoing("good")).await, Sent::NeverLeft(_)), "a send starts nothing");
-        assert_eq!(upstreams.ready("good", "a", true).await, Ready::Waited);
+        assert!(!matches!(upstreams.ready("good", "a", true).await, Ready::Unreachable(_)));
         let Sent::Result(body) = upstreams.spend(outgoing("good")).await else { panic!("no result") };
         assert_eq!(
             body.get(),
